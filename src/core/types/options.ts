@@ -1,0 +1,175 @@
+/**
+ * Every configuration option: its key (Flink's, where Flink has the option), type, default and meaning. The defaults are the only
+ * place where a default value stands. Values come from a configuration file, environment variables and flags (see cluster/cli.ts),
+ * and from `environment({ … })`; later ones win.
+ */
+import { type Duration, durationMs } from "./duration.ts";
+import { ConfigurationError, describe } from "./errors.ts";
+
+type OptionType = "integer" | "number" | "boolean" | "string" | "duration" | "bytes";
+/** What an option's value is once read: durations are milliseconds, sizes bytes. */
+export type OptionValue = string | number | boolean;
+
+export interface Option<Value extends OptionValue = OptionValue> {
+  readonly key: string;
+  readonly type: OptionType;
+  readonly default: Value;
+  readonly description: string;
+  readonly minimum?: number;
+  readonly choices?: readonly string[];
+}
+
+type Extras = Pick<Option, "minimum" | "choices">;
+const integer = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({ key, type: "integer", default: value, description, ...extras });
+const number = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({ key, type: "number", default: value, description, ...extras });
+const boolean = (key: string, value: boolean, description: string): Option<boolean> => ({ key, type: "boolean", default: value, description });
+const string = (key: string, value: string, description: string, extras: Extras = {}): Option<string> => ({ key, type: "string", default: value, description, ...extras });
+const duration = (key: string, ms: number, description: string): Option<number> => ({ key, type: "duration", default: ms, description, minimum: 0 });
+const bytes = (key: string, size: number, description: string): Option<number> => ({ key, type: "bytes", default: size, description, minimum: 0 });
+
+const MB = 1024 * 1024;
+
+/** All options, by a name for use in code. */
+export const options = {
+  jobManagerAddress: string("jobmanager.rpc.address", "", "Where the JobManager listens: tcp://host:port or ipc://path. Empty: a private ipc:// address."),
+  taskManagerSlots: integer("taskmanager.numberOfTaskSlots", 2, "Slots of each TaskManager. (Flink: 1.)", { minimum: 1 }),
+  taskManagerHeap: bytes("taskmanager.memory.task.heap.size", 512 * MB, "Heap limit of one slot; a task that outgrows it fails alone."),
+  heapGuard: number("taskmanager.memory.task.heap.guard", 0.85, "Share of its heap limit at which a task is failed, before V8 would end the process.", { minimum: 0.1 }),
+  networkMemory: bytes("taskmanager.memory.network.size", 64 * MB, "Memory of one slot for segments on their way."),
+  segmentBytes: bytes("taskmanager.memory.segment-size", 128 * 1024, "Size of one segment. (Flink: 32 kb.)"),
+  buffersPerChannel: integer("taskmanager.network.memory.buffers-per-channel", 8, "Segments of one channel.", { minimum: 2 }),
+  registrationTimeout: duration("taskmanager.registration.timeout", 60_000, "How long a TaskManager looks for its JobManager before it ends. (Flink: 5 min.)"),
+  cancellationTimeout: duration("task.cancellation.timeout", 3_000, "How long a cancelled task may go on before its thread is ended. (Flink: 3 min.)"),
+  heartbeatInterval: duration("heartbeat.interval", 1_000, "Time between heartbeats. (Flink: 10 s.)"),
+  heartbeatTimeout: duration("heartbeat.timeout", 5_000, "Silence after which a peer counts as lost. (Flink: 50 s.)"),
+  slotRequestTimeout: duration("slot.request.timeout", 300_000, "How long a job waits for slots before it fails."),
+  parallelism: integer("parallelism.default", 1, "Parallelism of operators that set none.", { minimum: 1 }),
+  maxParallelism: integer("pipeline.max-parallelism", 128, "Key groups of operators that set none: the bound of later rescaling. (Flink: derived.)", { minimum: 1 }),
+  chaining: boolean("pipeline.operator-chaining.enabled", true, "Run operators that can share a thread as one chain."),
+  autoWatermarkInterval: duration("pipeline.auto-watermark-interval", 200, "Time between periodic watermarks; 0: none."),
+  bufferTimeout: duration("execution.buffer-timeout.interval", 100, "How long rows wait for their segment to fill; 0: not at all."),
+  resultBytes: bytes("execution.results.buffer-size", 16 * MB, "Rows of one result that are kept for a client that reads slowly or is away."),
+  resultPolicy: string("execution.results.overflow", "block", "When that is full: block the job, drop-oldest rows, or fail the job.", { choices: ["block", "drop-oldest", "fail"] }),
+  metricsInterval: duration("metrics.interval", 1_000, "Time between two reports of metrics."),
+  metricsHistory: integer("metrics.history", 600, "Reports kept per job on the JobManager.", { minimum: 1 }),
+  watchdogTimeout: duration("task.watchdog.timeout", 0, "Fail a task whose thread makes no turn for so long; 0: never."),
+  clientTimeout: duration("client.timeout", 10_000, "How long a client waits for one answer of the JobManager. (Flink: 60 s.)"),
+  restartStrategy: string("restart-strategy.type", "none", "What happens after a failure.", { choices: ["none"] }),
+} as const;
+
+const byKey: ReadonlyMap<string, Option> = new Map(Object.values(options).map((option): [string, Option] => [option.key, option]));
+
+/** Every option, sorted by key. */
+export const allOptions: readonly Option[] = [...byKey.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
+
+/**
+ * A set of option values. Immutable.
+ */
+export class Configuration {
+  readonly #values: ReadonlyMap<string, OptionValue>;
+
+  private constructor(values: ReadonlyMap<string, OptionValue>) {
+    this.#values = values;
+  }
+
+  static readonly empty: Configuration = new Configuration(new Map());
+
+  /**
+   * Reads raw values (texts from files, or numbers and booleans from code) under their full keys.
+   * @param where names the source in errors, e.g. a file's path or `environment()`.
+   * @throws ConfigurationError for unknown keys (with the nearest known one) and values that do not fit.
+   */
+  static of(raw: Readonly<Record<string, unknown>>, where = "environment()"): Configuration {
+    const values = new Map<string, OptionValue>();
+    for (const [key, value] of Object.entries(raw)) {
+      if (value === undefined) continue;
+      const option = byKey.get(key);
+      if (option === undefined) throw new ConfigurationError(`${where}: unknown option ${describe(key)}.${nearest(key)}`);
+      values.set(key, readOption(option, value, where));
+    }
+    return new Configuration(values);
+  }
+
+  /** This configuration with `other`'s values on top. */
+  with(other: Configuration): Configuration {
+    return new Configuration(new Map([...this.#values, ...other.#values]));
+  }
+
+  get<Value extends OptionValue>(option: Option<Value>): Value {
+    return (this.#values.get(option.key) as Value | undefined) ?? option.default;
+  }
+
+  has(option: Option): boolean {
+    return this.#values.has(option.key);
+  }
+
+  /** The values that were set, as plain data for messages; `Configuration.of` reads it back. */
+  toRecord(): Record<string, OptionValue> {
+    return Object.fromEntries(this.#values);
+  }
+}
+
+/** Reads one value of an option. @throws ConfigurationError naming the option, the value and what is allowed. */
+export function readOption(option: Option, value: unknown, where: string): OptionValue {
+  const bad = (expected: string): ConfigurationError =>
+    new ConfigurationError(`${where}: ${option.key} is ${describe(value)}; expected ${expected}.`);
+  switch (option.type) {
+    case "boolean": {
+      if (value === true || value === "true") return true;
+      if (value === false || value === "false") return false;
+      throw bad("true or false");
+    }
+    case "string": {
+      const text = String(value);
+      if (option.choices !== undefined && !option.choices.includes(text)) throw bad(`one of ${option.choices.join(", ")}`);
+      return text;
+    }
+    case "duration": {
+      try {
+        return durationMs(value as Duration);
+      } catch {
+        throw bad('a duration such as "10 s" or a number of milliseconds');
+      }
+    }
+    case "bytes": {
+      const size = typeof value === "number" ? value : parseBytes(String(value));
+      if (!Number.isFinite(size) || size < 0) throw bad('a size such as "64 mb" or a number of bytes');
+      return Math.floor(size);
+    }
+    case "integer":
+    case "number": {
+      const result = typeof value === "number" ? value : String(value).trim() === "" ? Number.NaN : Number(value);
+      const kind = option.type === "integer" ? "an integer" : "a number";
+      if (!Number.isFinite(result) || (option.type === "integer" && !Number.isInteger(result)) || result < (option.minimum ?? 0)) {
+        throw bad(`${kind} ≥ ${option.minimum ?? 0}`);
+      }
+      return result;
+    }
+  }
+}
+
+const SIZES: Readonly<Record<string, number>> = { "": 1, b: 1, bytes: 1, k: 1024, kb: 1024, m: MB, mb: MB, g: 1024 * MB, gb: 1024 * MB };
+
+function parseBytes(text: string): number {
+  const parts = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  return parts === null ? Number.NaN : Number(parts[1]) * (SIZES[(parts[2] as string).toLowerCase()] ?? Number.NaN);
+}
+
+function nearest(key: string): string {
+  const wanted = key.toLowerCase();
+  const hit = allOptions.find((option) => option.key.toLowerCase() === wanted || option.key.endsWith(`.${wanted}`) || distance(option.key, wanted) <= 3);
+  return hit === undefined ? " `drey --help` lists the options." : ` Did you mean ${hit.key}?`;
+}
+
+/** Levenshtein distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min((next[j - 1] as number) + 1, (row[j] as number) + 1, (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
