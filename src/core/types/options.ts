@@ -29,8 +29,15 @@ const bytes = (key: string, size: number, description: string): Option<number> =
 
 const MB = 1024 * 1024;
 
-/** All options, by a name for use in code. */
-export const options = {
+type Flag = "chaining";
+type Text = "jobManagerAddress" | "resultPolicy" | "restartStrategy";
+type Quantity =
+  | "taskManagerSlots" | "taskManagerHeap" | "heapGuard" | "networkMemory" | "segmentBytes" | "buffersPerChannel" | "registrationTimeout"
+  | "cancellationTimeout" | "heartbeatInterval" | "heartbeatTimeout" | "slotRequestTimeout" | "parallelism" | "maxParallelism"
+  | "autoWatermarkInterval" | "bufferTimeout" | "resultBytes" | "metricsInterval" | "metricsHistory" | "watchdogTimeout" | "clientTimeout";
+
+/** All options, by a name for use in code. Durations are milliseconds, sizes bytes. */
+export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Option<string>> & Record<Quantity, Option<number>>> = {
   jobManagerAddress: string("jobmanager.rpc.address", "", "Where the JobManager listens: tcp://host:port or ipc://path. Empty: a private ipc:// address."),
   taskManagerSlots: integer("taskmanager.numberOfTaskSlots", 2, "Slots of each TaskManager. (Flink: 1.)", { minimum: 1 }),
   taskManagerHeap: bytes("taskmanager.memory.task.heap.size", 512 * MB, "Heap limit of one slot; a task that outgrows it fails alone."),
@@ -55,9 +62,9 @@ export const options = {
   watchdogTimeout: duration("task.watchdog.timeout", 0, "Fail a task whose thread makes no turn for so long; 0: never."),
   clientTimeout: duration("client.timeout", 10_000, "How long a client waits for one answer of the JobManager. (Flink: 60 s.)"),
   restartStrategy: string("restart-strategy.type", "none", "What happens after a failure.", { choices: ["none"] }),
-} as const;
+};
 
-const byKey: ReadonlyMap<string, Option> = new Map(Object.values(options).map((option): [string, Option] => [option.key, option]));
+const byKey: ReadonlyMap<string, Option> = new Map(Object.values<Option>(options).map((option): [string, Option] => [option.key, option]));
 
 /** Every option, sorted by key. */
 export const allOptions: readonly Option[] = [...byKey.values()].sort((a, b) => (a.key < b.key ? -1 : 1));
