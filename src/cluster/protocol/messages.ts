@@ -1,0 +1,424 @@
+/**
+ * The only words that the processes of a cluster exchange: three conversations, each a table of methods with the shape of what is
+ * asked and answered. Whatever arrives is checked against its shape before a handler sees it.
+ *
+ *     client  ── clientConversation ──▶  JobManager  ◀── registrationConversation ──  TaskManager
+ *             ◀── clientEvents ────────              ── taskManagerConversation ───▶
+ *
+ * Rows do not travel here, with two exceptions that pass through the JobManager under credits: results on their way to clients and
+ * rows that a client feeds in. Their segments are attachments, which nobody on the way reads.
+ */
+import * as v from "valibot";
+import type { JobEdge, JobFeed, JobGraph, JobOperator, JobResult, JobVertex } from "../../core/graph/job-graph.ts";
+import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
+import type { WireError } from "../../core/types/errors.ts";
+import type { EdgeId, JobId, OperatorId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
+
+/** One method: what it is asked with, and what it answers. An event has no answer and may be lost with its connection. */
+export interface Method<Request, Reply = void> {
+  readonly request: v.GenericSchema<unknown, Request>;
+  readonly reply: v.GenericSchema<unknown, Reply>;
+  readonly event?: boolean;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- states
+
+export const JOB_STATES = ["CREATED", "WAITING", "RUNNING", "FINISHED", "CANCELLING", "CANCELED", "FAILING", "FAILED"] as const;
+/** WAITING: for slots (Flink shows CREATED); the others are Flink's. */
+export type JobState = (typeof JOB_STATES)[number];
+export const isFinal = (state: JobState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
+
+export const TASK_STATES = ["CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING", "RUNNING", "FINISHED", "CANCELING", "CANCELED", "FAILED"] as const;
+/** Flink's execution states. */
+export type TaskState = (typeof TASK_STATES)[number];
+export const isTaskFinal = (state: TaskState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
+
+// --------------------------------------------------------------------------------------------------------- what is said
+
+/** Which execution of which subtask of which job. */
+export interface ExecutionAddress {
+  readonly job: JobId;
+  readonly vertex: VertexId;
+  readonly subtask: number;
+  readonly attempt: number;
+}
+
+/** A TaskManager introduces itself. */
+export interface Registration {
+  readonly taskManager: TaskManagerId;
+  readonly slots: number;
+  /** Where other TaskManagers send records to. */
+  readonly dataAddress: string;
+  readonly host: string;
+  readonly pid: number;
+  /** Heap limit of one slot, bytes. */
+  readonly slotHeapBytes: number;
+  readonly version: string;
+}
+
+/** One channel of an edge, seen from one of its ends. */
+export interface ChannelDeployment {
+  /** Unique in the cluster, and different for each attempt. */
+  readonly channel: string;
+  /** The subtask at the other end. */
+  readonly subtask: number;
+  /** The TaskManager of the other end; absent when it is this one. */
+  readonly peer?: { readonly taskManager: TaskManagerId; readonly address: string };
+}
+
+/** One edge of a subtask with its channels. */
+export interface EdgeDeployment {
+  readonly edge: EdgeId;
+  readonly input: 0 | 1;
+  readonly channels: readonly ChannelDeployment[];
+}
+
+/** Everything a TaskManager needs to run one subtask. */
+export interface TaskDeployment {
+  readonly execution: ExecutionAddress;
+  readonly jobName: string;
+  readonly vertex: JobVertex;
+  /** Position of the vertex in the job graph: the task spec's position in the code. */
+  readonly vertexIndex: number;
+  /** Slot of the TaskManager. Subtasks of one job that share a slot have the same number. */
+  readonly slot: number;
+  /** SHA-256 of the job's code. */
+  readonly code: string;
+  readonly inputs: readonly EdgeDeployment[];
+  readonly outputs: readonly EdgeDeployment[];
+  readonly results: readonly JobResult[];
+  readonly feeds: readonly JobFeed[];
+  /** Job options, as in JobGraph. */
+  readonly options: Readonly<Record<string, string | number | boolean>>;
+}
+
+/** A subtask changed its state. */
+export interface TaskStateChange {
+  readonly execution: ExecutionAddress;
+  readonly state: TaskState;
+  readonly atMs: number;
+  readonly error?: WireError;
+}
+
+/** Metrics of one subtask: Flink's metric names (see core/runtime/metrics.ts) to values. */
+export interface SubtaskMetrics {
+  readonly job: JobId;
+  readonly vertex: VertexId;
+  readonly subtask: number;
+  readonly attempt: number;
+  readonly slot: number;
+  readonly values: Readonly<Record<string, number>>;
+}
+
+/** What a TaskManager reports once per metrics interval. */
+export interface MetricsReport {
+  readonly taskManager: TaskManagerId;
+  readonly atMs: number;
+  readonly process: Readonly<Record<string, number>>;
+  readonly subtasks: readonly SubtaskMetrics[];
+}
+
+/** A line that user code wrote to the console. */
+export interface LogLine {
+  readonly job: JobId;
+  readonly vertex: VertexId;
+  readonly subtask: number;
+  readonly level: "log" | "warn" | "error";
+  readonly text: string;
+  readonly atMs: number;
+}
+
+/** Segments of one channel between a task and a client. `sequence` is the number of the first attached segment, from 0. */
+export interface ChannelSegments {
+  readonly job: JobId;
+  /** Name of the result or feed. */
+  readonly name: string;
+  readonly subtask: number;
+  readonly attempt: number;
+  readonly sequence: number;
+}
+
+/** How many segments of a channel may have been sent in all since it was opened (cumulative, so that a lost grant heals). */
+export interface ChannelGrant {
+  readonly job: JobId;
+  readonly name: string;
+  readonly subtask: number;
+  readonly attempt: number;
+  readonly granted: number;
+}
+
+/** One execution, for people and tools. */
+export interface ExecutionInfo {
+  readonly vertex: VertexId;
+  readonly subtask: number;
+  readonly attempt: number;
+  readonly state: TaskState;
+  readonly taskManager?: TaskManagerId;
+  readonly slot?: number;
+  /** When each state was entered, milliseconds since the epoch. */
+  readonly timestamps: Readonly<Record<string, number>>;
+  readonly error?: WireError;
+}
+
+export interface JobSummary {
+  readonly job: JobId;
+  readonly name: string;
+  readonly state: JobState;
+  readonly startedAtMs: number;
+  /** Present once the job is in a final state. */
+  readonly endedAtMs?: number;
+  readonly tasks: Readonly<Record<string, number>>;
+}
+
+export interface JobDetails extends JobSummary {
+  readonly graph: JobGraph;
+  readonly executions: readonly ExecutionInfo[];
+  /** When each job state was entered, milliseconds since the epoch. */
+  readonly timestamps: Readonly<Record<string, number>>;
+  /** Why the job waits, e.g. `needs 4 slots, 2 are free`. */
+  readonly waitingFor?: string;
+  readonly failure?: WireError;
+}
+
+export interface SlotInfo {
+  readonly slot: number;
+  readonly job?: JobId;
+  readonly jobName?: string;
+  readonly tasks: readonly { readonly vertex: VertexId; readonly name: string; readonly subtask: number; readonly state: TaskState }[];
+}
+
+export interface TaskManagerInfo {
+  readonly taskManager: TaskManagerId;
+  readonly host: string;
+  readonly pid: number;
+  readonly dataAddress: string;
+  readonly registeredAtMs: number;
+  /** Milliseconds since its last heartbeat, seen from the JobManager. */
+  readonly silentMs: number;
+  readonly slotHeapBytes: number;
+  readonly slots: readonly SlotInfo[];
+  readonly process: Readonly<Record<string, number>>;
+}
+
+export interface ClusterOverview {
+  readonly version: string;
+  readonly pid: number;
+  readonly address: string;
+  readonly startedAtMs: number;
+  readonly slotsTotal: number;
+  readonly slotsFree: number;
+  readonly taskManagers: readonly TaskManagerInfo[];
+  readonly jobs: readonly JobSummary[];
+}
+
+/** What clients can be told about a job as it happens. */
+export type JobTopic = "status" | "metrics" | "log";
+
+// -------------------------------------------------------------------------------------------------------------- shapes
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+const text = (limit = 1_024): v.GenericSchema<string> => v.pipe(v.string(), v.maxLength(limit));
+const id = <Id extends string>(): v.GenericSchema<unknown, Id> => v.pipe(v.string(), v.minLength(1), v.maxLength(512)) as unknown as v.GenericSchema<unknown, Id>;
+const numbers: v.GenericSchema<unknown, Record<string, number>> = v.record(text(256), v.number());
+const optionValues: v.GenericSchema<unknown, Record<string, string | number | boolean>> = v.record(text(256), v.union([text(65_536), v.number(), v.boolean()]));
+const inputIndex = v.picklist([0, 1]);
+
+const wireError: v.GenericSchema<unknown, WireError> = v.strictObject({
+  name: text(256), code: text(256), domain: v.picklist(["user", "system", "external"]), message: text(1 << 20),
+  stack: v.exactOptional(text(1 << 20)), details: v.exactOptional(v.record(text(256), v.unknown())), cause: v.exactOptional(v.lazy(() => wireError)),
+});
+
+const execution: v.GenericSchema<unknown, ExecutionAddress> = v.strictObject({ job: id<JobId>(), vertex: id<VertexId>(), subtask: count, attempt: count });
+
+const PARTITIONINGS: readonly PartitioningKind[] = ["forward", "hash", "rebalance", "rescale", "shuffle", "broadcast", "global", "custom"];
+const jobOperator: v.GenericSchema<unknown, JobOperator> = v.strictObject({
+  id: id<OperatorId>(), name: text(), kind: text(64), uid: v.exactOptional(text()), chainedAfter: v.array(count),
+});
+const jobVertex: v.GenericSchema<unknown, JobVertex> = v.strictObject({
+  id: id<VertexId>(), name: text(65_536), operators: v.array(jobOperator), parallelism: v.pipe(count, v.minValue(1)), maxParallelism: v.pipe(count, v.minValue(1)),
+  slotSharingGroup: text(), asynchronous: v.boolean(),
+});
+const jobEdge: v.GenericSchema<unknown, JobEdge> = v.strictObject({
+  id: id<EdgeId>(), source: id<VertexId>(), target: id<VertexId>(), input: inputIndex, partitioning: v.picklist(PARTITIONINGS), sideOutput: v.exactOptional(text()),
+});
+const jobEnd = v.strictObject({ name: text(), vertex: id<VertexId>(), edge: id<EdgeId>() });
+const jobGraph: v.GenericSchema<unknown, JobGraph> = v.strictObject({
+  name: text(), vertices: v.array(jobVertex), edges: v.array(jobEdge), results: v.array(jobEnd), feeds: v.array(jobEnd), options: optionValues,
+});
+
+const edgeDeployment: v.GenericSchema<unknown, EdgeDeployment> = v.strictObject({
+  edge: id<EdgeId>(), input: inputIndex,
+  channels: v.array(v.strictObject({
+    channel: text(), subtask: count, peer: v.exactOptional(v.strictObject({ taskManager: id<TaskManagerId>(), address: text() })),
+  })),
+});
+const taskDeployment: v.GenericSchema<unknown, TaskDeployment> = v.strictObject({
+  execution, jobName: text(), vertex: jobVertex, vertexIndex: count, slot: count, code: text(128), inputs: v.array(edgeDeployment), outputs: v.array(edgeDeployment),
+  results: v.array(jobEnd), feeds: v.array(jobEnd), options: optionValues,
+});
+const taskState: v.GenericSchema<unknown, TaskState> = v.picklist(TASK_STATES);
+const jobState: v.GenericSchema<unknown, JobState> = v.picklist(JOB_STATES);
+const taskStateChange: v.GenericSchema<unknown, TaskStateChange> = v.strictObject({ execution, state: taskState, atMs: v.number(), error: v.exactOptional(wireError) });
+const subtaskMetrics: v.GenericSchema<unknown, SubtaskMetrics> = v.strictObject({
+  job: id<JobId>(), vertex: id<VertexId>(), subtask: count, attempt: count, slot: count, values: numbers,
+});
+const metricsReport: v.GenericSchema<unknown, MetricsReport> = v.strictObject({
+  taskManager: id<TaskManagerId>(), atMs: v.number(), process: numbers, subtasks: v.array(subtaskMetrics),
+});
+const logLine: v.GenericSchema<unknown, LogLine> = v.strictObject({
+  job: id<JobId>(), vertex: id<VertexId>(), subtask: count, level: v.picklist(["log", "warn", "error"]), text: text(1 << 20), atMs: v.number(),
+});
+const channelSegments: v.GenericSchema<unknown, ChannelSegments> = v.strictObject({ job: id<JobId>(), name: text(), subtask: count, attempt: count, sequence: count });
+const channelGrant: v.GenericSchema<unknown, ChannelGrant> = v.strictObject({ job: id<JobId>(), name: text(), subtask: count, attempt: count, granted: count });
+
+const executionInfo: v.GenericSchema<unknown, ExecutionInfo> = v.strictObject({
+  vertex: id<VertexId>(), subtask: count, attempt: count, state: taskState, taskManager: v.exactOptional(id<TaskManagerId>()), slot: v.exactOptional(count),
+  timestamps: numbers, error: v.exactOptional(wireError),
+});
+const summary = {
+  job: id<JobId>(), name: text(), state: jobState, startedAtMs: v.number(), endedAtMs: v.exactOptional(v.number()), tasks: numbers,
+};
+const jobSummary: v.GenericSchema<unknown, JobSummary> = v.strictObject(summary);
+const jobDetails: v.GenericSchema<unknown, JobDetails> = v.strictObject({
+  ...summary, graph: jobGraph, executions: v.array(executionInfo), timestamps: numbers, waitingFor: v.exactOptional(text(65_536)), failure: v.exactOptional(wireError),
+});
+const slotInfo: v.GenericSchema<unknown, SlotInfo> = v.strictObject({
+  slot: count, job: v.exactOptional(id<JobId>()), jobName: v.exactOptional(text()),
+  tasks: v.array(v.strictObject({ vertex: id<VertexId>(), name: text(65_536), subtask: count, state: taskState })),
+});
+const clusterOverview: v.GenericSchema<unknown, ClusterOverview> = v.strictObject({
+  version: text(), pid: count, address: text(), startedAtMs: v.number(), slotsTotal: count, slotsFree: count,
+  taskManagers: v.array(v.strictObject({
+    taskManager: id<TaskManagerId>(), host: text(), pid: count, dataAddress: text(), registeredAtMs: v.number(), silentMs: v.number(), slotHeapBytes: count,
+    slots: v.array(slotInfo), process: numbers,
+  })),
+  jobs: v.array(jobSummary),
+});
+
+const nothing: v.GenericSchema<unknown, void> = v.pipe(v.unknown(), v.transform((): void => undefined));
+const call = <Request, Reply>(request: v.GenericSchema<unknown, Request>, reply: v.GenericSchema<unknown, Reply>): Method<Request, Reply> => ({ request, reply });
+const event = <Request>(request: v.GenericSchema<unknown, Request>): Method<Request> => ({ request, reply: nothing, event: true });
+
+// ------------------------------------------------------------------------------------------------------- conversations
+
+/** What a JobManager answers to TaskManagers. */
+export type RegistrationConversation = {
+  /** Before anything else, and again after a reconnection. Answers the settings that the JobManager decides. */
+  readonly register: Method<Registration, { readonly heartbeatIntervalMs: number; readonly heartbeatTimeoutMs: number }>;
+  readonly taskState: Method<TaskStateChange>;
+  readonly metrics: Method<MetricsReport>;
+  readonly log: Method<{ readonly lines: readonly LogLine[] }>;
+  /** Answers with the bundle as the only attachment. */
+  readonly fetchCode: Method<{ readonly code: string }>;
+  /** Rows of a result (attachments: segments). */
+  readonly resultSegments: Method<ChannelSegments>;
+  /** The task can take rows of a feed. */
+  readonly grantFeed: Method<ChannelGrant>;
+};
+
+export const registrationConversation: RegistrationConversation = {
+  register: call(
+    v.strictObject({
+      taskManager: id<TaskManagerId>(), slots: v.pipe(count, v.minValue(1)), dataAddress: text(), host: text(), pid: count, slotHeapBytes: count, version: text(),
+    }),
+    v.strictObject({ heartbeatIntervalMs: v.number(), heartbeatTimeoutMs: v.number() }),
+  ),
+  taskState: call(taskStateChange, nothing),
+  metrics: event(metricsReport),
+  log: event(v.strictObject({ lines: v.array(logLine) })),
+  fetchCode: call(v.strictObject({ code: text(128) }), nothing),
+  resultSegments: event(channelSegments),
+  grantFeed: event(channelGrant),
+};
+
+/** What a TaskManager answers to its JobManager. */
+export type TaskManagerConversation = {
+  /** Starts subtasks. Answers when all of them are on their way (rings made, threads taken); failures after that come as task states. */
+  readonly deploy: Method<{ readonly tasks: readonly TaskDeployment[] }>;
+  /** Cancels executions; each reports its final state. Unknown ones are ignored. */
+  readonly cancel: Method<{ readonly executions: readonly ExecutionAddress[] }>;
+  /** The job is over: its slots, channels and code can go. Threads still running are ended. */
+  readonly releaseJob: Method<{ readonly job: JobId }>;
+  /** A client or the JobManager's buffer has room for rows of a result. */
+  readonly grantResult: Method<ChannelGrant>;
+  /** Rows of a feed (attachments: segments). */
+  readonly feedSegments: Method<ChannelSegments>;
+  readonly shutdown: Method<{ readonly reason: string }>;
+};
+
+export const taskManagerConversation: TaskManagerConversation = {
+  deploy: call(v.strictObject({ tasks: v.array(taskDeployment) }), nothing),
+  cancel: call(v.strictObject({ executions: v.array(execution) }), nothing),
+  releaseJob: call(v.strictObject({ job: id<JobId>() }), nothing),
+  grantResult: event(channelGrant),
+  feedSegments: event(channelSegments),
+  shutdown: event(v.strictObject({ reason: text() })),
+};
+
+/** What a JobManager answers to clients. */
+export type ClientConversation = {
+  /** Must come first. */
+  readonly hello: Method<{ readonly version: string }, { readonly version: string; readonly pid: number }>;
+  /** Attachment 0: the code bundle. With `attached`, the job is cancelled when the connection of this client is lost. */
+  readonly submit: Method<{ readonly graph: JobGraph; readonly code: string; readonly attached: boolean }, { readonly job: JobId }>;
+  readonly jobs: Method<Record<string, never>, { readonly jobs: readonly JobSummary[] }>;
+  readonly job: Method<{ readonly job: JobId }, JobDetails>;
+  readonly cancel: Method<{ readonly job: JobId }>;
+  /** From now on (and at once, with the present state) the client is told about the job. */
+  readonly watchJob: Method<{ readonly job: JobId; readonly topics: readonly JobTopic[] }>;
+  readonly unwatchJob: Method<{ readonly job: JobId }>;
+  /** Metrics of a job that were reported so far, oldest first, up to `metrics.history`. */
+  readonly metricsHistory: Method<{ readonly job: JobId }, { readonly reports: readonly MetricsReport[] }>;
+  readonly overview: Method<Record<string, never>, ClusterOverview>;
+  readonly watchCluster: Method<{ readonly on: boolean }>;
+  /** Takes a result: segments follow as events, as far as granted. One reader at a time; a second one is refused while the first lives. */
+  readonly openResult: Method<{ readonly job: JobId; readonly name: string }, { readonly subtasks: number }>;
+  readonly closeResult: Method<{ readonly job: JobId; readonly name: string }>;
+  readonly grantResult: Method<ChannelGrant>;
+  /** Rows of a feed (attachments: segments), as far as granted. */
+  readonly feedSegments: Method<ChannelSegments>;
+  /** Ends the JobManager and its TaskManagers; running jobs are cancelled first. */
+  readonly shutdownCluster: Method<Record<string, never>>;
+};
+
+const topics: v.GenericSchema<unknown, JobTopic[]> = v.array(v.picklist(["status", "metrics", "log"]));
+const empty: v.GenericSchema<unknown, Record<string, never>> = v.strictObject({});
+const ofJob = v.strictObject({ job: id<JobId>() });
+const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
+
+export const clientConversation: ClientConversation = {
+  hello: call(v.strictObject({ version: text() }), v.strictObject({ version: text(), pid: count })),
+  submit: call(v.strictObject({ graph: jobGraph, code: text(128), attached: v.boolean() }), v.strictObject({ job: id<JobId>() })),
+  jobs: call(empty, v.strictObject({ jobs: v.array(jobSummary) })),
+  job: call(ofJob, jobDetails),
+  cancel: call(ofJob, nothing),
+  watchJob: call(v.strictObject({ job: id<JobId>(), topics }), nothing),
+  unwatchJob: call(ofJob, nothing),
+  metricsHistory: call(ofJob, v.strictObject({ reports: v.array(metricsReport) })),
+  overview: call(empty, clusterOverview),
+  watchCluster: call(v.strictObject({ on: v.boolean() }), nothing),
+  openResult: call(ofChannel, v.strictObject({ subtasks: count })),
+  closeResult: call(ofChannel, nothing),
+  grantResult: event(channelGrant),
+  feedSegments: event(channelSegments),
+  shutdownCluster: call(empty, nothing),
+};
+
+/** What a JobManager tells its clients unasked. */
+export type ClientEvents = {
+  readonly jobStatus: Method<JobDetails>;
+  readonly jobMetrics: Method<MetricsReport>;
+  readonly jobLog: Method<{ readonly lines: readonly LogLine[] }>;
+  readonly cluster: Method<ClusterOverview>;
+  readonly resultSegments: Method<ChannelSegments>;
+  readonly grantFeed: Method<ChannelGrant>;
+};
+
+export const clientEvents: ClientEvents = {
+  jobStatus: event(jobDetails),
+  jobMetrics: event(metricsReport),
+  jobLog: event(v.strictObject({ lines: v.array(logLine) })),
+  cluster: event(clusterOverview),
+  resultSegments: event(channelSegments),
+  grantFeed: event(channelGrant),
+};
