@@ -10,6 +10,9 @@
  */
 import * as v from "valibot";
 import type { JobEdge, JobFeed, JobGraph, JobOperator, JobResult, JobVertex } from "../../core/graph/job-graph.ts";
+import {
+  type ExecutionInfo, JOB_STATES, type JobDetails, type JobState, type JobSummary, type LogLine, type MetricsReport, type SubtaskMetrics, TASK_STATES, type TaskState,
+} from "../../core/graph/job-status.ts";
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId, JobId, OperatorId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
@@ -20,18 +23,6 @@ export interface Method<Request, Reply = void> {
   readonly reply: v.GenericSchema<unknown, Reply>;
   readonly event?: boolean;
 }
-
-// ---------------------------------------------------------------------------------------------------------------- states
-
-export const JOB_STATES = ["CREATED", "WAITING", "RUNNING", "FINISHED", "CANCELLING", "CANCELED", "FAILING", "FAILED"] as const;
-/** WAITING: for slots (Flink shows CREATED); the others are Flink's. */
-export type JobState = (typeof JOB_STATES)[number];
-export const isFinal = (state: JobState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
-
-export const TASK_STATES = ["CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING", "RUNNING", "FINISHED", "CANCELING", "CANCELED", "FAILED"] as const;
-/** Flink's execution states. */
-export type TaskState = (typeof TASK_STATES)[number];
-export const isTaskFinal = (state: TaskState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
 
 // --------------------------------------------------------------------------------------------------------- what is said
 
@@ -100,34 +91,6 @@ export interface TaskStateChange {
   readonly error?: WireError;
 }
 
-/** Metrics of one subtask: Flink's metric names (see core/runtime/metrics.ts) to values. */
-export interface SubtaskMetrics {
-  readonly job: JobId;
-  readonly vertex: VertexId;
-  readonly subtask: number;
-  readonly attempt: number;
-  readonly slot: number;
-  readonly values: Readonly<Record<string, number>>;
-}
-
-/** What a TaskManager reports once per metrics interval. */
-export interface MetricsReport {
-  readonly taskManager: TaskManagerId;
-  readonly atMs: number;
-  readonly process: Readonly<Record<string, number>>;
-  readonly subtasks: readonly SubtaskMetrics[];
-}
-
-/** A line that user code wrote to the console. */
-export interface LogLine {
-  readonly job: JobId;
-  readonly vertex: VertexId;
-  readonly subtask: number;
-  readonly level: "log" | "warn" | "error";
-  readonly text: string;
-  readonly atMs: number;
-}
-
 /** Segments of one channel between a task and a client. `sequence` is the number of the first attached segment, from 0. */
 export interface ChannelSegments {
   readonly job: JobId;
@@ -145,39 +108,6 @@ export interface ChannelGrant {
   readonly subtask: number;
   readonly attempt: number;
   readonly granted: number;
-}
-
-/** One execution, for people and tools. */
-export interface ExecutionInfo {
-  readonly vertex: VertexId;
-  readonly subtask: number;
-  readonly attempt: number;
-  readonly state: TaskState;
-  readonly taskManager?: TaskManagerId;
-  readonly slot?: number;
-  /** When each state was entered, milliseconds since the epoch. */
-  readonly timestamps: Readonly<Record<string, number>>;
-  readonly error?: WireError;
-}
-
-export interface JobSummary {
-  readonly job: JobId;
-  readonly name: string;
-  readonly state: JobState;
-  readonly startedAtMs: number;
-  /** Present once the job is in a final state. */
-  readonly endedAtMs?: number;
-  readonly tasks: Readonly<Record<string, number>>;
-}
-
-export interface JobDetails extends JobSummary {
-  readonly graph: JobGraph;
-  readonly executions: readonly ExecutionInfo[];
-  /** When each job state was entered, milliseconds since the epoch. */
-  readonly timestamps: Readonly<Record<string, number>>;
-  /** Why the job waits, e.g. `needs 4 slots, 2 are free`. */
-  readonly waitingFor?: string;
-  readonly failure?: WireError;
 }
 
 export interface SlotInfo {
