@@ -191,7 +191,8 @@ export function toWire(thrown: unknown, depth = 0): WireError {
 /** The error that `toWire` wrote: of the same class where the class is one of drey's, else an Error of the same name. */
 export function fromWire(wire: WireError): Error {
   const cause = wire.cause === undefined ? undefined : fromWire(wire.cause);
-  const known = errorClasses[wire.name];
+  // A name that every object inherits, such as "constructor", is not one of ours.
+  const known = Object.hasOwn(errorClasses, wire.name) ? errorClasses[wire.name] : undefined;
   const error =
     known === undefined
       ? Object.assign(new Error(wire.message, cause === undefined ? undefined : { cause }), wire.code === "" ? {} : { code: wire.code })

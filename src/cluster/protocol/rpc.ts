@@ -1,0 +1,852 @@
+/**
+ * Remote calls between processes, in both directions over one connection: a server (ROUTER, the JobManager) and its clients (DEALER,
+ * TaskManagers and programs).
+ *
+ *     client                              server
+ *       │  hello (incarnation, session) ──▶│   onPeerConnected
+ *       │◀── welcome (epoch) ──────────────│
+ *       │  requests, events, heartbeats ◀─▶│
+ *       │◀──────────── bye ───────────────▶│   onLost · onPeerLost
+ *
+ * In the theory this is the failure detector and the fencing below the control plane. Invariants:
+ * - Both ends agree on sessions: whatever makes one end give a session up, the other learns of it, and no message of that session is
+ *   delivered afterwards. A session is (client incarnation, number); each end compares both on every message, and the leader epoch too.
+ * - Liveness is judged by heartbeats between programs; libzmq's own would say "alive" of a process stuck in a loop. Time in which the judge
+ *   itself was away counts for nobody's silence (`awake-clock.ts`).
+ * - A broken socket is a hint to look sooner, not a verdict: it starts probes, and a probe that has no way to go is the verdict.
+ * - Nothing blocks and nothing grows: with a send timeout of 0 a send either enters libzmq's bounded queue for that peer or fails at once
+ *   (so the "one pending send" of zeromq.js can't be violated), the calls that wait are bounded by the link, peers by `MAX_PEERS`.
+ *
+ * Delivery is at most once, in order within a session. Everything here runs on a process's main thread: a worker that ends with an open
+ * socket takes the whole process with it.
+ */
+import { randomUUID } from "node:crypto";
+import { connect as connectSocket } from "node:net";
+import { Dealer, Router } from "zeromq";
+import { ConfigurationError, ConnectionError, ProtocolError, describe, type DreyError } from "../../core/types/errors.ts";
+import { formatDuration } from "../../core/types/duration.ts";
+import { formatAddress, parseAddress, requireGuarded, type Address } from "./addresses.ts";
+import { AwakeClock, type Clock } from "./awake-clock.ts";
+import { MAX_ATTACHMENTS, decode, encode, type Content, type Envelope, type Message } from "./codec.ts";
+import type { Attachments, CallName, Conversation, EventName, Handlers, ReplyOf, ReplyWithAttachments, RequestOf } from "./conversation.ts";
+import { admit, dismiss, requireKey, type ClientKeys, type ServerKeys } from "./keys.ts";
+import { Drops, Link, type CallOptions, type Caller } from "./link.ts";
+
+/** How often a process shows that it lives, and how long the other waits for a sign. Both sides should be given the same. */
+export interface Heartbeats {
+  /** In milliseconds; default 1000. */
+  readonly intervalMs: number;
+  /** Silence of more than this is death, in milliseconds; at least three intervals; default 10 000. */
+  readonly timeoutMs: number;
+}
+
+/** The largest message by default, header and attachments together, in bytes: room for a code bundle of 64 MiB. */
+export const DEFAULT_MAX_MESSAGE_BYTES: number = 128 * 1024 * 1024;
+/** The most peers of one server. */
+export const MAX_PEERS = 4096;
+
+const DEFAULT_HEARTBEATS: Heartbeats = { intervalMs: 1_000, timeoutMs: 10_000 };
+/** The most messages that libzmq queues for one peer, in each direction. */
+const QUEUED_MESSAGES = 1_000;
+/** A connection that doesn't get through its handshake in this time is closed; so half-open ones don't pile up. */
+const HANDSHAKE_MS = 2_000;
+/** How long a closed socket may take to send what was queued: a last reply, a farewell. */
+const FAREWELL_MS = 200;
+/** When to probe again after a disconnect: libzmq reports it some milliseconds before it takes the connection's queue away. */
+const PROBE_DELAYS_MS: readonly number[] = [2, 5, 10, 20, 40];
+const GREETING_INTERVAL_MS = 100;
+
+/** One client, as its server sees it, for the time of one session. */
+export interface Peer<Called extends Conversation> extends Caller<Called> {
+  /** The name the client gave itself: the id of a TaskManager or a client. */
+  readonly id: string;
+  readonly incarnation: string;
+  /** When its last message arrived, on the server's `clock`. */
+  readonly lastSeenMs: number;
+  /** Aborted when the session ends; the reason is a ConnectionError. */
+  readonly signal: AbortSignal;
+  /** Whatever the server's owner keeps with it. */
+  data: unknown;
+}
+
+export interface RpcServerOptions<Served extends Conversation, Called extends Conversation> {
+  /** `ipc://…`, or `tcp://host:port` with `*` for any free port. */
+  readonly address: string;
+  /** The leader epoch of this JobManager: greater than those of all leaders before it. */
+  readonly epoch: number;
+  /** What clients may ask. */
+  readonly served: Served;
+  readonly handlers: Handlers<Served, Peer<Called>>;
+  /** What this server asks of its clients. */
+  readonly called: Called;
+  /** A session has begun. The peer can be called at once. */
+  readonly onPeerConnected?: (peer: Peer<Called>) => void;
+  /** A session has ended, once for each that began, unless the server itself was closed. `reason` is for people. */
+  readonly onPeerLost?: (peer: Peer<Called>, reason: string) => void;
+  readonly heartbeat?: Heartbeats;
+  /** Without keys the address must be out of strangers' reach (`requireGuarded`). */
+  readonly keys?: ServerKeys;
+  readonly maxMessageBytes?: number;
+  /** Default `performance.now`. */
+  readonly clock?: Clock;
+  /** What clients are called in messages; default "peer", for example "TaskManager". */
+  readonly peerName?: string;
+  /** Takes errors that nobody waits for: of event handlers and of the callbacks above. Default: a process warning. */
+  readonly onError?: (error: Error) => void;
+}
+
+class Session<Served extends Conversation, Called extends Conversation> implements Peer<Called> {
+  readonly id: string;
+  readonly incarnation: string;
+  readonly number: number;
+  readonly routingId: Buffer;
+  readonly link: Link<Served, Called, Peer<Called>>;
+  readonly ended: AbortController = new AbortController();
+  /** On the awake clock, for judging silence. */
+  heardMs = 0;
+  lastSeenMs = 0;
+  data: unknown;
+
+  constructor(id: string, routingId: Buffer, { incarnation, session }: Envelope, makeLink: (of: Session<Served, Called>) => typeof this.link) {
+    this.id = id;
+    this.routingId = routingId;
+    this.incarnation = incarnation;
+    this.number = session;
+    this.link = makeLink(this);
+  }
+
+  get signal(): AbortSignal {
+    return this.ended.signal;
+  }
+
+  call<M extends CallName<Called>>(method: M, request: RequestOf<Called, M>, options?: CallOptions): Promise<ReplyOf<Called, M>> {
+    return this.link.call(method, request, options);
+  }
+
+  callForAttachments<M extends CallName<Called>>(
+    method: M,
+    request: RequestOf<Called, M>,
+    options?: CallOptions,
+  ): Promise<ReplyWithAttachments<ReplyOf<Called, M>>> {
+    return this.link.callForAttachments(method, request, options);
+  }
+
+  notify<M extends EventName<Called>>(method: M, event: RequestOf<Called, M>, attachments?: Attachments): void {
+    this.link.notify(method, event, attachments);
+  }
+}
+
+/** The end that listens. Its owner closes it. */
+export class RpcServer<Served extends Conversation, Called extends Conversation> {
+  /** Messages that were not delivered, counted by reason. */
+  readonly drops: Drops = new Drops();
+  readonly #options: RpcServerOptions<Served, Called>;
+  readonly #address: Address;
+  readonly #heartbeat: Heartbeats;
+  readonly #maxMessageBytes: number;
+  readonly #clock: Clock;
+  readonly #awake: AwakeClock;
+  readonly #sessions = new Map<string, Session<Served, Called>>();
+  readonly #retired = new Retired();
+  readonly #domain: string = `drey-${randomUUID()}`;
+  #socket: Router | undefined;
+  #receiving: Promise<void> = Promise.resolve();
+  #judging: NodeJS.Timeout | undefined;
+  #probing: NodeJS.Timeout | undefined;
+  #boundAddress: string | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** @throws ConfigurationError when the address, the keys or the heartbeat can't be. */
+  constructor(options: RpcServerOptions<Served, Called>) {
+    this.#options = options;
+    this.#address = parseAddress(options.address);
+    this.#heartbeat = requireHeartbeats(options.heartbeat);
+    this.#maxMessageBytes = requireMaxMessageBytes(options.maxMessageBytes);
+    this.#clock = options.clock ?? (() => performance.now());
+    this.#awake = new AwakeClock(this.#clock, 2 * this.#heartbeat.intervalMs);
+    if (!Number.isSafeInteger(options.epoch) || options.epoch < 0) {
+      throw new ConfigurationError(`the leader epoch is ${describe(options.epoch)}; it must be an integer ≥ 0.`);
+    }
+    if (options.keys !== undefined) requireKey(options.keys.own.secretKey, "the server's secret key");
+  }
+
+  /** The clients that are connected now, by id. */
+  get peers(): ReadonlyMap<string, Peer<Called>> {
+    return this.#sessions;
+  }
+
+  /** The address with the port that was chosen. @throws ConnectionError before `start`. */
+  get address(): string {
+    if (this.#boundAddress === undefined) throw new ConnectionError(`the server at ${this.#options.address} has not been started.`);
+    return this.#boundAddress;
+  }
+
+  /**
+   * Listens. Resolves with the address that clients can connect to.
+   * @throws ConfigurationError when strangers could reach the address, or when it can't be had (in use, not of this machine).
+   */
+  async start(): Promise<string> {
+    const { keys } = this.#options;
+    requireGuarded(this.#address, keys !== undefined);
+    if (this.#socket !== undefined) throw new ConfigurationError(`the server at ${this.#options.address} was started twice.`);
+    const socket = new Router({
+      mandatory: true,
+      handover: true,
+      linger: 0,
+      sendTimeout: 0,
+      sendHighWaterMark: QUEUED_MESSAGES,
+      receiveHighWaterMark: QUEUED_MESSAGES,
+      maxMessageSize: this.#maxMessageBytes,
+      handshakeInterval: HANDSHAKE_MS,
+      ipv6: isIpv6(this.#address),
+      ...(keys === undefined
+        ? {}
+        : { curveServer: true, curveSecretKey: keys.own.secretKey, zapDomain: this.#domain, zapEnforceDomain: true }),
+    });
+    this.#socket = socket;
+    try {
+      if (keys !== undefined) await admit(this.#domain, keys.allowed);
+      await requireUnused(this.#address);
+      await socket.bind(formatAddress(this.#address));
+    } catch (error) {
+      socket.close();
+      await dismiss(this.#domain);
+      if (error instanceof ConfigurationError) throw error;
+      throw new ConfigurationError(`can't listen at ${this.#options.address}: ${(error as Error).message}.`, { cause: error });
+    }
+    this.#boundAddress = socket.lastEndpoint ?? this.#options.address;
+    socket.events.on("disconnect", () => this.#probe());
+    socket.events.on("handshake:error:auth", () => this.drops.count("refused handshake"));
+    socket.events.on("handshake:error:protocol", () => this.drops.count("refused handshake"));
+    this.#receiving = this.#receive(socket);
+    this.#judging = setInterval(() => this.#judge(), this.#heartbeat.intervalMs);
+    return this.#boundAddress;
+  }
+
+  /**
+   * Says farewell to every client and frees the address. Calls that wait reject with ConnectionError; `onPeerLost` is not called.
+   * Afterwards nothing of the server keeps the process alive. Closing twice is harmless.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    clearInterval(this.#judging);
+    clearTimeout(this.#probing);
+    for (const session of [...this.#sessions.values()]) {
+      this.#sayTo(session, { kind: "bye", reason: "the JobManager was closed", again: true });
+      this.#sessions.delete(session.id);
+      this.#end(session, "this server was closed");
+    }
+    if (this.#socket !== undefined && !this.#socket.closed) {
+      this.#socket.linger = FAREWELL_MS;
+      this.#socket.close();
+    }
+    await this.#receiving;
+    await dismiss(this.#domain);
+  }
+
+  async #receive(socket: Router): Promise<void> {
+    try {
+      for await (const frames of socket) {
+        try {
+          this.#take(frames);
+        } catch (error) {
+          this.#report(error);
+        }
+      }
+    } catch (error) {
+      if (this.#closing !== undefined) return;
+      this.#report(error);
+      for (const session of [...this.#sessions.values()]) this.#lose(session, "the server can't receive any more");
+    }
+  }
+
+  #take([routingId, header, ...attachments]: Buffer[]): void {
+    if (routingId === undefined || header === undefined) return this.drops.count("garbage");
+    const id = routingId.toString("latin1");
+    if (!/^[\w.:@-]{1,128}$/.test(id)) return this.drops.count("bad identity");
+    if (tooLarge(header, attachments, this.#maxMessageBytes)) return this.drops.count("too large");
+    const decoded = decode(header);
+    if (!decoded.ok) {
+      this.drops.count(decoded.why);
+      // It can't read the words, but it sees the version.
+      if (decoded.why === "foreign version") this.#say(routingId, NOBODY, { kind: "bye", reason: decoded.detail, again: false });
+      return;
+    }
+    const { message } = decoded;
+    if (message.epoch > this.#options.epoch) return this.drops.count("newer epoch");
+    if (message.kind === "hello") return this.#greet(id, routingId, message);
+    const session = this.#sessions.get(id);
+    if (session === undefined || session.incarnation !== message.incarnation || session.number !== message.session) {
+      return this.#refuse(id, routingId, message, session);
+    }
+    this.#hear(session);
+    switch (message.kind) {
+      case "heartbeat":
+        return this.#sayTo(session, { kind: "alive" });
+      case "alive":
+        return;
+      case "bye":
+        return this.#lose(session, message.reason);
+      case "welcome":
+        return this.drops.count("malformed");
+      default:
+        session.link.accept(message, attachments, session);
+    }
+  }
+
+  #greet(id: string, routingId: Buffer, message: Message & { kind: "hello" }): void {
+    const known = this.#sessions.get(id);
+    const retired = this.#retired.has(id, message.incarnation);
+    if (retired || (known?.incarnation === message.incarnation && message.session < known.number)) {
+      return this.#refuse(id, routingId, message, known);
+    }
+    if (known?.incarnation === message.incarnation && message.session === known.number) {
+      // It asks again because it has not seen the first welcome yet.
+      this.#hear(known);
+      return this.#sayTo(known, { kind: "welcome", acceptsBytes: this.#maxMessageBytes });
+    }
+    if (known !== undefined) {
+      const replaced = known.incarnation !== message.incarnation;
+      if (replaced) this.#retired.add(id, known.incarnation);
+      this.#lose(known, replaced ? "a new incarnation took its place" : "it began a new session");
+    }
+    if (this.#sessions.size >= MAX_PEERS) {
+      this.drops.count("too many peers");
+      return this.#say(routingId, message, { kind: "bye", reason: `the JobManager has ${MAX_PEERS} peers already`, again: true });
+    }
+    const session = new Session<Served, Called>(id, routingId, message, (of) => this.#makeLink(of, message));
+    this.#sessions.set(id, session);
+    this.#hear(session);
+    this.#sayTo(session, { kind: "welcome", acceptsBytes: this.#maxMessageBytes });
+    this.#tell(() => this.#options.onPeerConnected?.(session));
+  }
+
+  #makeLink(session: Session<Served, Called>, message: Message & { kind: "hello" }): Link<Served, Called, Peer<Called>> {
+    const { served, handlers, called, peerName = "peer" } = this.#options;
+    return new Link({
+      name: `${peerName} ${session.id}`,
+      served,
+      handlers,
+      called,
+      maxMessageBytes: Math.min(this.#maxMessageBytes, message.acceptsBytes),
+      envelope: { epoch: this.#options.epoch, incarnation: message.incarnation, session: message.session },
+      transmit: (frames) => this.#transmit(session, frames),
+      drops: this.drops,
+      report: (error) => this.#report(error),
+    });
+  }
+
+  /** A message of a session that isn't: it is dropped, and a sender that waits for something is told. */
+  #refuse(id: string, routingId: Buffer, message: Message, session: Session<Served, Called> | undefined): void {
+    this.drops.count(
+      session === undefined ? "unknown peer" : session.incarnation === message.incarnation ? "stale session" : "stale incarnation",
+    );
+    if (message.kind !== "request" && message.kind !== "heartbeat" && message.kind !== "hello") return;
+    if (this.#retired.has(id, message.incarnation)) {
+      this.#say(routingId, message, { kind: "bye", reason: `another process took over the name ${describe(id)}`, again: false });
+    } else {
+      this.#say(routingId, message, { kind: "bye", reason: "the JobManager does not know this session (any more)", again: true });
+    }
+  }
+
+  #hear(session: Session<Served, Called>): void {
+    session.heardMs = this.#awake.read();
+    session.lastSeenMs = this.#clock();
+  }
+
+  #judge(): void {
+    const nowMs = this.#awake.read();
+    for (const session of [...this.#sessions.values()]) {
+      const silentMs = nowMs - session.heardMs;
+      if (silentMs <= this.#heartbeat.timeoutMs) continue;
+      const reason = `no heartbeat for ${formatDuration(silentMs)}`;
+      // Should it only have been slow, it learns from this that it was given up.
+      this.#sayTo(session, { kind: "bye", reason, again: true });
+      this.#lose(session, reason);
+    }
+  }
+
+  /** Some connection broke, libzmq doesn't say whose: a heartbeat to everybody fails at once where there is no way any more. */
+  #probe(step = 0): void {
+    clearTimeout(this.#probing);
+    if (this.#closing !== undefined) return;
+    for (const session of [...this.#sessions.values()]) this.#sayTo(session, { kind: "heartbeat" });
+    const delayMs = PROBE_DELAYS_MS[step];
+    if (delayMs !== undefined) this.#probing = setTimeout(() => this.#probe(step + 1), delayMs);
+  }
+
+  #lose(session: Session<Served, Called>, reason: string): void {
+    if (this.#sessions.get(session.id) !== session) return;
+    this.#sessions.delete(session.id);
+    this.#end(session, reason);
+    this.#tell(() => this.#options.onPeerLost?.(session, reason));
+  }
+
+  #end(session: Session<Served, Called>, reason: string): void {
+    session.link.lose(reason);
+    session.ended.abort(new ConnectionError(`${this.#options.peerName ?? "peer"} ${session.id} is gone (${reason}).`));
+  }
+
+  /** A message of the transport itself, within a session. */
+  #sayTo(session: Session<Served, Called>, content: Content): void {
+    this.#transmit(session, [encode({ epoch: this.#options.epoch, ...sessionOf(session), ...content })]).catch(() => undefined);
+  }
+
+  /** A message of the transport itself to somebody without a session. */
+  #say(routingId: Buffer, to: Pick<Envelope, "incarnation" | "session">, content: Content): void {
+    const { incarnation, session } = to;
+    const header = encode({ epoch: this.#options.epoch, incarnation, session, ...content });
+    send(this.#socket!, [routingId, header]).catch(() => this.drops.count("unsent answer"));
+  }
+
+  async #transmit(session: Session<Served, Called>, frames: readonly Uint8Array[]): Promise<void> {
+    try {
+      await send(this.#socket!, [session.routingId, ...frames]);
+    } catch (error) {
+      const name = `${this.#options.peerName ?? "peer"} ${session.id}`;
+      if ((error as { code?: string }).code === "EHOSTUNREACH") {
+        this.#lose(session, "connection lost");
+        throw new ConnectionError(`${name} is gone (connection lost).`, { cause: error });
+      }
+      throw new ConnectionError(`${name} takes no messages now: ${QUEUED_MESSAGES} wait for it already.`, { cause: error });
+    }
+  }
+
+  #tell(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  #report(error: unknown): void {
+    report(this.#options.onError, error);
+  }
+}
+
+export interface RpcClientOptions<Called extends Conversation, Served extends Conversation> {
+  readonly address: string;
+  /** The name of this process among the server's clients: letters, digits and `_ . : @ -`, at most 128. */
+  readonly identity: string;
+  /** Names this run of the process; a restarted process has another, and takes the place of the former. At most 64 characters. */
+  readonly incarnation: string;
+  /** What the server may ask of this process. */
+  readonly served: Served;
+  readonly handlers: Handlers<Served, RpcClient<Called, Served>>;
+  /** What this process asks of the server. */
+  readonly called: Called;
+  /** A session has begun: at first, and again after each loss. What the server knew of the former session, it has forgotten. */
+  readonly onConnected?: (epoch: number) => void;
+  /** A session has ended, other than by `close`. `final`: no other will follow, because the server wants none. */
+  readonly onLost?: (reason: string, final: boolean) => void;
+  readonly heartbeat?: Heartbeats;
+  readonly keys?: ClientKeys;
+  /** How long `connect` tries, in milliseconds; default 5000. */
+  readonly connectDeadlineMs?: number;
+  readonly maxMessageBytes?: number;
+  /** Default `performance.now`. */
+  readonly clock?: Clock;
+  /** Takes errors that nobody waits for: of event handlers and of the callbacks above. Default: a process warning. */
+  readonly onError?: (error: Error) => void;
+}
+
+/** The end that dials. After a loss it goes on trying until its owner closes it, or the server forbids it. */
+export class RpcClient<Called extends Conversation, Served extends Conversation> implements Caller<Called> {
+  /** Messages that were not delivered, counted by reason. */
+  readonly drops: Drops = new Drops();
+  readonly #options: RpcClientOptions<Called, Served>;
+  readonly #address: Address;
+  readonly #heartbeat: Heartbeats;
+  readonly #maxMessageBytes: number;
+  readonly #awake: AwakeClock;
+  #socket: Dealer | undefined;
+  #receiving: Promise<void> = Promise.resolve();
+  #beating: NodeJS.Timeout | undefined;
+  #probing: NodeJS.Timeout | undefined;
+  #connecting: { readonly resolve: () => void; readonly reject: (error: DreyError) => void } | undefined;
+  #link: Link<Served, Called, RpcClient<Called, Served>> | undefined;
+  #session = 1;
+  #epoch = 0;
+  #heardMs = 0;
+  /** What is known of a connection that doesn't come about. */
+  #obstacle: string | undefined;
+  #goneBecause = "it has not been connected yet";
+  #closing: Promise<void> | undefined;
+
+  /** @throws ConfigurationError when the address, the identity, the keys or the heartbeat can't be. */
+  constructor(options: RpcClientOptions<Called, Served>) {
+    this.#options = options;
+    this.#address = parseAddress(options.address, "the JobManager's address");
+    this.#heartbeat = requireHeartbeats(options.heartbeat);
+    this.#maxMessageBytes = requireMaxMessageBytes(options.maxMessageBytes);
+    this.#awake = new AwakeClock(options.clock ?? (() => performance.now()), 2 * this.#heartbeat.intervalMs);
+    if (!/^[\w.:@-]{1,128}$/.test(options.identity)) {
+      throw new ConfigurationError(`the name ${describe(options.identity)} can't be: use letters, digits and _ . : @ -, at most 128.`);
+    }
+    if (options.incarnation === "" || options.incarnation.length > 64) {
+      throw new ConfigurationError(`the incarnation ${describe(options.incarnation)} can't be: it has 1 to 64 characters.`);
+    }
+    if (options.keys !== undefined) {
+      requireKey(options.keys.own.publicKey, "the public key of this process");
+      requireKey(options.keys.own.secretKey, "the secret key of this process");
+      requireKey(options.keys.server, "the public key of the JobManager");
+    }
+  }
+
+  /** Whether there is a session now. */
+  get connected(): boolean {
+    return this.#link !== undefined;
+  }
+
+  /** The highest leader epoch this process has met; 0 before the first session. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /**
+   * Dials, and resolves when the first session has begun. On failure everything is closed.
+   * @throws ConnectionError when nobody answers in time or the key is refused; ProtocolError when the other side speaks another version;
+   * ConfigurationError when the address is out of this machine and there are no keys.
+   */
+  async connect(): Promise<void> {
+    const { keys, identity, connectDeadlineMs = 5_000 } = this.#options;
+    requireGuarded(this.#address, keys !== undefined);
+    if (this.#socket !== undefined || this.#closing !== undefined) throw new ConnectionError(`the connection to ${this.#where} can't be dialled twice.`);
+    const socket = new Dealer({
+      routingId: identity,
+      immediate: true,
+      linger: 0,
+      sendTimeout: 0,
+      sendHighWaterMark: QUEUED_MESSAGES,
+      receiveHighWaterMark: QUEUED_MESSAGES,
+      maxMessageSize: this.#maxMessageBytes,
+      handshakeInterval: HANDSHAKE_MS,
+      reconnectInterval: 50,
+      reconnectMaxInterval: 1_000,
+      ipv6: isIpv6(this.#address),
+      ...(keys === undefined
+        ? {}
+        : { curvePublicKey: keys.own.publicKey, curveSecretKey: keys.own.secretKey, curveServerKey: keys.server }),
+    });
+    this.#socket = socket;
+    this.#watch(socket);
+    const connecting = new Promise<void>((resolve, reject) => {
+      this.#connecting = { resolve, reject };
+    });
+    const deadline = setTimeout(() => this.#connecting?.reject(this.#nobodyAnswers(connectDeadlineMs)), connectDeadlineMs);
+    try {
+      socket.connect(formatAddress(this.#address));
+      this.#receiving = this.#receive(socket);
+      this.#beat();
+      await connecting;
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      clearTimeout(deadline);
+      this.#connecting = undefined;
+    }
+  }
+
+  async call<M extends CallName<Called>>(method: M, request: RequestOf<Called, M>, options?: CallOptions): Promise<ReplyOf<Called, M>> {
+    return (await this.callForAttachments(method, request, options)).reply;
+  }
+
+  async callForAttachments<M extends CallName<Called>>(
+    method: M,
+    request: RequestOf<Called, M>,
+    options?: CallOptions,
+  ): Promise<ReplyWithAttachments<ReplyOf<Called, M>>> {
+    if (this.#link === undefined) throw new ConnectionError(`can't call ${method}: ${this.#where} is not connected (${this.#goneBecause}).`);
+    return this.#link.callForAttachments(method, request, options);
+  }
+
+  notify<M extends EventName<Called>>(method: M, event: RequestOf<Called, M>, attachments?: Attachments): void {
+    if (this.#link === undefined) this.drops.count("unsent event");
+    else this.#link.notify(method, event, attachments);
+  }
+
+  /**
+   * Says farewell and hangs up. Calls that wait reject with ConnectionError; `onLost` is not called. Afterwards nothing of the client keeps
+   * the process alive. Closing twice is harmless.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close("this process closed the connection");
+    return this.#closing;
+  }
+
+  async #close(reason: string): Promise<void> {
+    clearTimeout(this.#beating);
+    clearTimeout(this.#probing);
+    this.#goneBecause = reason;
+    if (this.#link !== undefined) {
+      this.#say({ kind: "bye", reason: "it closed the connection", again: true });
+      this.#link.lose(reason);
+      this.#link = undefined;
+    }
+    this.#connecting?.reject(new ConnectionError(`the connection to ${this.#where} was closed before it came about.`));
+    if (this.#socket !== undefined && !this.#socket.closed) {
+      this.#socket.linger = FAREWELL_MS;
+      this.#socket.close();
+    }
+    await this.#receiving;
+  }
+
+  get #where(): string {
+    return `the JobManager at ${this.#options.address}`;
+  }
+
+  #nobodyAnswers(afterMs: number): ConnectionError {
+    const { address } = this.#options;
+    return new ConnectionError(
+      this.#obstacle === undefined
+        ? `no JobManager answers at ${address} after ${formatDuration(afterMs)}; is it running? Start one with \`drey cluster start\`.`
+        : `no JobManager answers at ${address} after ${formatDuration(afterMs)}: ${this.#obstacle}.`,
+    );
+  }
+
+  #watch(socket: Dealer): void {
+    socket.events.on("connect", () => (this.#obstacle ??= "somebody listens there, but the handshake does not end; is it a JobManager, and are keys given on both sides or on none"));
+    socket.events.on("handshake", () => {
+      this.#obstacle = "somebody listens there, but does not greet back";
+      this.#greet();
+    });
+    socket.events.on("disconnect", () => this.#probe());
+    socket.events.on("handshake:error:auth", () => {
+      this.#obstacle = "it refuses the key of this process, which is not on its allow list";
+      this.#connecting?.reject(new ConnectionError(`${this.#where} refuses the key of this process, which is not on its allow list.`));
+    });
+    const failed = (): void => {
+      this.#obstacle = "the security handshake fails; are keys given on both sides or on none, and is the server's key the right one";
+    };
+    socket.events.on("handshake:error:protocol", failed);
+    socket.events.on("handshake:error:other", failed);
+  }
+
+  async #receive(socket: Dealer): Promise<void> {
+    try {
+      for await (const frames of socket) {
+        try {
+          this.#take(frames);
+        } catch (error) {
+          this.#report(error);
+        }
+      }
+    } catch (error) {
+      if (this.#closing !== undefined) return;
+      this.#report(error);
+      this.#lose("this process can't receive any more", false);
+    }
+  }
+
+  #take([header, ...attachments]: Buffer[]): void {
+    if (header === undefined || tooLarge(header, attachments, this.#maxMessageBytes)) return this.drops.count("too large");
+    const decoded = decode(header);
+    if (!decoded.ok) {
+      this.drops.count(decoded.why);
+      if (decoded.why === "foreign version") {
+        this.#connecting?.reject(new ProtocolError(`${this.#where} speaks another protocol: ${decoded.detail}. Install the same drey on both sides.`));
+      }
+      return;
+    }
+    const { message } = decoded;
+    if (message.incarnation !== this.#options.incarnation) return this.drops.count("stale incarnation");
+    if (message.session !== this.#session) return this.drops.count("stale session");
+    if (message.epoch < this.#epoch) return this.drops.count("old epoch");
+    if (message.kind === "welcome") return this.#welcome(message);
+    if (message.kind === "bye") return this.#farewell(message);
+    if (this.#link === undefined) return this.drops.count("unknown session");
+    if (message.epoch !== this.#epoch) return this.drops.count("newer epoch");
+    this.#heardMs = this.#awake.read();
+    switch (message.kind) {
+      case "heartbeat":
+        return this.#say({ kind: "alive" });
+      case "alive":
+        return;
+      case "hello":
+        return this.drops.count("malformed");
+      default:
+        this.#link.accept(message, attachments, this);
+    }
+  }
+
+  #welcome(message: Message & { kind: "welcome" }): void {
+    this.#heardMs = this.#awake.read();
+    if (this.#link !== undefined) return;
+    const { served, handlers, called, incarnation } = this.#options;
+    this.#epoch = message.epoch;
+    this.#link = new Link({
+      name: this.#where,
+      served,
+      handlers,
+      called,
+      maxMessageBytes: Math.min(this.#maxMessageBytes, message.acceptsBytes),
+      envelope: { epoch: message.epoch, incarnation, session: message.session },
+      transmit: (frames) => this.#transmit(frames),
+      drops: this.drops,
+      report: (error) => this.#report(error),
+    });
+    this.#connecting?.resolve();
+    this.#tell(() => this.#options.onConnected?.(message.epoch));
+  }
+
+  #farewell({ reason, again }: Message & { kind: "bye" }): void {
+    if (again) return this.#lose(reason, false);
+    const wasConnecting = this.#connecting;
+    wasConnecting?.reject(new ConnectionError(`${this.#where} refuses this process: ${reason}.`));
+    this.#lose(reason, true);
+    this.#closing ??= this.#close(reason);
+  }
+
+  /** Ends the session, if there is one, and greets for the next. */
+  #lose(reason: string, final: boolean): void {
+    if (this.#link === undefined) return;
+    this.#goneBecause = reason;
+    this.#link.lose(reason);
+    this.#link = undefined;
+    this.#session++;
+    clearTimeout(this.#probing);
+    this.#tell(() => this.#options.onLost?.(reason, final));
+    if (!final && this.#closing === undefined) {
+      this.#greet();
+      this.#beat();
+    }
+  }
+
+  #greet(): void {
+    if (this.#link === undefined && this.#closing === undefined) this.#say({ kind: "hello", acceptsBytes: this.#maxMessageBytes });
+  }
+
+  /** Greets while there is no session; else shows that this process lives, and judges whether the server does. */
+  #beat(): void {
+    clearTimeout(this.#beating);
+    if (this.#closing !== undefined) return;
+    const silentMs = this.#awake.read() - this.#heardMs;
+    // `#lose` beats anew.
+    if (this.#link !== undefined && silentMs > this.#heartbeat.timeoutMs) {
+      const reason = `no heartbeat for ${formatDuration(silentMs)}`;
+      this.#say({ kind: "bye", reason, again: true });
+      return this.#lose(reason, false);
+    }
+    if (this.#link === undefined) this.#greet();
+    else this.#say({ kind: "heartbeat" });
+    const { intervalMs } = this.#heartbeat;
+    this.#beating = setTimeout(() => this.#beat(), this.#link === undefined ? Math.min(GREETING_INTERVAL_MS, intervalMs) : intervalMs);
+  }
+
+  /** The connection broke: a heartbeat fails at once when there is no way to the server any more. */
+  #probe(step = 0): void {
+    clearTimeout(this.#probing);
+    if (this.#link === undefined || this.#closing !== undefined) return;
+    const session = this.#session;
+    this.#transmit([encode({ ...this.#envelope, kind: "heartbeat" })]).catch(() => {
+      if (this.#session === session) this.#lose("connection lost", false);
+    });
+    const delayMs = PROBE_DELAYS_MS[step];
+    if (delayMs !== undefined) this.#probing = setTimeout(() => this.#probe(step + 1), delayMs);
+  }
+
+  get #envelope(): Envelope {
+    return { epoch: this.#epoch, incarnation: this.#options.incarnation, session: this.#session };
+  }
+
+  /** A message of the transport itself. What can't go is said again by the next beat. */
+  #say(content: Content): void {
+    this.#transmit([encode({ ...this.#envelope, ...content })]).catch(() => undefined);
+  }
+
+  async #transmit(frames: readonly Uint8Array[]): Promise<void> {
+    try {
+      await send(this.#socket!, frames);
+    } catch (error) {
+      throw new ConnectionError(`${this.#where} takes no messages now: the connection is broken or ${QUEUED_MESSAGES} messages wait already.`, {
+        cause: error,
+      });
+    }
+  }
+
+  #tell(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#report(error);
+    }
+  }
+
+  #report(error: unknown): void {
+    report(this.#options.onError, error);
+  }
+}
+
+/** Addressee of a message to somebody whose words we can't read. */
+const NOBODY: Pick<Envelope, "incarnation" | "session"> = { incarnation: "?", session: 1 };
+
+const sessionOf = ({ incarnation, number }: { incarnation: string; number: number }): Pick<Envelope, "incarnation" | "session"> => ({
+  incarnation,
+  session: number,
+});
+
+const isIpv6 = (address: Address): boolean => address.transport === "tcp" && address.host.includes(":");
+
+/** Sends without blocking (the sockets' send timeout is 0); also what zeromq.js throws at once comes as a rejection. */
+async function send(socket: Router | Dealer, frames: readonly Uint8Array[]): Promise<void> {
+  await socket.send(frames as Uint8Array[]);
+}
+
+function tooLarge(header: Uint8Array, attachments: Attachments, maxMessageBytes: number): boolean {
+  let bytes = header.byteLength;
+  for (const attachment of attachments) bytes += attachment.byteLength;
+  return bytes > maxMessageBytes || attachments.length > MAX_ATTACHMENTS;
+}
+
+function report(onError: ((error: Error) => void) | undefined, thrown: unknown): void {
+  const error = thrown instanceof Error ? thrown : new Error(`a value that is not an Error was thrown: ${describe(thrown)}`);
+  if (onError !== undefined) onError(error);
+  else process.emitWarning(error);
+}
+
+function requireHeartbeats(heartbeat: Heartbeats = DEFAULT_HEARTBEATS): Heartbeats {
+  const { intervalMs, timeoutMs } = heartbeat;
+  if (intervalMs > 0 && timeoutMs >= 3 * intervalMs && timeoutMs < 2 ** 31) return heartbeat;
+  throw new ConfigurationError(
+    `the heartbeat has an interval of ${intervalMs} ms and a timeout of ${timeoutMs} ms; the timeout must be three intervals at least.`,
+  );
+}
+
+function requireMaxMessageBytes(bytes: number = DEFAULT_MAX_MESSAGE_BYTES): number {
+  if (Number.isSafeInteger(bytes) && bytes >= 65_536) return bytes;
+  throw new ConfigurationError(`maxMessageBytes is ${describe(bytes)}; it must be an integer of 65536 at least.`);
+}
+
+/** libzmq would quietly take a socket file away from a server that still listens at it. */
+async function requireUnused(address: Address): Promise<void> {
+  if (address.transport !== "ipc") return;
+  const attempt = connectSocket(address.path);
+  const listening = await new Promise<boolean>((resolve) => {
+    attempt.once("connect", () => resolve(true));
+    attempt.once("error", () => resolve(false));
+    // Whoever doesn't accept in a second is busy, not absent.
+    attempt.setTimeout(1_000, () => resolve(true));
+  });
+  attempt.destroy();
+  if (listening) throw new ConfigurationError(`can't listen at ${formatAddress(address)}: another process listens there.`);
+}
+
+/** The incarnations that were replaced by newer ones, the latest thousand. */
+class Retired {
+  readonly #keys = new Set<string>();
+
+  add(id: string, incarnation: string): void {
+    this.#keys.add(`${id}\n${incarnation}`);
+    if (this.#keys.size > 1_000) this.#keys.delete(this.#keys.values().next().value as string);
+  }
+
+  has(id: string, incarnation: string): boolean {
+    return this.#keys.has(`${id}\n${incarnation}`);
+  }
+}
