@@ -16,13 +16,7 @@ import {
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId, JobId, OperatorId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
-
-/** One method: what it is asked with, and what it answers. An event has no answer and may be lost with its connection. */
-export interface Method<Request, Reply = void> {
-  readonly request: v.GenericSchema<unknown, Request>;
-  readonly reply: v.GenericSchema<unknown, Reply>;
-  readonly event?: boolean;
-}
+import type { Call, Event } from "./conversation.ts";
 
 // --------------------------------------------------------------------------------------------------------- what is said
 
@@ -226,24 +220,24 @@ const clusterOverview: v.GenericSchema<unknown, ClusterOverview> = v.strictObjec
 });
 
 const nothing: v.GenericSchema<unknown, void> = v.pipe(v.unknown(), v.transform((): void => undefined));
-const call = <Request, Reply>(request: v.GenericSchema<unknown, Request>, reply: v.GenericSchema<unknown, Reply>): Method<Request, Reply> => ({ request, reply });
-const event = <Request>(request: v.GenericSchema<unknown, Request>): Method<Request> => ({ request, reply: nothing, event: true });
+const call = <Request, Reply>(request: v.GenericSchema<unknown, Request>, reply: v.GenericSchema<unknown, Reply>): Call<Request, Reply> => ({ request, reply });
+const event = <Request>(request: v.GenericSchema<unknown, Request>): Event<Request> => ({ request, reply: nothing, event: true });
 
 // ------------------------------------------------------------------------------------------------------- conversations
 
 /** What a JobManager answers to TaskManagers. */
 export type RegistrationConversation = {
   /** Before anything else, and again after a reconnection. Answers the settings that the JobManager decides. */
-  readonly register: Method<Registration, { readonly heartbeatIntervalMs: number; readonly heartbeatTimeoutMs: number }>;
-  readonly taskState: Method<TaskStateChange>;
-  readonly metrics: Method<MetricsReport>;
-  readonly log: Method<{ readonly lines: readonly LogLine[] }>;
+  readonly register: Call<Registration, { readonly heartbeatIntervalMs: number; readonly heartbeatTimeoutMs: number }>;
+  readonly taskState: Call<TaskStateChange, void>;
+  readonly metrics: Event<MetricsReport>;
+  readonly log: Event<{ readonly lines: readonly LogLine[] }>;
   /** Answers with the bundle as the only attachment. */
-  readonly fetchCode: Method<{ readonly code: string }>;
+  readonly fetchCode: Call<{ readonly code: string }, void>;
   /** Rows of a result (attachments: segments). */
-  readonly resultSegments: Method<ChannelSegments>;
+  readonly resultSegments: Event<ChannelSegments>;
   /** The task can take rows of a feed. */
-  readonly grantFeed: Method<ChannelGrant>;
+  readonly grantFeed: Event<ChannelGrant>;
 };
 
 export const registrationConversation: RegistrationConversation = {
@@ -264,16 +258,16 @@ export const registrationConversation: RegistrationConversation = {
 /** What a TaskManager answers to its JobManager. */
 export type TaskManagerConversation = {
   /** Starts subtasks. Answers when all of them are on their way (rings made, threads taken); failures after that come as task states. */
-  readonly deploy: Method<{ readonly tasks: readonly TaskDeployment[] }>;
+  readonly deploy: Call<{ readonly tasks: readonly TaskDeployment[] }, void>;
   /** Cancels executions; each reports its final state. Unknown ones are ignored. */
-  readonly cancel: Method<{ readonly executions: readonly ExecutionAddress[] }>;
+  readonly cancel: Call<{ readonly executions: readonly ExecutionAddress[] }, void>;
   /** The job is over: its slots, channels and code can go. Threads still running are ended. */
-  readonly releaseJob: Method<{ readonly job: JobId }>;
+  readonly releaseJob: Call<{ readonly job: JobId }, void>;
   /** A client or the JobManager's buffer has room for rows of a result. */
-  readonly grantResult: Method<ChannelGrant>;
+  readonly grantResult: Event<ChannelGrant>;
   /** Rows of a feed (attachments: segments). */
-  readonly feedSegments: Method<ChannelSegments>;
-  readonly shutdown: Method<{ readonly reason: string }>;
+  readonly feedSegments: Event<ChannelSegments>;
+  readonly shutdown: Event<{ readonly reason: string }>;
 };
 
 export const taskManagerConversation: TaskManagerConversation = {
@@ -288,27 +282,27 @@ export const taskManagerConversation: TaskManagerConversation = {
 /** What a JobManager answers to clients. */
 export type ClientConversation = {
   /** Must come first. */
-  readonly hello: Method<{ readonly version: string }, { readonly version: string; readonly pid: number }>;
+  readonly hello: Call<{ readonly version: string }, { readonly version: string; readonly pid: number }>;
   /** Attachment 0: the code bundle. With `attached`, the job is cancelled when the connection of this client is lost. */
-  readonly submit: Method<{ readonly graph: JobGraph; readonly code: string; readonly attached: boolean }, { readonly job: JobId }>;
-  readonly jobs: Method<Record<string, never>, { readonly jobs: readonly JobSummary[] }>;
-  readonly job: Method<{ readonly job: JobId }, JobDetails>;
-  readonly cancel: Method<{ readonly job: JobId }>;
+  readonly submit: Call<{ readonly graph: JobGraph; readonly code: string; readonly attached: boolean }, { readonly job: JobId }>;
+  readonly jobs: Call<Record<string, never>, { readonly jobs: readonly JobSummary[] }>;
+  readonly job: Call<{ readonly job: JobId }, JobDetails>;
+  readonly cancel: Call<{ readonly job: JobId }, void>;
   /** From now on (and at once, with the present state) the client is told about the job. */
-  readonly watchJob: Method<{ readonly job: JobId; readonly topics: readonly JobTopic[] }>;
-  readonly unwatchJob: Method<{ readonly job: JobId }>;
+  readonly watchJob: Call<{ readonly job: JobId; readonly topics: readonly JobTopic[] }, void>;
+  readonly unwatchJob: Call<{ readonly job: JobId }, void>;
   /** Metrics of a job that were reported so far, oldest first, up to `metrics.history`. */
-  readonly metricsHistory: Method<{ readonly job: JobId }, { readonly reports: readonly MetricsReport[] }>;
-  readonly overview: Method<Record<string, never>, ClusterOverview>;
-  readonly watchCluster: Method<{ readonly on: boolean }>;
+  readonly metricsHistory: Call<{ readonly job: JobId }, { readonly reports: readonly MetricsReport[] }>;
+  readonly overview: Call<Record<string, never>, ClusterOverview>;
+  readonly watchCluster: Call<{ readonly on: boolean }, void>;
   /** Takes a result: segments follow as events, as far as granted. One reader at a time; a second one is refused while the first lives. */
-  readonly openResult: Method<{ readonly job: JobId; readonly name: string }, { readonly subtasks: number }>;
-  readonly closeResult: Method<{ readonly job: JobId; readonly name: string }>;
-  readonly grantResult: Method<ChannelGrant>;
+  readonly openResult: Call<{ readonly job: JobId; readonly name: string }, { readonly subtasks: number }>;
+  readonly closeResult: Call<{ readonly job: JobId; readonly name: string }, void>;
+  readonly grantResult: Event<ChannelGrant>;
   /** Rows of a feed (attachments: segments), as far as granted. */
-  readonly feedSegments: Method<ChannelSegments>;
+  readonly feedSegments: Event<ChannelSegments>;
   /** Ends the JobManager and its TaskManagers; running jobs are cancelled first. */
-  readonly shutdownCluster: Method<Record<string, never>>;
+  readonly shutdownCluster: Call<Record<string, never>, void>;
 };
 
 const topics: v.GenericSchema<unknown, JobTopic[]> = v.array(v.picklist(["status", "metrics", "log"]));
@@ -336,12 +330,12 @@ export const clientConversation: ClientConversation = {
 
 /** What a JobManager tells its clients unasked. */
 export type ClientEvents = {
-  readonly jobStatus: Method<JobDetails>;
-  readonly jobMetrics: Method<MetricsReport>;
-  readonly jobLog: Method<{ readonly lines: readonly LogLine[] }>;
-  readonly cluster: Method<ClusterOverview>;
-  readonly resultSegments: Method<ChannelSegments>;
-  readonly grantFeed: Method<ChannelGrant>;
+  readonly jobStatus: Event<JobDetails>;
+  readonly jobMetrics: Event<MetricsReport>;
+  readonly jobLog: Event<{ readonly lines: readonly LogLine[] }>;
+  readonly cluster: Event<ClusterOverview>;
+  readonly resultSegments: Event<ChannelSegments>;
+  readonly grantFeed: Event<ChannelGrant>;
 };
 
 export const clientEvents: ClientEvents = {
