@@ -30,8 +30,8 @@ export interface Envelope {
 
 /** What a message says. */
 export type Content =
-  /** Client to server: begin this session. */
-  | { readonly kind: "hello"; readonly acceptsBytes: number }
+  /** Client to server: begin this session. `identity` is the name it goes by. */
+  | { readonly kind: "hello"; readonly identity: string; readonly acceptsBytes: number }
   /** Server to client: the session has begun. */
   | { readonly kind: "welcome"; readonly acceptsBytes: number }
   /** The session is over; `again`: the client may begin a new one. */
@@ -122,6 +122,7 @@ function headerOf(message: Message): Header {
   const base = { v: PROTOCOL_VERSION, k: KINDS[message.kind], e: message.epoch, i: message.incarnation, s: message.session };
   switch (message.kind) {
     case "hello":
+      return { ...base, m: message.identity, a: message.acceptsBytes };
     case "welcome":
       return { ...base, a: message.acceptsBytes };
     case "bye":
@@ -140,6 +141,8 @@ function headerOf(message: Message): Header {
   }
 }
 
+/** The names that processes go by. */
+export const IDENTITY: RegExp = /^[\w.:@-]{1,128}$/;
 const METHOD = /^[A-Za-z][\w.-]{0,63}$/;
 
 const isCount = (value: unknown, least: number): value is number => Number.isSafeInteger(value) && (value as number) >= least;
@@ -162,6 +165,8 @@ function read(header: Partial<Header>): Decoded {
 function readContent(kind: Content["kind"], { id, m: method, a: args }: Partial<Header>): Content | string {
   switch (kind) {
     case "hello":
+      if (typeof method !== "string" || !IDENTITY.test(method)) return "m is not a name of a process";
+      return isCount(args, 1) ? { kind, identity: method, acceptsBytes: args } : "a is not a number of bytes";
     case "welcome":
       return isCount(args, 1) ? { kind, acceptsBytes: args } : "a is not a number of bytes";
     case "bye": {

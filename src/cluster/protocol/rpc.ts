@@ -27,7 +27,7 @@ import { ConfigurationError, ConnectionError, ProtocolError, describe, type Drey
 import { formatDuration } from "../../core/types/duration.ts";
 import { formatAddress, parseAddress, requireGuarded, type Address } from "./addresses.ts";
 import { AwakeClock, type Clock } from "./awake-clock.ts";
-import { MAX_ATTACHMENTS, decode, encode, type Content, type Envelope, type Message } from "./codec.ts";
+import { IDENTITY, MAX_ATTACHMENTS, decode, encode, type Content, type Envelope, type Message } from "./codec.ts";
 import type { Attachments, CallName, Conversation, EventName, Handlers, ReplyOf, ReplyWithAttachments, RequestOf } from "./conversation.ts";
 import { admit, dismiss, requireKey, type ClientKeys, type ServerKeys } from "./keys.ts";
 import { Drops, Link, type CallOptions, type Caller } from "./link.ts";
@@ -50,7 +50,7 @@ const DEFAULT_HEARTBEATS: Heartbeats = { intervalMs: 1_000, timeoutMs: 10_000 };
 const QUEUED_MESSAGES = 1_000;
 /** A connection that doesn't get through its handshake in this time is closed; so half-open ones don't pile up. */
 const HANDSHAKE_MS = 2_000;
-/** How long a closed socket may take to send what was queued: a last reply, a farewell. */
+/** How long a closing end waits for the other's answer to its farewell; by then also what was sent before has arrived. */
 const FAREWELL_MS = 200;
 /** When to probe again after a disconnect: libzmq reports it some milliseconds before it takes the connection's queue away. */
 const PROBE_DELAYS_MS: readonly number[] = [2, 5, 10, 20, 40];
@@ -95,6 +95,8 @@ export interface RpcServerOptions<Served extends Conversation, Called extends Co
   readonly onError?: (error: Error) => void;
 }
 
+type Hello = Message & { readonly kind: "hello" };
+
 class Session<Served extends Conversation, Called extends Conversation> implements Peer<Called> {
   readonly id: string;
   readonly incarnation: string;
@@ -107,11 +109,11 @@ class Session<Served extends Conversation, Called extends Conversation> implemen
   lastSeenMs = 0;
   data: unknown;
 
-  constructor(id: string, routingId: Buffer, { incarnation, session }: Envelope, makeLink: (of: Session<Served, Called>) => typeof this.link) {
-    this.id = id;
+  constructor(routingId: Buffer, hello: Hello, makeLink: (of: Session<Served, Called>) => typeof this.link) {
+    this.id = hello.identity;
     this.routingId = routingId;
-    this.incarnation = incarnation;
-    this.number = session;
+    this.incarnation = hello.incarnation;
+    this.number = hello.session;
     this.link = makeLink(this);
   }
 
@@ -146,7 +148,10 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   readonly #maxMessageBytes: number;
   readonly #clock: Clock;
   readonly #awake: AwakeClock;
+  /** The sessions by connection: the routing id that libzmq gives each, as text. */
   readonly #sessions = new Map<string, Session<Served, Called>>();
+  /** The same sessions by the name of the client. */
+  readonly #peers = new Map<string, Session<Served, Called>>();
   readonly #retired = new Retired();
   readonly #domain: string = `drey-${randomUUID()}`;
   #socket: Router | undefined;
@@ -154,6 +159,8 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   #judging: NodeJS.Timeout | undefined;
   #probing: NodeJS.Timeout | undefined;
   #boundAddress: string | undefined;
+  /** While closing: the clients that have not answered the farewell yet. */
+  readonly #farewells = new Farewells();
   #closing: Promise<void> | undefined;
 
   /** @throws ConfigurationError when the address, the keys or the heartbeat can't be. */
@@ -172,7 +179,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
 
   /** The clients that are connected now, by id. */
   get peers(): ReadonlyMap<string, Peer<Called>> {
-    return this.#sessions;
+    return this.#peers;
   }
 
   /** The address with the port that was chosen. @throws ConnectionError before `start`. */
@@ -190,8 +197,8 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     requireGuarded(this.#address, keys !== undefined);
     if (this.#socket !== undefined) throw new ConfigurationError(`the server at ${this.#options.address} was started twice.`);
     const socket = new Router({
+      // The default, no handover, stays: nobody can take over another's connection by claiming its routing id.
       mandatory: true,
-      handover: true,
       linger: 0,
       sendTimeout: 0,
       sendHighWaterMark: QUEUED_MESSAGES,
@@ -237,13 +244,12 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     clearTimeout(this.#probing);
     for (const session of [...this.#sessions.values()]) {
       this.#sayTo(session, { kind: "bye", reason: "the JobManager was closed", again: true });
-      this.#sessions.delete(session.id);
       this.#end(session, "this server was closed");
+      this.#farewells.expect(connectionOf(session.routingId));
     }
-    if (this.#socket !== undefined && !this.#socket.closed) {
-      this.#socket.linger = FAREWELL_MS;
-      this.#socket.close();
-    }
+    await this.#farewells.wait(FAREWELL_MS);
+    if (this.#socket !== undefined && this.#boundAddress !== undefined) await stopListening(this.#socket, this.#boundAddress);
+    this.#socket?.close();
     await this.#receiving;
     await dismiss(this.#domain);
   }
@@ -266,8 +272,6 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
 
   #take([routingId, header, ...attachments]: Buffer[]): void {
     if (routingId === undefined || header === undefined) return this.drops.count("garbage");
-    const id = routingId.toString("latin1");
-    if (!/^[\w.:@-]{1,128}$/.test(id)) return this.drops.count("bad identity");
     if (tooLarge(header, attachments, this.#maxMessageBytes)) return this.drops.count("too large");
     const decoded = decode(header);
     if (!decoded.ok) {
@@ -278,11 +282,13 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     }
     const { message } = decoded;
     if (message.epoch > this.#options.epoch) return this.drops.count("newer epoch");
-    if (message.kind === "hello") return this.#greet(id, routingId, message);
-    const session = this.#sessions.get(id);
-    if (session === undefined || session.incarnation !== message.incarnation || session.number !== message.session) {
-      return this.#refuse(id, routingId, message, session);
-    }
+    const connection = connectionOf(routingId);
+    if (this.#closing !== undefined) return this.#farewells.heard(connection);
+    if (message.kind === "hello") return this.#greet(routingId, message);
+    const session = this.#sessions.get(connection);
+    if (session === undefined) return this.#refuse(routingId, message, "unknown peer");
+    if (session.incarnation !== message.incarnation) return this.#refuse(routingId, message, "stale incarnation");
+    if (session.number !== message.session) return this.#refuse(routingId, message, "stale session");
     this.#hear(session);
     switch (message.kind) {
       case "heartbeat":
@@ -290,6 +296,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
       case "alive":
         return;
       case "bye":
+        this.#sayTo(session, { kind: "bye", reason: "farewell", again: true });
         return this.#lose(session, message.reason);
       case "welcome":
         return this.drops.count("malformed");
@@ -298,34 +305,39 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     }
   }
 
-  #greet(id: string, routingId: Buffer, message: Message & { kind: "hello" }): void {
-    const known = this.#sessions.get(id);
-    const retired = this.#retired.has(id, message.incarnation);
-    if (retired || (known?.incarnation === message.incarnation && message.session < known.number)) {
-      return this.#refuse(id, routingId, message, known);
+  #greet(routingId: Buffer, message: Hello): void {
+    const { identity, incarnation } = message;
+    if (this.#retired.has(identity, incarnation)) return this.#refuse(routingId, message, "stale incarnation");
+    const former = this.#peers.get(identity);
+    if (former?.incarnation === incarnation) {
+      if (message.session < former.number) return this.#refuse(routingId, message, "stale session");
+      if (message.session === former.number && connectionOf(routingId) === connectionOf(former.routingId)) {
+        // It asks again because it has not seen the first welcome yet.
+        this.#hear(former);
+        return this.#sayTo(former, { kind: "welcome", acceptsBytes: this.#maxMessageBytes });
+      }
+      this.#lose(former, "it began a new session");
+    } else if (former !== undefined) {
+      this.#retired.add(identity, former.incarnation);
+      this.#sayTo(former, takenOver(identity));
+      this.#lose(former, "a new incarnation took its place");
     }
-    if (known?.incarnation === message.incarnation && message.session === known.number) {
-      // It asks again because it has not seen the first welcome yet.
-      this.#hear(known);
-      return this.#sayTo(known, { kind: "welcome", acceptsBytes: this.#maxMessageBytes });
-    }
-    if (known !== undefined) {
-      const replaced = known.incarnation !== message.incarnation;
-      if (replaced) this.#retired.add(id, known.incarnation);
-      this.#lose(known, replaced ? "a new incarnation took its place" : "it began a new session");
-    }
+    // A connection has one session; whoever greets anew on it under another name has given up the former.
+    const sharing = this.#sessions.get(connectionOf(routingId));
+    if (sharing !== undefined) this.#lose(sharing, "it began a new session");
     if (this.#sessions.size >= MAX_PEERS) {
       this.drops.count("too many peers");
       return this.#say(routingId, message, { kind: "bye", reason: `the JobManager has ${MAX_PEERS} peers already`, again: true });
     }
-    const session = new Session<Served, Called>(id, routingId, message, (of) => this.#makeLink(of, message));
-    this.#sessions.set(id, session);
+    const session = new Session<Served, Called>(routingId, message, (of) => this.#makeLink(of, message));
+    this.#sessions.set(connectionOf(routingId), session);
+    this.#peers.set(identity, session);
     this.#hear(session);
     this.#sayTo(session, { kind: "welcome", acceptsBytes: this.#maxMessageBytes });
     this.#tell(() => this.#options.onPeerConnected?.(session));
   }
 
-  #makeLink(session: Session<Served, Called>, message: Message & { kind: "hello" }): Link<Served, Called, Peer<Called>> {
+  #makeLink(session: Session<Served, Called>, message: Hello): Link<Served, Called, Peer<Called>> {
     const { served, handlers, called, peerName = "peer" } = this.#options;
     return new Link({
       name: `${peerName} ${session.id}`,
@@ -341,14 +353,10 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   }
 
   /** A message of a session that isn't: it is dropped, and a sender that waits for something is told. */
-  #refuse(id: string, routingId: Buffer, message: Message, session: Session<Served, Called> | undefined): void {
-    this.drops.count(
-      session === undefined ? "unknown peer" : session.incarnation === message.incarnation ? "stale session" : "stale incarnation",
-    );
-    if (message.kind !== "request" && message.kind !== "heartbeat" && message.kind !== "hello") return;
-    if (this.#retired.has(id, message.incarnation)) {
-      this.#say(routingId, message, { kind: "bye", reason: `another process took over the name ${describe(id)}`, again: false });
-    } else {
+  #refuse(routingId: Buffer, message: Message, why: string): void {
+    this.drops.count(why);
+    if (message.kind === "hello" && why === "stale incarnation") return this.#say(routingId, message, takenOver(message.identity));
+    if (message.kind === "request" || message.kind === "heartbeat" || message.kind === "hello") {
       this.#say(routingId, message, { kind: "bye", reason: "the JobManager does not know this session (any more)", again: true });
     }
   }
@@ -380,13 +388,14 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   }
 
   #lose(session: Session<Served, Called>, reason: string): void {
-    if (this.#sessions.get(session.id) !== session) return;
-    this.#sessions.delete(session.id);
+    if (session.signal.aborted) return;
     this.#end(session, reason);
     this.#tell(() => this.#options.onPeerLost?.(session, reason));
   }
 
   #end(session: Session<Served, Called>, reason: string): void {
+    this.#sessions.delete(connectionOf(session.routingId));
+    this.#peers.delete(session.id);
     session.link.lose(reason);
     session.ended.abort(new ConnectionError(`${this.#options.peerName ?? "peer"} ${session.id} is gone (${reason}).`));
   }
@@ -476,6 +485,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   /** What is known of a connection that doesn't come about. */
   #obstacle: string | undefined;
   #goneBecause = "it has not been connected yet";
+  readonly #farewells = new Farewells();
   #closing: Promise<void> | undefined;
 
   /** @throws ConfigurationError when the address, the identity, the keys or the heartbeat can't be. */
@@ -485,7 +495,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     this.#heartbeat = requireHeartbeats(options.heartbeat);
     this.#maxMessageBytes = requireMaxMessageBytes(options.maxMessageBytes);
     this.#awake = new AwakeClock(options.clock ?? (() => performance.now()), 2 * this.#heartbeat.intervalMs);
-    if (!/^[\w.:@-]{1,128}$/.test(options.identity)) {
+    if (!IDENTITY.test(options.identity)) {
       throw new ConfigurationError(`the name ${describe(options.identity)} can't be: use letters, digits and _ . : @ -, at most 128.`);
     }
     if (options.incarnation === "" || options.incarnation.length > 64) {
@@ -514,11 +524,10 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
    * ConfigurationError when the address is out of this machine and there are no keys.
    */
   async connect(): Promise<void> {
-    const { keys, identity, connectDeadlineMs = 5_000 } = this.#options;
+    const { keys, connectDeadlineMs = 5_000 } = this.#options;
     requireGuarded(this.#address, keys !== undefined);
     if (this.#socket !== undefined || this.#closing !== undefined) throw new ConnectionError(`the connection to ${this.#where} can't be dialled twice.`);
     const socket = new Dealer({
-      routingId: identity,
       immediate: true,
       linger: 0,
       sendTimeout: 0,
@@ -586,14 +595,13 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     this.#goneBecause = reason;
     if (this.#link !== undefined) {
       this.#say({ kind: "bye", reason: "it closed the connection", again: true });
+      this.#farewells.expect("server");
       this.#link.lose(reason);
       this.#link = undefined;
     }
     this.#connecting?.reject(new ConnectionError(`the connection to ${this.#where} was closed before it came about.`));
-    if (this.#socket !== undefined && !this.#socket.closed) {
-      this.#socket.linger = FAREWELL_MS;
-      this.#socket.close();
-    }
+    await this.#farewells.wait(FAREWELL_MS);
+    this.#socket?.close();
     await this.#receiving;
   }
 
@@ -616,7 +624,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
       this.#obstacle = "somebody listens there, but does not greet back";
       this.#greet();
     });
-    socket.events.on("disconnect", () => this.#probe());
+    socket.events.on("disconnect", () => (this.#closing === undefined ? this.#probe() : this.#farewells.heard("server")));
     socket.events.on("handshake:error:auth", () => {
       this.#obstacle = "it refuses the key of this process, which is not on its allow list";
       this.#connecting?.reject(new ConnectionError(`${this.#where} refuses the key of this process, which is not on its allow list.`));
@@ -658,6 +666,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     if (message.incarnation !== this.#options.incarnation) return this.drops.count("stale incarnation");
     if (message.session !== this.#session) return this.drops.count("stale session");
     if (message.epoch < this.#epoch) return this.drops.count("old epoch");
+    if (this.#closing !== undefined) return message.kind === "bye" ? this.#farewells.heard("server") : undefined;
     if (message.kind === "welcome") return this.#welcome(message);
     if (message.kind === "bye") return this.#farewell(message);
     if (this.#link === undefined) return this.drops.count("unknown session");
@@ -719,24 +728,34 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   }
 
   #greet(): void {
-    if (this.#link === undefined && this.#closing === undefined) this.#say({ kind: "hello", acceptsBytes: this.#maxMessageBytes });
+    if (this.#link !== undefined || this.#closing !== undefined) return;
+    this.#say({ kind: "hello", identity: this.#options.identity, acceptsBytes: this.#maxMessageBytes });
   }
 
   /** Greets while there is no session; else shows that this process lives, and judges whether the server does. */
   #beat(): void {
     clearTimeout(this.#beating);
     if (this.#closing !== undefined) return;
-    const silentMs = this.#awake.read() - this.#heardMs;
-    // `#lose` beats anew.
-    if (this.#link !== undefined && silentMs > this.#heartbeat.timeoutMs) {
+    const { intervalMs, timeoutMs } = this.#heartbeat;
+    const nowMs = this.#awake.read();
+    const silentMs = nowMs - this.#heardMs;
+    if (silentMs > timeoutMs) {
+      // The connection may be half open: what was said on it can be lost without anybody noticing. A new one tells.
+      this.#heardMs = nowMs;
       const reason = `no heartbeat for ${formatDuration(silentMs)}`;
-      this.#say({ kind: "bye", reason, again: true });
-      return this.#lose(reason, false);
+      if (this.#link !== undefined) this.#say({ kind: "bye", reason, again: true });
+      this.#redial();
+      if (this.#link !== undefined) return this.#lose(reason, false);
     }
     if (this.#link === undefined) this.#greet();
     else this.#say({ kind: "heartbeat" });
-    const { intervalMs } = this.#heartbeat;
     this.#beating = setTimeout(() => this.#beat(), this.#link === undefined ? Math.min(GREETING_INTERVAL_MS, intervalMs) : intervalMs);
+  }
+
+  #redial(): void {
+    const address = formatAddress(this.#address);
+    this.#socket!.disconnect(address);
+    this.#socket!.connect(address);
   }
 
   /** The connection broke: a heartbeat fails at once when there is no way to the server any more. */
@@ -782,6 +801,10 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     report(this.#options.onError, error);
   }
 }
+
+const connectionOf = (routingId: Buffer): string => routingId.toString("latin1");
+
+const takenOver = (identity: string): Content => ({ kind: "bye", reason: `another process took over the name ${describe(identity)}`, again: false });
 
 /** Addressee of a message to somebody whose words we can't read. */
 const NOBODY: Pick<Envelope, "incarnation" | "session"> = { incarnation: "?", session: 1 };
@@ -837,6 +860,19 @@ async function requireUnused(address: Address): Promise<void> {
   if (listening) throw new ConfigurationError(`can't listen at ${formatAddress(address)}: another process listens there.`);
 }
 
+/** Closing a socket frees its address some time later; a successor in the same process would find it taken. */
+async function stopListening(socket: Router, address: string): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, FAREWELL_MS);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    socket.events.on("close", done);
+    socket.unbind(address).catch(done);
+  });
+}
+
 /** The incarnations that were replaced by newer ones, the latest thousand. */
 class Retired {
   readonly #keys = new Set<string>();
@@ -848,5 +884,31 @@ class Retired {
 
   has(id: string, incarnation: string): boolean {
     return this.#keys.has(`${id}\n${incarnation}`);
+  }
+}
+
+/** Who has not answered a farewell yet. libzmq discards what is under way in either direction when a socket is closed; so both wait. */
+class Farewells {
+  readonly #expected = new Set<string>();
+  #settle: (() => void) | undefined;
+
+  expect(id: string): void {
+    this.#expected.add(id);
+  }
+
+  heard(id: string): void {
+    if (this.#expected.delete(id) && this.#expected.size === 0) this.#settle?.();
+  }
+
+  /** Resolves when all have answered, or after `deadlineMs`. */
+  async wait(deadlineMs: number): Promise<void> {
+    if (this.#expected.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, deadlineMs);
+      this.#settle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
   }
 }
