@@ -102,6 +102,13 @@ export class NotFoundError extends DreyError {
   }
 }
 
+/** Something can be had by one only, and somebody else has it. */
+export class ConflictError extends DreyError {
+  constructor(message: string, options?: DreyErrorOptions) {
+    super("DREY_CONFLICT", "user", message, options);
+  }
+}
+
 /** Nobody answers at an address, or an established connection broke. */
 export class ConnectionError extends DreyError {
   constructor(message: string, options?: DreyErrorOptions) {
@@ -150,6 +157,7 @@ export const errorClasses: Readonly<Record<string, ErrorClass>> = {
   JobFailedError,
   JobCanceledError,
   NotFoundError,
+  ConflictError,
   ConnectionError,
   DeadlineError,
   TaskManagerLostError,
