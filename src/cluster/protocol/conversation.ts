@@ -20,7 +20,7 @@ export interface Call<Request, Reply> {
   readonly event?: false;
 }
 
-/** Something that is told and not answered. It may get lost with the connection; what must arrive is a call. */
+/** Something that is told and not answered. It may get lost with the session; what must arrive is a call. */
 export interface Event<Request> {
   readonly request: v.GenericSchema<unknown, Request>;
   readonly reply?: v.GenericSchema<unknown, void>;

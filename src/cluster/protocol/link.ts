@@ -49,7 +49,8 @@ export interface Caller<Called extends Conversation> {
     options?: CallOptions,
   ): Promise<ReplyWithAttachments<ReplyOf<Called, M>>>;
   /**
-   * Tells, and does not wait. What can't be sent is dropped and counted in `drops`.
+   * Tells, and does not wait. Events and requests arrive in the order in which they were sent, as long as the session lasts; an event that
+   * meets the end of the session gets lost with it (and is counted in `drops`).
    * @throws ProtocolError when the message can't be packed or is too large.
    */
   notify<M extends EventName<Called>>(method: M, event: RequestOf<Called, M>, attachments?: Attachments): void;

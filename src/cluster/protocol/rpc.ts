@@ -14,10 +14,12 @@
  * - Liveness is judged by heartbeats between programs; libzmq's own would say "alive" of a process stuck in a loop. Time in which the judge
  *   itself was away counts for nobody's silence (`awake-clock.ts`).
  * - A broken socket is a hint to look sooner, not a verdict: it starts probes, and a probe that has no way to go is the verdict.
+ * - Within a session messages arrive once, in order and without gaps; what can't be delivered ends the session. Across sessions nothing is
+ *   repeated: who called learns that the answer got lost, who told an event learns that the session ended.
  * - Nothing blocks and nothing grows: with a send timeout of 0 a send either enters libzmq's bounded queue for that peer or fails at once
  *   (so the "one pending send" of zeromq.js can't be violated), the calls that wait are bounded by the link, peers by `MAX_PEERS`.
  *
- * Delivery is at most once, in order within a session. Everything here runs on a process's main thread: a worker that ends with an open
+ * Everything here runs on a process's main thread: a worker that ends with an open
  * socket takes the whole process with it.
  */
 import { randomUUID } from "node:crypto";
@@ -46,8 +48,8 @@ export const DEFAULT_MAX_MESSAGE_BYTES: number = 128 * 1024 * 1024;
 export const MAX_PEERS = 4096;
 
 const DEFAULT_HEARTBEATS: Heartbeats = { intervalMs: 1_000, timeoutMs: 10_000 };
-/** The most messages that libzmq queues for one peer, in each direction. */
-const QUEUED_MESSAGES = 1_000;
+/** The most messages that libzmq queues for one peer, in each direction; a peer that leaves more waiting has lost its session. */
+const QUEUED_MESSAGES = 10_000;
 /** A connection that doesn't get through its handshake in this time is closed; so half-open ones don't pile up. */
 const HANDSHAKE_MS = 2_000;
 /** How long a closing end waits for the other's answer to its farewell; by then also what was sent before has arrived. */
@@ -416,12 +418,9 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     try {
       await send(this.#socket!, [session.routingId, ...frames]);
     } catch (error) {
-      const name = `${this.#options.peerName ?? "peer"} ${session.id}`;
-      if ((error as { code?: string }).code === "EHOSTUNREACH") {
-        this.#lose(session, "connection lost");
-        throw new ConnectionError(`${name} is gone (connection lost).`, { cause: error });
-      }
-      throw new ConnectionError(`${name} takes no messages now: ${QUEUED_MESSAGES} wait for it already.`, { cause: error });
+      const reason = (error as { code?: string }).code === "EAGAIN" ? `${QUEUED_MESSAGES} messages wait for it` : "connection lost";
+      this.#lose(session, reason);
+      throw new ConnectionError(`${this.#options.peerName ?? "peer"} ${session.id} is gone (${reason}).`, { cause: error });
     }
   }
 
@@ -762,30 +761,25 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   #probe(step = 0): void {
     clearTimeout(this.#probing);
     if (this.#link === undefined || this.#closing !== undefined) return;
-    const session = this.#session;
-    this.#transmit([encode({ ...this.#envelope, kind: "heartbeat" })]).catch(() => {
-      if (this.#session === session) this.#lose("connection lost", false);
-    });
+    this.#say({ kind: "heartbeat" });
     const delayMs = PROBE_DELAYS_MS[step];
     if (delayMs !== undefined) this.#probing = setTimeout(() => this.#probe(step + 1), delayMs);
   }
 
-  get #envelope(): Envelope {
-    return { epoch: this.#epoch, incarnation: this.#options.incarnation, session: this.#session };
-  }
-
-  /** A message of the transport itself. What can't go is said again by the next beat. */
+  /** A message of the transport itself. */
   #say(content: Content): void {
-    this.#transmit([encode({ ...this.#envelope, ...content })]).catch(() => undefined);
+    const header = encode({ epoch: this.#epoch, incarnation: this.#options.incarnation, session: this.#session, ...content });
+    this.#transmit([header]).catch(() => undefined);
   }
 
   async #transmit(frames: readonly Uint8Array[]): Promise<void> {
+    const session = this.#session;
     try {
       await send(this.#socket!, frames);
     } catch (error) {
-      throw new ConnectionError(`${this.#where} takes no messages now: the connection is broken or ${QUEUED_MESSAGES} messages wait already.`, {
-        cause: error,
-      });
+      // A dealer without a connection, or with a full queue, says "try again".
+      if (session === this.#session && this.#closing === undefined) this.#lose("connection lost", false);
+      throw new ConnectionError(`${this.#where} is gone (connection lost).`, { cause: error });
     }
   }
 

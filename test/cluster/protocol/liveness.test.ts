@@ -81,6 +81,19 @@ it("a process stuck in a loop is given up, though its socket lives", async () =>
   expect(log.lost[0]!.reason).toMatch(/^no heartbeat/);
 });
 
+it("a process that leaves too many messages waiting has lost its session, and nothing blocks", async () => {
+  const { address, log } = await party.server();
+  const child = await start("client", address);
+  child.kill("SIGSTOP");
+  const peer = log.connected[0]!;
+  let sent = 0;
+  while (log.lost.length === 0 && sent < 500_000) {
+    for (let i = 0; i < 1_000; i++, sent++) peer.notify("whisper", "are you there?");
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  expect(log.lost).toMatchObject([{ id: "tm-1", reason: "10000 messages wait for it" }]);
+});
+
 it("nobody is declared dead for time in which the judge slept", async () => {
   let sleptMs = 0;
   const clock = (): number => performance.now() + sleptMs;
