@@ -1,0 +1,34 @@
+/** Sinks made of a user's function, and the one that throws everything away. */
+import type { OperatorSpec } from "../graph/stream-graph.ts";
+import type { OperatorKind } from "../operators/operator.ts";
+
+/** A sink as an object: opened and closed with its subtask. */
+export interface SinkFunction<T> {
+  open?(context: { readonly subtask: number; readonly parallelism: number }): void | Promise<void>;
+  write(value: T, timestamp: number): void;
+  close?(): void | Promise<void>;
+}
+
+export interface FunctionSinkSpec extends OperatorSpec {
+  readonly kind: "sink";
+  readonly sink: SinkFunction<never>;
+}
+
+export const functionSink: OperatorKind<FunctionSinkSpec> = {
+  kind: "sink",
+  inputs: 1,
+  create(spec, context) {
+    const sink = spec.sink as SinkFunction<unknown>;
+    return {
+      open: () => sink.open?.({ subtask: context.subtask, parallelism: context.parallelism }),
+      process: (value, timestamp) => sink.write(value, timestamp),
+      close: () => sink.close?.(),
+    };
+  },
+};
+
+export interface DiscardSpec extends OperatorSpec {
+  readonly kind: "discard";
+}
+
+export const discardSink: OperatorKind<DiscardSpec> = { kind: "discard", inputs: 1, create: () => ({ inline: () => "" }) };

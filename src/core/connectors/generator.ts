@@ -1,0 +1,65 @@
+/**
+ * A source that computes its rows: row `i` is `generate(i)`, for `i` from 0 to `count` − 1, at full speed or at a given rate. Subtask
+ * `k` of `p` makes the rows k, k + p, k + 2p, …
+ */
+import type { OperatorSpec } from "../graph/stream-graph.ts";
+import type { OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+
+export interface GeneratorSpec extends OperatorSpec {
+  readonly kind: "generator";
+  readonly generate: (index: number) => unknown;
+  /** Infinity: for ever. */
+  readonly count: number;
+  /** Over all subtasks; Infinity: as fast as possible. */
+  readonly rowsPerSecond: number;
+}
+
+export const generatorSource: OperatorKind<GeneratorSpec> = {
+  kind: "generator",
+  inputs: 0,
+  create: (spec, context) => new Generator(spec, context),
+};
+
+class Generator implements SourceOperator {
+  readonly #generate: (index: number) => unknown;
+  readonly #count: number;
+  readonly #rowsPerMs: number;
+  readonly #step: number;
+  readonly #context: OperatorContext;
+  #index: number;
+  #startedMs = Number.NaN;
+
+  constructor(spec: GeneratorSpec, context: OperatorContext) {
+    this.#generate = spec.generate;
+    this.#count = spec.count;
+    this.#rowsPerMs = spec.rowsPerSecond / 1_000;
+    this.#step = context.parallelism;
+    this.#index = context.subtask;
+    this.#context = context;
+  }
+
+  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+    if (this.#index >= this.#count) return -1;
+    const generate = this.#generate;
+    const step = this.#step;
+    let index = this.#index;
+    const until = Math.min(this.#count, index + max * step, this.#due());
+    let made = 0;
+    for (; index < until; index += step) rows[made++] = generate(index);
+    timestamps.fill(Number.NaN, 0, made);
+    this.#index = index;
+    return made;
+  }
+
+  /** The rows up to this index (excluded) are due by now. */
+  #due(): number {
+    if (this.#rowsPerMs === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
+    const now = this.#context.now();
+    if (Number.isNaN(this.#startedMs)) this.#startedMs = now;
+    return Math.floor((now - this.#startedMs) * this.#rowsPerMs) + 1;
+  }
+
+  nextReadMs(): number {
+    return this.#startedMs + this.#index / this.#rowsPerMs;
+  }
+}

@@ -1,0 +1,16 @@
+/** Every source and sink by its kind. */
+import type { OperatorKind } from "../operators/operator.ts";
+import { collectionSource } from "./collection.ts";
+import { discardSink, functionSink } from "./function-sink.ts";
+import { generatorSource } from "./generator.ts";
+import { iterableSource } from "./iterable.ts";
+import { printSink } from "./print.ts";
+
+export const connectorKinds: readonly OperatorKind[] = [
+  collectionSource,
+  generatorSource,
+  iterableSource,
+  printSink,
+  functionSink,
+  discardSink,
+];

@@ -1,0 +1,102 @@
+/**
+ * A source that runs the user's iterator inside the task: `fromIterable(function* () { … })`. Synchronous or asynchronous; one subtask.
+ * Rows of an asynchronous iterator are awaited one by one, at most PREFETCH ahead of the task.
+ */
+import type { OperatorSpec } from "../graph/stream-graph.ts";
+import type { OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import { RecordError, describe } from "../types/errors.ts";
+
+export interface IterableSpec extends OperatorSpec {
+  readonly kind: "iterable";
+  readonly open: () => Iterable<unknown> | AsyncIterable<unknown>;
+}
+
+const PREFETCH = 256;
+
+export const iterableSource: OperatorKind<IterableSpec> = {
+  kind: "iterable",
+  inputs: 0,
+  create(spec, context) {
+    const rows: unknown = spec.open();
+    if (rows !== null && typeof rows === "object" && Symbol.asyncIterator in rows) return new AsyncIteration(rows as AsyncIterable<unknown>, context);
+    if (rows !== null && (typeof rows === "object" || typeof rows === "string") && Symbol.iterator in Object(rows)) {
+      return new Iteration(rows as Iterable<unknown>);
+    }
+    throw new RecordError(`The function of "${context.operatorName}" returned ${describe(rows)}; fromIterable() needs a function that returns an iterable.`);
+  },
+};
+
+class Iteration implements SourceOperator {
+  readonly #iterator: Iterator<unknown>;
+
+  constructor(rows: Iterable<unknown>) {
+    this.#iterator = rows[Symbol.iterator]();
+  }
+
+  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+    let count = 0;
+    while (count < max) {
+      const next = this.#iterator.next();
+      if (next.done === true) break;
+      rows[count++] = next.value;
+    }
+    timestamps.fill(Number.NaN, 0, count);
+    return count === 0 ? -1 : count;
+  }
+
+  close(): void {
+    this.#iterator.return?.();
+  }
+}
+
+class AsyncIteration implements SourceOperator {
+  readonly #iterator: AsyncIterator<unknown>;
+  readonly #context: OperatorContext;
+  #ready: unknown[] = [];
+  #pulling = false;
+  #ended = false;
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(rows: AsyncIterable<unknown>, context: OperatorContext) {
+    this.#iterator = rows[Symbol.asyncIterator]();
+    this.#context = context;
+  }
+
+  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+    const count = Math.min(max, this.#ready.length);
+    for (let i = 0; i < count; i++) rows[i] = this.#ready[i];
+    timestamps.fill(Number.NaN, 0, count);
+    this.#ready.splice(0, count);
+    if (count === 0 && this.#failure !== undefined) throw this.#failure.error;
+    if (count === 0 && this.#ended) return -1;
+    if (!this.#pulling && !this.#ended) void this.#pull();
+    return count;
+  }
+
+  nextReadMs(): number {
+    return Number.POSITIVE_INFINITY;
+  }
+
+  async close(): Promise<void> {
+    this.#ended = true;
+    await this.#iterator.return?.();
+  }
+
+  async #pull(): Promise<void> {
+    this.#pulling = true;
+    try {
+      while (!this.#ended && this.#ready.length < PREFETCH) {
+        const next = await this.#iterator.next();
+        if (next.done === true) this.#ended = true;
+        else this.#ready.push(next.value);
+        this.#context.wake();
+      }
+    } catch (error) {
+      this.#failure = { error };
+      this.#ended = true;
+      this.#context.wake();
+    } finally {
+      this.#pulling = false;
+    }
+  }
+}

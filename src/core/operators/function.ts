@@ -1,0 +1,93 @@
+/**
+ * The lowest layer of the API: functions that see each record with its time, its key, keyed state and timers (Flink: ProcessFunction,
+ * KeyedProcessFunction, CoProcessFunction).
+ *
+ * An instance is copied to every subtask when the job starts; fields set in `open` belong to that subtask alone. All methods run on
+ * the subtask's thread, one at a time. They are synchronous, except `open` and `close`, which may return a promise.
+ */
+import type { ValueState, ValueStateDescriptor } from "../state/descriptors.ts";
+
+/** Hands results on. */
+export interface Collector<Out> {
+  /** A result with the timestamp of the record or timer at hand. */
+  collect(value: Out): void;
+}
+
+/** A named second output. Made with `sideOutput`. */
+export interface SideOutput<T> {
+  readonly id: string;
+  /** Carries the type only; never set. */
+  readonly type?: T;
+}
+
+/** Declares a side output: `const late = sideOutput<Ride>("late")`. */
+export function sideOutput<T>(id: string): SideOutput<T> {
+  return { id };
+}
+
+/** Where a function runs; given to `open`. */
+export interface RuntimeContext {
+  readonly jobName: string;
+  readonly taskName: string;
+  /** 0 … parallelism − 1. */
+  readonly subtask: number;
+  readonly parallelism: number;
+  readonly attempt: number;
+  /** Keyed state by its descriptor. On keyed streams only; the value is that of the key at hand. */
+  state<T>(descriptor: ValueStateDescriptor<T>): ValueState<T>;
+}
+
+/** Time, and timers on keyed streams. */
+export interface TimerService {
+  /** Wall clock, milliseconds since the epoch. */
+  currentProcessingTime(): number;
+  /** No record with a timestamp up to this is expected any more; -Infinity before the first watermark. */
+  currentWatermark(): number;
+  /** Calls `onTimer` for the key at hand once the watermark reaches `time`. Registering the same time again changes nothing. */
+  registerEventTimeTimer(time: number): void;
+  /** Calls `onTimer` for the key at hand once the clock reaches `time`. */
+  registerProcessingTimeTimer(time: number): void;
+  deleteEventTimeTimer(time: number): void;
+  deleteProcessingTimeTimer(time: number): void;
+}
+
+/** What a function can reach while it handles a record. Valid during the call only. */
+export interface ProcessContext<Key = unknown> extends RuntimeContext {
+  /** Event time of the record, milliseconds since the epoch; undefined when the stream has no timestamps. */
+  readonly timestamp: number | undefined;
+  /** The record's key. On keyed streams only. */
+  readonly key: Key;
+  readonly timers: TimerService;
+  /** Sends a record to a side output. */
+  output<T>(tag: SideOutput<T>, value: T): void;
+}
+
+/** What a function can reach while a timer fires. */
+export interface TimerContext<Key = unknown> extends ProcessContext<Key> {
+  readonly timeDomain: "event" | "processing";
+}
+
+/** A function of single records. */
+export abstract class ProcessFunction<In, Out> {
+  open?(context: RuntimeContext): void | Promise<void>;
+  abstract processElement(value: In, context: ProcessContext, out: Collector<Out>): void;
+  /** Runs once, at the end of the task, also after a failure. */
+  close?(): void | Promise<void>;
+}
+
+/** A function of records of one key at a time, with state and timers per key. */
+export abstract class KeyedProcessFunction<Key, In, Out> {
+  open?(context: RuntimeContext): void | Promise<void>;
+  abstract processElement(value: In, context: ProcessContext<Key>, out: Collector<Out>): void;
+  onTimer?(timestamp: number, context: TimerContext<Key>, out: Collector<Out>): void;
+  close?(): void | Promise<void>;
+}
+
+/** A function of two connected streams. On keyed streams both inputs share state and timers per key. */
+export abstract class CoProcessFunction<In1, In2, Out, Key = unknown> {
+  open?(context: RuntimeContext): void | Promise<void>;
+  abstract processElement1(value: In1, context: ProcessContext<Key>, out: Collector<Out>): void;
+  abstract processElement2(value: In2, context: ProcessContext<Key>, out: Collector<Out>): void;
+  onTimer?(timestamp: number, context: TimerContext<Key>, out: Collector<Out>): void;
+  close?(): void | Promise<void>;
+}

@@ -1,0 +1,98 @@
+/**
+ * What an operator is to the runtime. The operators of a chain become one generated function (see runtime/operator-chain.ts): an
+ * operator either contributes code for a record (`inline`), where a call per record would cost more than the work, or has a
+ * `process` method that the generated code calls.
+ *
+ * An operator lives on one thread, in one subtask. The runtime calls it in this order: `open`, then records, watermarks and timers as
+ * they come, `finish` once all input has ended and the last watermark has passed, `close` in any case. It hands records on through
+ * its context only.
+ */
+import type { Configuration } from "../types/options.ts";
+import type { OperatorSpec } from "../graph/stream-graph.ts";
+
+/** One operator in one subtask. */
+export interface Operator {
+  open?(): void | Promise<void>;
+  /** A record of the first input. `timestamp` is NaN for a record without one. */
+  process?(value: unknown, timestamp: number): void;
+  /** A record of the second input. */
+  process2?(value: unknown, timestamp: number): void;
+  /**
+   * Code for a record of an input. `value` and `timestamp` are names of constants in scope. Undefined: call `process`.
+   */
+  inline?(code: ChainCode, value: string, timestamp: string, input: 0 | 1): string | undefined;
+  /** The watermark rose. Called before consumers hear of it, so that results leave before the watermark that covers them. */
+  onWatermark?(watermark: number): void;
+  /** Watermarks of the input end here; the operator makes its own with `context.emitWatermark`. The last one passes regardless. */
+  readonly makesWatermarks?: boolean;
+  /** The wall clock: called about every `tickMs` milliseconds with the present time. */
+  onTick?(nowMs: number): void;
+  readonly tickMs?: number;
+  /** Wall-clock time at which `onProcessingTime` wants to be called next; Infinity: not at all. */
+  nextProcessingTime?(): number;
+  onProcessingTime?(nowMs: number): void;
+  /** All input has ended. */
+  finish?(): void;
+  close?(): void | Promise<void>;
+}
+
+/** An operator without input: the runtime pulls rows out of it. */
+export interface SourceOperator extends Operator {
+  /**
+   * Puts up to `max` rows with their timestamps (NaN: none) at the beginning of the arrays.
+   * @returns how many; 0: none at the moment; -1: never again.
+   */
+  read(rows: unknown[], timestamps: Float64Array, max: number): number;
+  /** After `read` returned 0: wall-clock milliseconds at which to ask again; Infinity: when `context.wake` was called. */
+  nextReadMs?(): number;
+}
+
+/** What generated code is made of. */
+export interface ChainCode {
+  /** A name by which the generated code knows a value (a user function, an object). */
+  constant(hint: string, value: unknown): string;
+  /** A name that nothing else uses. */
+  name(hint: string): string;
+  /** A statement that runs once, before the first record: a variable of the operator. */
+  declare(statement: string): void;
+  /** Code that hands a record to the consumers. Use it once per operator, at the place where most records pass. */
+  emit(value: string, timestamp: string): string;
+  /** A call that hands a record to the consumers; may be used at many places. */
+  emitCall(value: string, timestamp: string): string;
+}
+
+/** What the runtime gives to one operator of one subtask. */
+export interface OperatorContext {
+  readonly operatorId: string;
+  readonly operatorName: string;
+  readonly jobName: string;
+  readonly taskName: string;
+  readonly subtask: number;
+  readonly parallelism: number;
+  readonly maxParallelism: number;
+  readonly attempt: number;
+  readonly configuration: Configuration;
+  /** Wall clock, milliseconds since the epoch. */
+  now(): number;
+  /** Hands a record to the consumers of the main output. */
+  emit(value: unknown, timestamp: number): void;
+  /** Hands a record to the consumers of a side output; without consumers it is dropped. */
+  emitSide(tag: string, value: unknown, timestamp: number): void;
+  /** For operators that make watermarks. Must not go back. */
+  emitWatermark(watermark: number): void;
+  /** For operators that make watermarks: nothing comes at present. The next record ends the idleness. */
+  emitIdle(): void;
+  /** Adds to a counter of the task (see runtime/metrics.ts). */
+  count(metric: TaskCounter, by?: number): void;
+  /** Something happened outside the task's loop (an answer arrived): come round as soon as possible. Any turn of the same thread. */
+  wake(): void;
+}
+
+export type TaskCounter = "numLateRecordsDropped" | "numFiredTimers" | "numRecordsSkipped";
+
+/** An entry of the operator registry. */
+export interface OperatorKind<Spec extends OperatorSpec = OperatorSpec> {
+  readonly kind: Spec["kind"];
+  readonly inputs: 0 | 1 | 2;
+  create(spec: Spec, context: OperatorContext): Operator | SourceOperator;
+}

@@ -1,0 +1,201 @@
+/**
+ * Runs process functions: of single records, keyed, and of two connected inputs. One operator for all of them, since they differ only
+ * in whether there is a key and a second input.
+ */
+import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
+import { HeapBackend } from "../state/heap-backend.ts";
+import { TimerQueue } from "../state/timers.ts";
+import type { ValueState, ValueStateDescriptor } from "../state/descriptors.ts";
+import { MIN_WATERMARK } from "../data/element.ts";
+import { GraphError, RecordError, describe } from "../types/errors.ts";
+import type { Collector, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
+import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
+
+/** Anything with the methods of a process function. */
+export interface AnyProcessFunction {
+  open?(context: RuntimeContext): void | Promise<void>;
+  processElement?(value: unknown, context: TimerContext, out: Collector<unknown>): void;
+  processElement1?(value: unknown, context: TimerContext, out: Collector<unknown>): void;
+  processElement2?(value: unknown, context: TimerContext, out: Collector<unknown>): void;
+  onTimer?(timestamp: number, context: TimerContext, out: Collector<unknown>): void;
+  close?(): void | Promise<void>;
+}
+
+export interface ProcessSpec extends OperatorSpec {
+  readonly kind: "process" | "coProcess";
+  readonly function: AnyProcessFunction;
+  /** Key of the first and of the second input; absent: not keyed. */
+  readonly key?: KeySelector;
+  readonly key2?: KeySelector;
+}
+
+const create = (spec: ProcessSpec, context: OperatorContext): Operator => new ProcessOperator(spec, context);
+export const processOperator: OperatorKind<ProcessSpec> = { kind: "process", inputs: 1, create };
+export const coProcessOperator: OperatorKind<ProcessSpec> = { kind: "coProcess", inputs: 2, create };
+
+class ProcessOperator implements Operator {
+  readonly #function: AnyProcessFunction;
+  readonly #key: ((value: unknown) => unknown) | undefined;
+  readonly #key2: ((value: unknown) => unknown) | undefined;
+  readonly #operator: OperatorContext;
+  readonly #context: FunctionContext;
+  readonly #out: TimestampedCollector;
+
+  constructor(spec: ProcessSpec, context: OperatorContext) {
+    this.#function = spec.function;
+    this.#key = spec.key as ((value: unknown) => unknown) | undefined;
+    this.#key2 = spec.key2 as ((value: unknown) => unknown) | undefined;
+    this.#operator = context;
+    this.#context = new FunctionContext(context, spec.key !== undefined);
+    this.#out = new TimestampedCollector(context);
+  }
+
+  open(): void | Promise<void> {
+    return this.#function.open?.(this.#context);
+  }
+
+  process(value: unknown, timestamp: number): void {
+    this.#prepare(this.#key, value, timestamp);
+    const process = this.#function.processElement ?? this.#function.processElement1;
+    process?.call(this.#function, value, this.#context, this.#out);
+  }
+
+  process2(value: unknown, timestamp: number): void {
+    this.#prepare(this.#key2, value, timestamp);
+    this.#function.processElement2?.(value, this.#context, this.#out);
+  }
+
+  onWatermark(watermark: number): void {
+    this.#context.watermark = watermark;
+    this.#fire("event", this.#context.eventTimers, watermark);
+  }
+
+  nextProcessingTime(): number {
+    return this.#context.processingTimers.nextTime;
+  }
+
+  onProcessingTime(nowMs: number): void {
+    this.#fire("processing", this.#context.processingTimers, nowMs);
+  }
+
+  close(): void | Promise<void> {
+    return this.#function.close?.();
+  }
+
+  #prepare(key: ((value: unknown) => unknown) | undefined, value: unknown, timestamp: number): void {
+    if (key !== undefined) this.#context.backend.setCurrentKey(key(value));
+    this.#context.time = timestamp;
+    this.#out.timestamp = timestamp;
+  }
+
+  #fire(domain: "event" | "processing", queue: TimerQueue, until: number): void {
+    if (queue.nextTime > until) return;
+    const fired = queue.advance(until, (time, key) => {
+      this.#context.backend.setCurrentKey(key);
+      this.#context.time = time;
+      this.#context.timeDomain = domain;
+      this.#out.timestamp = domain === "event" ? time : Number.NaN;
+      this.#function.onTimer?.(time, this.#context, this.#out);
+    });
+    this.#operator.count("numFiredTimers", fired);
+  }
+}
+
+class TimestampedCollector implements Collector<unknown> {
+  timestamp: number = Number.NaN;
+  readonly #context: OperatorContext;
+
+  constructor(context: OperatorContext) {
+    this.#context = context;
+  }
+
+  collect(value: unknown): void {
+    this.#context.emit(value, this.timestamp);
+  }
+}
+
+/** The one context object of an operator; its fields change from record to record. */
+class FunctionContext implements TimerContext, TimerService {
+  readonly eventTimers = new TimerQueue();
+  readonly processingTimers = new TimerQueue();
+  readonly backend = new HeapBackend();
+  readonly jobName: string;
+  readonly taskName: string;
+  readonly subtask: number;
+  readonly parallelism: number;
+  readonly attempt: number;
+  time: number = Number.NaN;
+  timeDomain: "event" | "processing" = "event";
+  watermark: number = MIN_WATERMARK;
+  readonly #keyed: boolean;
+  readonly #operator: OperatorContext;
+
+  constructor(operator: OperatorContext, keyed: boolean) {
+    this.#operator = operator;
+    this.#keyed = keyed;
+    this.jobName = operator.jobName;
+    this.taskName = operator.taskName;
+    this.subtask = operator.subtask;
+    this.parallelism = operator.parallelism;
+    this.attempt = operator.attempt;
+  }
+
+  get timers(): TimerService {
+    return this;
+  }
+
+  get timestamp(): number | undefined {
+    return Number.isNaN(this.time) ? undefined : this.time;
+  }
+
+  get key(): unknown {
+    this.#needKey("a key");
+    return this.backend.currentKey;
+  }
+
+  state<T>(descriptor: ValueStateDescriptor<T>): ValueState<T> {
+    this.#needKey(`the keyed state ${describe(descriptor.name)}`);
+    return this.backend.value(descriptor);
+  }
+
+  output<T>(tag: SideOutput<T>, value: T): void {
+    this.#operator.emitSide(tag.id, value, this.time);
+  }
+
+  currentProcessingTime(): number {
+    return this.#operator.now();
+  }
+
+  currentWatermark(): number {
+    return this.watermark;
+  }
+
+  registerEventTimeTimer(time: number): void {
+    this.#needKey("timers");
+    this.eventTimers.register(checked(time), this.backend.currentToken, this.backend.currentKey);
+  }
+
+  registerProcessingTimeTimer(time: number): void {
+    this.#needKey("timers");
+    this.processingTimers.register(checked(time), this.backend.currentToken, this.backend.currentKey);
+  }
+
+  deleteEventTimeTimer(time: number): void {
+    this.eventTimers.delete(time, this.backend.currentToken);
+  }
+
+  deleteProcessingTimeTimer(time: number): void {
+    this.processingTimers.delete(time, this.backend.currentToken);
+  }
+
+  #needKey(what: string): void {
+    if (!this.#keyed) {
+      throw new GraphError(`"${this.#operator.operatorName}" uses ${what}, but its stream is not keyed; write keyBy(…) before process(…).`);
+    }
+  }
+}
+
+function checked(time: number): number {
+  if (typeof time !== "number" || Number.isNaN(time)) throw new RecordError(`A timer was registered for the time ${describe(time)}; give milliseconds since 1970.`);
+  return time;
+}

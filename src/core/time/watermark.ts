@@ -1,0 +1,113 @@
+/**
+ * Event time. A watermark W on a stream says: no record with a timestamp ≤ W follows (Flink: Timely Stream Processing). Watermarks
+ * are made where timestamps are assigned, travel between records, and are combined where streams meet: the slowest input decides.
+ *
+ * Where a watermark stands between records depends on the records alone as long as they come fast: one is made after every
+ * WATERMARK_EVERY_RECORDS records. When they come slowly, the clock adds one per auto-watermark interval.
+ */
+import { RecordError, describe } from "../types/errors.ts";
+import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
+
+/** A point of time as users give it: milliseconds since the epoch, or a Date. */
+export type Timestamp = number | Date;
+
+/** The user's function that reads a record's event time. Called once per record, on the task's thread. */
+export type TimestampSelector<T = never> = (record: T) => Timestamp;
+
+/** A watermark after so many records at the latest: rare enough to cost nothing, frequent enough that windows close in step. */
+export const WATERMARK_EVERY_RECORDS = 1_024;
+
+/** How timestamps and watermarks are made. Plain data apart from the functions. */
+export interface WatermarkStrategy<T = never> {
+  readonly timestamp: TimestampSelector<T>;
+  /** A record may come so much later (in event time) than one with a higher timestamp. Milliseconds, default 0. */
+  readonly outOfOrdernessMs: number;
+  /** Without records for so long, the stream holds back no watermark. Milliseconds of wall time; 0: never idle. */
+  readonly idlenessMs: number;
+  /** The wall clock adds a watermark per so many milliseconds; 0: never. Absent: the job's `pipeline.auto-watermark-interval`. */
+  readonly intervalMs?: number;
+  /** Punctuated: after each record, the watermark that this record proves, or undefined. Replaces the bound on disorder. */
+  readonly punctuated?: (record: T, timestamp: number) => Timestamp | undefined | null;
+}
+
+/** @returns milliseconds. @throws RecordError when it is no point of time. */
+export function timestampMs(value: unknown, record: unknown): number {
+  const ms = value instanceof Date ? value.getTime() : value;
+  if (typeof ms === "number" && Number.isFinite(ms)) return ms;
+  throw new RecordError(
+    `The timestamp of record ${describe(record)} is ${describe(value)}; withTimestamps() needs milliseconds since 1970 or a valid Date.`,
+  );
+}
+
+/**
+ * The watermark of several inputs: the lowest among those that are neither idle nor ended; it never goes back.
+ */
+export class WatermarkCombiner {
+  readonly #watermarks: Float64Array;
+  readonly #state: Uint8Array;
+  #current: number = MIN_WATERMARK;
+
+  /** @param inputs number of inputs, at least 1. */
+  constructor(inputs: number) {
+    this.#watermarks = new Float64Array(inputs).fill(MIN_WATERMARK);
+    this.#state = new Uint8Array(inputs);
+  }
+
+  /** The combined watermark. */
+  get current(): number {
+    return this.#current;
+  }
+
+  /** Every input is idle, or ended while the others are idle. */
+  get idle(): boolean {
+    return this.#state.every((state) => state !== ACTIVE) && this.#state.includes(IDLE);
+  }
+
+  get ended(): boolean {
+    return this.#state.every((state) => state === ENDED);
+  }
+
+  /** An input's watermark rose. @returns true when the combined one rose too. */
+  advance(input: number, watermark: number): boolean {
+    if (watermark <= (this.#watermarks[input] as number)) return false;
+    this.#watermarks[input] = watermark;
+    return this.#combine();
+  }
+
+  /** Rows came on an input: it counts again. */
+  active(input: number): void {
+    if (this.#state[input] === IDLE) this.#state[input] = ACTIVE;
+  }
+
+  /** An input went idle. @returns true when the combined watermark rose. */
+  setIdle(input: number): boolean {
+    if (this.#state[input] !== ACTIVE) return false;
+    this.#state[input] = IDLE;
+    return this.#combine();
+  }
+
+  /** An input ended. @returns true when the combined watermark rose. */
+  end(input: number): boolean {
+    this.#state[input] = ENDED;
+    this.#watermarks[input] = MAX_WATERMARK;
+    return this.#combine();
+  }
+
+  #combine(): boolean {
+    let lowest = MAX_WATERMARK;
+    let counts = false;
+    for (let input = 0; input < this.#watermarks.length; input++) {
+      if (this.#state[input] === IDLE) continue;
+      counts = true;
+      const watermark = this.#watermarks[input] as number;
+      if (watermark < lowest) lowest = watermark;
+    }
+    if (!counts || lowest <= this.#current) return false;
+    this.#current = lowest;
+    return true;
+  }
+}
+
+const ACTIVE = 0;
+const IDLE = 1;
+const ENDED = 2;
