@@ -1,0 +1,166 @@
+/**
+ * The cells of a notebook, so that an error in a worker names `Cell [3]:6` instead of a line of compiled text. A kernel registers
+ * each cell it runs under the URL that the engine knows the compiled script by. Our own kernel does so with a source map; into
+ * tslab a tracker is put that does it from outside.
+ */
+import { createRequire } from "node:module";
+import { decodeMappings, parseSourceMap } from "./source-map.ts";
+import type { MappedSegment, SourceMapJson } from "./source-map.ts";
+
+/** One run of one cell. */
+export interface NotebookCell {
+  /** As users see it, e.g. `Cell [3]`. */
+  readonly label: string;
+  /** URL of the compiled script. */
+  readonly url: string;
+  /** What stands in the cell. */
+  readonly typescript: string;
+  /** What ran. */
+  readonly javascript: string;
+  /** From `javascript` to `typescript`. Without it lines are found by comparing with `transpile`, else left unknown. */
+  readonly sourceMap?: SourceMapJson;
+  /** Compiles the cell again in much the same way, but with a source map. */
+  readonly transpile?: () => { readonly javascript: string; readonly sourceMap: SourceMapJson } | undefined;
+}
+
+/** How a cell's compiled lines map to the cell. */
+export interface CellMapping {
+  readonly columns: "start" | "unknown";
+  readonly lines: readonly (readonly MappedSegment[])[];
+}
+
+/** Cells run so far, by URL. A notebook that is left running for long forgets its oldest runs. */
+const cells = new Map<string, { readonly cell: NotebookCell; mapping?: CellMapping }>();
+const MAX_CELLS = 2_000;
+
+/** Remembers a cell; a later cell with the same URL takes its place. Called by kernels before the cell runs. */
+export function registerCell(cell: NotebookCell): void {
+  cells.delete(cell.url);
+  if (cells.size >= MAX_CELLS) cells.delete(cells.keys().next().value as string);
+  cells.set(cell.url, { cell });
+}
+
+/** The cell that was compiled to the script at a URL. */
+export const cellOf = (url: string): NotebookCell | undefined => cells.get(url)?.cell;
+
+/** The mapping of a registered cell's compiled lines; worked out once. */
+export function cellMapping(url: string): CellMapping | undefined {
+  const entry = cells.get(url);
+  if (entry === undefined) return undefined;
+  entry.mapping ??= mappingOf(entry.cell);
+  return entry.mapping;
+}
+
+function mappingOf(cell: NotebookCell): CellMapping {
+  if (cell.sourceMap !== undefined) return { columns: "start", lines: decodeMappings(cell.sourceMap.mappings) };
+  const again = cell.transpile?.();
+  if (again === undefined) return { columns: "unknown", lines: [] };
+  return { columns: "unknown", lines: alignLines(cell.javascript.split("\n"), again.javascript.split("\n"), decodeMappings(again.sourceMap.mappings)) };
+}
+
+/** Longer cells are not compared: the table grows with the product of their lengths. */
+const MAX_COMPARISONS = 4_000_000;
+
+/**
+ * Two compilations of one cell differ in how they name imports and exports, but their lines come in the same order: the longest
+ * common subsequence of normalised lines pairs them, and a line between two pairs at equal distance belongs to the line between.
+ */
+function alignLines(actual: readonly string[], again: readonly string[], mappings: readonly (readonly MappedSegment[])[]): MappedSegment[][] {
+  if (actual.length * again.length > MAX_COMPARISONS) return [];
+  const left = actual.map(normalised);
+  const right = again.map(normalised);
+  const width = right.length + 1;
+  const longest = new Uint32Array((left.length + 1) * width);
+  for (let i = left.length - 1; i >= 0; i--) {
+    for (let j = right.length - 1; j >= 0; j--) {
+      longest[i * width + j] = left[i] === right[j] && left[i] !== ""
+        ? 1 + (longest[(i + 1) * width + j + 1] as number)
+        : Math.max(longest[(i + 1) * width + j] as number, longest[i * width + j + 1] as number);
+    }
+  }
+  const partner = new Int32Array(left.length).fill(-1);
+  for (let i = 0, j = 0; i < left.length && j < right.length; ) {
+    if (left[i] === right[j] && left[i] !== "") partner[i++] = j++;
+    else if ((longest[(i + 1) * width + j] as number) >= (longest[i * width + j + 1] as number)) i++;
+    else j++;
+  }
+  for (let i = 1; i < left.length; i++) {
+    if (partner[i] !== -1 || partner[i - 1] === -1) continue;
+    let next = i;
+    while (next < left.length && partner[next] === -1) next++;
+    const before = partner[i - 1] as number;
+    if (next < left.length && (partner[next] as number) - before === next - i + 1) for (let k = i; k < next; k++) partner[k] = before + (k - i) + 1;
+  }
+  return left.map((_text, i) => {
+    const segment = partner[i] === -1 ? undefined : mappings[partner[i] as number]?.[0];
+    return segment === undefined ? [] : [[0, segment[1], segment[2], segment[3]] as MappedSegment];
+  });
+}
+
+/** A line without the ways in which compilers spell imported and exported names. */
+const normalised = (line: string): string =>
+  line.replace(/\(0, exports\.([\w$]+)\)|\bexports\.([\w$]+)/g, "$1$2").replace(/\b[\w$]+_\d+\.(?:default\.)?/g, "").replace(/\s+/g, " ").trim();
+
+interface TslabHandler {
+  execCount?: number;
+  dreyTracked?: boolean;
+  handleExecute?: (request: { code: string }, ...rest: unknown[]) => unknown;
+  handleExecuteImpl?: (request: { code: string }, ...rest: unknown[]) => unknown;
+}
+
+/**
+ * Lets drey see the cells of the tslab kernel that this process is, from the next cell on. tslab runs compiled cells without a file
+ * name and without a source map; so its request handler and `vm.runInThisContext` are wrapped, which changes nothing else.
+ * @returns whether this process is a tslab kernel; elsewhere nothing is done. Calling it again does nothing.
+ */
+export function installCellTracker(): boolean {
+  const require = createRequire(import.meta.url);
+  const loaded = (pattern: RegExp): unknown => {
+    const file = Object.keys(require.cache ?? {}).find((name) => pattern.test(name));
+    return file === undefined ? undefined : require.cache[file]?.exports;
+  };
+  const handler = (loaded(/[\\/]tslab[\\/]dist[\\/]jupyter\.js$/) as { JupyterHandlerImpl?: { prototype: TslabHandler } } | undefined)?.JupyterHandlerImpl
+    ?.prototype;
+  if (handler === undefined) return false;
+  if (handler.dreyTracked === true) return true;
+  const name = handler.handleExecuteImpl === undefined ? "handleExecute" : "handleExecuteImpl";
+  const execute = handler[name];
+  if (execute === undefined) return false;
+  handler.dreyTracked = true;
+
+  let current: { number: number; typescript: string } | undefined;
+  handler[name] = function (this: TslabHandler, request, ...rest) {
+    current = { number: (this.execCount ?? 0) + 1, typescript: request.code };
+    return execute.call(this, request, ...rest);
+  };
+  // The module object, not the import: an ES module's binding of runInThisContext can't be replaced.
+  const vm = require("node:vm") as { runInThisContext: (code: string, options?: object) => unknown };
+  const run = vm.runInThisContext;
+  vm.runInThisContext = function (code, options) {
+    if (current === undefined || typeof code !== "string" || !code.endsWith("(__tslab__.exports, __tslab__.require)")) return run.call(vm, code, options);
+    const { number, typescript } = current;
+    const url = `Cell[${number}].js`;
+    const transpile = (): ReturnType<NonNullable<NotebookCell["transpile"]>> =>
+      transpileWith(loaded(/typescript-for-tslab[\\/]lib[\\/]typescript\.js$/) as TypeScriptApi | undefined, typescript);
+    registerCell({ label: `Cell [${number}]`, url, typescript, javascript: code, transpile });
+    return run.call(vm, code, { ...options, filename: url });
+  };
+  return true;
+}
+
+interface TypeScriptApi {
+  ScriptTarget: { ES2022: number };
+  ModuleKind: { ESNext: number };
+  transpileModule(text: string, options: object): { outputText: string; sourceMapText?: string };
+}
+
+function transpileWith(typescript: TypeScriptApi | undefined, text: string): { javascript: string; sourceMap: SourceMapJson } | undefined {
+  if (typescript === undefined) return undefined;
+  const compilerOptions = {
+    target: typescript.ScriptTarget.ES2022, module: typescript.ModuleKind.ESNext, sourceMap: true, experimentalDecorators: true,
+    useDefineForClassFields: true,
+  };
+  const { outputText, sourceMapText } = typescript.transpileModule(text, { compilerOptions });
+  const sourceMap = parseSourceMap(sourceMapText ?? "");
+  return sourceMap === undefined ? undefined : { javascript: outputText, sourceMap };
+}
