@@ -1,0 +1,236 @@
+/**
+ * One job as its client sees it: what the JobManager last said of it, who listens, which results are read, what is fed in.
+ *
+ * Invariant: once a final state is known, or the connection is lost, every reader is answered and every feed stopped. A job holds the
+ * connection while somebody waits for it: it is attached and runs, somebody listens and it runs, or rows are on their way.
+ */
+import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
+import { type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
+import type { JobControl, JobListener, ResultReader, RowFeed } from "../../core/runtime/executor.ts";
+import { type ConnectionError, JobCanceledError, JobFailedError, fromWire, toWire } from "../../core/types/errors.ts";
+import type { JobId } from "../../core/types/ids.ts";
+import type { JobTopic } from "../protocol/messages.ts";
+import type { Connection } from "./connection.ts";
+import { FeedSender } from "./feed-sender.ts";
+import { ResultStream } from "./result-reader.ts";
+
+export interface ClientJobOptions {
+  readonly id: JobId;
+  readonly name: string;
+  readonly connection: Connection;
+  /** Classes of the program whose instances may be in rows. */
+  readonly classes: readonly ShippedClass[];
+  /** Makes sure that the client hands on what it hears of this job. */
+  readonly register: () => void;
+}
+
+/** The control of one job on a cluster. Main thread. */
+export class ClientJob implements JobControl {
+  readonly id: JobId;
+  readonly name: string;
+  readonly #connection: Connection;
+  readonly #register: () => void;
+  readonly #classes: ClassRegistry;
+  readonly #results = new Map<string, ResultStream>();
+  readonly #feeds = new Map<string, FeedSender>();
+  readonly #listeners = new Set<JobListener>();
+  /** What the JobManager was asked to tell, on this connection. */
+  readonly #watched = new Set<JobTopic>();
+  #last: JobDetails | undefined;
+  #attached = false;
+  #feedFailure: Error | undefined;
+  #release: (() => void) | undefined;
+
+  constructor({ id, name, connection, classes, register }: ClientJobOptions) {
+    this.id = id;
+    this.name = name;
+    this.#connection = connection;
+    this.#register = register;
+    this.#classes = new ClassRegistry(classes);
+  }
+
+  async details(): Promise<JobDetails> {
+    const details = await this.#connection.use((jobManager) => jobManager.call("job", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }));
+    return this.#withFeedFailure(details);
+  }
+
+  async cancel(deadlineMs: number = this.#connection.deadlineMs): Promise<void> {
+    await this.#connection.use((jobManager) => jobManager.call("cancel", { job: this.id }, { deadlineMs }));
+  }
+
+  async metricsHistory(): Promise<readonly MetricsReport[]> {
+    const answer = await this.#connection.use((jobManager) =>
+      jobManager.call("metricsHistory", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }),
+    );
+    return answer.reports;
+  }
+
+  watch(listener: JobListener): () => void {
+    // A listener of its own, so that one object can listen twice.
+    const own = { ...listener };
+    this.#listeners.add(own);
+    const last = this.#last;
+    if (last !== undefined) queueMicrotask(() => this.#listeners.has(own) && own.status?.(last));
+    this.#reconsider();
+    return () => {
+      if (this.#listeners.delete(own)) this.#reconsider();
+    };
+  }
+
+  async openResult(name: string): Promise<ResultReader> {
+    const release = this.#connection.hold();
+    try {
+      const { subtasks } = await this.#connection.use((jobManager) =>
+        jobManager.call("openResult", { job: this.id, name }, { deadlineMs: this.#connection.deadlineMs }),
+      );
+      const stream: ResultStream = new ResultStream({
+        name: `result "${name}" of job "${this.name}"`,
+        subtasks,
+        classes: this.#classes,
+        grant: (subtask, attempt, granted) => this.#connection.present?.notify("grantResult", { job: this.id, name, subtask, attempt, granted }),
+        onEnd: (complete) => {
+          if (this.#results.get(name) === stream) this.#results.delete(name);
+          if (!complete) void this.#connection.present?.call("closeResult", { job: this.id, name }).catch(() => undefined);
+          this.#reconsider();
+        },
+      });
+      this.#results.set(name, stream);
+      this.#reconsider();
+      stream.start();
+      if (this.#last !== undefined) this.#tellEnd(this.#last);
+      return stream;
+    } finally {
+      release();
+    }
+  }
+
+  /** The job runs and is cancelled when this client is lost. */
+  get isAttached(): boolean {
+    return this.#attached && !this.#ended;
+  }
+
+  /** Somebody waits for something of this job. */
+  get isBusy(): boolean {
+    return this.#release !== undefined;
+  }
+
+  /** From now on the end of the job is waited for. */
+  attach(): void {
+    this.#attached = true;
+    this.#reconsider();
+  }
+
+  /** Sends the rows of a feed as the job takes them. A feed that fails ends the job, and is the reason that this client then gives. */
+  feed(name: string, feed: RowFeed, segmentBytes: number): void {
+    const sender: FeedSender = new FeedSender({
+      feed,
+      classes: this.#classes,
+      segmentBytes,
+      send: (attempt, sequence, segment) =>
+        this.#connection.present?.notify("feedSegments", { job: this.id, name, subtask: 0, attempt, sequence }, [segment]),
+      onFailure: (error) => {
+        this.#feedFailure ??= error;
+        this.cancel().catch(() => undefined);
+      },
+      onEnd: () => {
+        this.#feeds.delete(name);
+        this.#reconsider();
+      },
+    });
+    this.#feeds.set(name, sender);
+    this.#reconsider();
+    sender.start();
+  }
+
+  /** The feed of this name, while it sends. */
+  feedOf(name: string): FeedSender | undefined {
+    return this.#feeds.get(name);
+  }
+
+  /** The result of this name, while it is read. */
+  resultOf(name: string): ResultStream | undefined {
+    return this.#results.get(name);
+  }
+
+  /** The JobManager said how the job is. */
+  status(told: JobDetails): void {
+    // A final state is the last word, whatever arrives late.
+    if (this.#ended) return;
+    const details = this.#withFeedFailure(told);
+    this.#last = details;
+    for (const listener of [...this.#listeners]) listener.status?.(details);
+    this.#tellEnd(details);
+    this.#reconsider();
+  }
+
+  metrics(report: MetricsReport): void {
+    for (const listener of [...this.#listeners]) listener.metrics?.(report);
+  }
+
+  log(lines: readonly LogLine[]): void {
+    for (const listener of [...this.#listeners]) listener.log?.(lines);
+  }
+
+  /** The connection is lost: nothing more will be heard. */
+  lost(error: ConnectionError): void {
+    this.#attached = false;
+    this.#watched.clear();
+    for (const feed of [...this.#feeds.values()]) feed.stop();
+    for (const stream of [...this.#results.values()]) stream.fail(error);
+    const listeners = [...this.#listeners];
+    this.#listeners.clear();
+    // Who listens to a job that has ended has heard everything.
+    if (!this.#ended) for (const listener of listeners) listener.lost?.(error);
+    this.#reconsider();
+  }
+
+  get #ended(): boolean {
+    return this.#last !== undefined && isFinal(this.#last.state);
+  }
+
+  #tellEnd(details: JobDetails): void {
+    if (!isFinal(details.state)) return;
+    for (const feed of [...this.#feeds.values()]) feed.stop();
+    if (details.state === "FINISHED") return;
+    for (const stream of [...this.#results.values()]) stream.fail(endError(details));
+  }
+
+  /** Takes or gives back the hold on the connection, and asks the JobManager to tell what somebody wants to hear. */
+  #reconsider(): void {
+    const waitsForEnd = !this.#ended && (this.#attached || this.#listeners.size > 0);
+    if (!waitsForEnd && this.#results.size === 0 && this.#feeds.size === 0) {
+      this.#watched.clear();
+      this.#release?.();
+      this.#release = undefined;
+      return;
+    }
+    this.#register();
+    this.#release ??= this.#connection.hold();
+    if (this.#ended) return;
+    const topics = new Set<JobTopic>(["status"]);
+    for (const listener of this.#listeners) {
+      if (listener.metrics !== undefined) topics.add("metrics");
+      if (listener.log !== undefined) topics.add("log");
+    }
+    if ([...topics].every((topic) => this.#watched.has(topic))) return;
+    for (const topic of topics) this.#watched.add(topic);
+    this.#connection
+      .use((jobManager) => jobManager.call("watchJob", { job: this.id, topics: [...this.#watched] }, { deadlineMs: this.#connection.deadlineMs }))
+      .catch((error: ConnectionError) => this.lost(error));
+  }
+
+  /** A job whose feed failed was cancelled for that reason: to this program it failed. */
+  #withFeedFailure(details: JobDetails): JobDetails {
+    if (this.#feedFailure === undefined) return details;
+    if (details.state === "CANCELED") return { ...details, state: "FAILED", failure: toWire(this.#feedFailure) };
+    return details.state === "CANCELLING" ? { ...details, state: "FAILING", failure: toWire(this.#feedFailure) } : details;
+  }
+}
+
+/** What somebody who waits for rows of a job is told when it ended in FAILED or CANCELED. */
+function endError({ job, name, state, failure }: JobDetails): Error {
+  const details = { job };
+  if (state === "CANCELED") return new JobCanceledError(`Job "${name}" was canceled.`, { details });
+  const cause = failure === undefined ? undefined : fromWire(failure);
+  return new JobFailedError(`Job "${name}" failed${cause === undefined ? "." : `: ${cause.message}`}`, cause === undefined ? { details } : { details, cause });
+}

@@ -1,0 +1,143 @@
+/**
+ * A client's connection to its JobManager, held only while somebody needs it. Whoever waits for something (an answer, a job's end, rows)
+ * takes a hold; when the last one is given back, the connection ends. So a program that waits for nothing ends by itself, although an open
+ * ZeroMQ socket would keep it alive, and needs no `close()`.
+ *
+ * A connection that breaks is not mended: the JobManager has cancelled what was attached to it, so everybody who waits is told. Whoever
+ * asks next gets a new connection, which the JobManager takes for another client.
+ */
+import { randomUUID } from "node:crypto";
+import { ConnectionError, ProtocolError } from "../../core/types/errors.ts";
+import { type Configuration, options } from "../../core/types/options.ts";
+import type { Handlers } from "../protocol/conversation.ts";
+import type { ClientKeys } from "../protocol/keys.ts";
+import { type ClientConversation, type ClientEvents, clientConversation, clientEvents } from "../protocol/messages.ts";
+import { RpcClient } from "../protocol/rpc.ts";
+import { VERSION } from "../protocol/version.ts";
+
+/** What is asked of the JobManager once a session has begun. */
+export type JobManagerCaller = RpcClient<ClientConversation, ClientEvents>;
+
+export interface ConnectionOptions {
+  readonly address: string;
+  readonly configuration: Configuration;
+  readonly connectDeadlineMs: number;
+  readonly keys: ClientKeys | undefined;
+  readonly handlers: Handlers<ClientEvents, JobManagerCaller>;
+  /** The connection broke while somebody held it. */
+  readonly onLost: (error: ConnectionError) => void;
+}
+
+/** How long a connection that nobody holds stays open, for the next call; it delays the end of a program by as much. */
+const IDLE_MS = 30;
+
+/** One client's way to its JobManager. Main thread only. */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #identity = `client-${process.pid}-${randomUUID().slice(0, 8)}`;
+  #session: Promise<JobManagerCaller> | undefined;
+  #holds = 0;
+  #idle: NodeJS.Timeout | undefined;
+  #closing: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+  }
+
+  /** The deadline of one call, milliseconds: `client.timeout`. */
+  get deadlineMs(): number {
+    return this.#options.configuration.get(options.clientTimeout);
+  }
+
+  /** Runs `work` with a session, connecting if there is none. @throws ConnectionError when nobody answers, and what `work` throws. */
+  async use<T>(work: (jobManager: JobManagerCaller) => Promise<T>): Promise<T> {
+    const release = this.hold();
+    try {
+      return await work(await this.#connected());
+    } finally {
+      release();
+    }
+  }
+
+  /** Keeps the connection, once there is one, until the hold is given back. @returns gives it back; further calls do nothing. */
+  hold(): () => void {
+    this.#holds++;
+    clearTimeout(this.#idle);
+    let held = true;
+    return () => {
+      if (!held) return;
+      held = false;
+      if (--this.#holds === 0 && this.#session !== undefined) this.#idle = setTimeout(() => void this.#hangUp(), IDLE_MS);
+    };
+  }
+
+  /** The session of now, to tell the JobManager something; undefined when there is none. */
+  get present(): JobManagerCaller | undefined {
+    return this.#present;
+  }
+  #present: JobManagerCaller | undefined;
+
+  /** Hangs up for good. Calls that wait reject with ConnectionError. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#hangUp();
+  }
+
+  #connected(): Promise<JobManagerCaller> {
+    if (this.#closed) return Promise.reject(new ConnectionError(`the client of ${this.#options.address} was closed.`));
+    this.#session ??= this.#connect().catch((error: unknown) => {
+      this.#session = undefined;
+      throw error;
+    });
+    return this.#session;
+  }
+
+  async #connect(): Promise<JobManagerCaller> {
+    // The same identity must not be connected twice.
+    await this.#closing;
+    const { address, configuration, connectDeadlineMs, keys, handlers } = this.#options;
+    const client: JobManagerCaller = new RpcClient({
+      address,
+      identity: this.#identity,
+      incarnation: randomUUID(),
+      served: clientEvents,
+      handlers,
+      called: clientConversation,
+      heartbeat: { intervalMs: configuration.get(options.heartbeatInterval), timeoutMs: configuration.get(options.heartbeatTimeout) },
+      connectDeadlineMs,
+      ...(keys === undefined ? {} : { keys }),
+      onLost: (reason) => this.#lost(client, reason),
+    });
+    await client.connect();
+    try {
+      const { version } = await client.call("hello", { version: VERSION }, { deadlineMs: connectDeadlineMs });
+      if (version !== VERSION) {
+        throw new ProtocolError(`the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`);
+      }
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+    this.#present = client;
+    return client;
+  }
+
+  #lost(client: JobManagerCaller, reason: string): void {
+    // Before `hello` is answered, the call itself fails.
+    if (this.#present !== client) return;
+    this.#present = undefined;
+    this.#session = undefined;
+    this.#closing = client.close();
+    this.#options.onLost(new ConnectionError(`the connection to the JobManager at ${this.#options.address} is lost: ${reason}.`));
+  }
+
+  async #hangUp(): Promise<void> {
+    clearTimeout(this.#idle);
+    const session = this.#session;
+    this.#session = undefined;
+    this.#present = undefined;
+    if (session !== undefined) this.#closing = session.then((client) => client.close(), () => undefined);
+    await this.#closing;
+  }
+}

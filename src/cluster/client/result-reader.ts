@@ -1,0 +1,192 @@
+/**
+ * Reads one result of a job: the rows that every subtask of the last operator sends to the client, through the JobManager.
+ *
+ * A subtask may send only as many segments as were granted (cumulative counts, so that a lost or doubled grant heals), and a segment
+ * counts as consumed when the program took its rows. At most `WINDOW_SEGMENTS` per subtask lie here: a program that reads slowly slows
+ * the job down, and memory stays bounded. Rows of one subtask keep their order; between subtasks they come as they arrive.
+ */
+import { BatchDecoder } from "../../core/data/codec.ts";
+import type { ClassRegistry } from "../../core/data/classes.ts";
+import {
+  LAST_PIECE, SEGMENT_HEADER_BYTES, type SegmentMemory, SegmentKind, segmentFlags, segmentKind, segmentMemory, segmentPayloadBytes, segmentRows,
+} from "../../core/data/element.ts";
+import type { ResultReader } from "../../core/runtime/executor.ts";
+import { ProtocolError } from "../../core/types/errors.ts";
+import type { ChannelSegments } from "../protocol/messages.ts";
+
+/** Segments of one subtask that may lie at the client, unread. */
+export const WINDOW_SEGMENTS = 8;
+
+export interface ResultStreamOptions {
+  /** For messages: the result and the job. */
+  readonly name: string;
+  readonly subtasks: number;
+  readonly classes: ClassRegistry;
+  /** Allows a subtask to have sent so many segments in all. */
+  readonly grant: (subtask: number, attempt: number, granted: number) => void;
+  /** Reading is over; called once. `complete`: all rows arrived. */
+  readonly onEnd: (complete: boolean) => void;
+}
+
+/** One subtask's rows. */
+interface Lane {
+  decoder: BatchDecoder;
+  attempt: number;
+  /** Number of the next segment. */
+  next: number;
+  consumed: number;
+  granted: number;
+  pieces: Uint8Array[];
+  ended: boolean;
+}
+
+interface Arrived {
+  readonly lane: Lane;
+  readonly subtask: number;
+  readonly segment: Uint8Array;
+}
+
+/** A result on its way to the program. Main thread; fed by the client with what arrives. */
+export class ResultStream implements ResultReader {
+  readonly #options: ResultStreamOptions;
+  readonly #lanes: Lane[];
+  readonly #arrived: Arrived[] = [];
+  #memory: SegmentMemory = segmentMemory(new ArrayBuffer(0));
+  #open: number;
+  #waiting: { readonly resolve: (rows: readonly unknown[] | null) => void; readonly reject: (error: Error) => void } | undefined;
+  #failure: Error | undefined;
+  #closed = false;
+  #ended = false;
+
+  constructor(options: ResultStreamOptions) {
+    this.#options = options;
+    this.#open = options.subtasks;
+    this.#lanes = Array.from({ length: options.subtasks }, () => this.#lane(0));
+  }
+
+  /** Lets the subtasks begin. */
+  start(): void {
+    this.#lanes.forEach((lane, subtask) => this.#grant(lane, subtask));
+    if (this.#open === 0) this.#end(true);
+  }
+
+  next(): Promise<readonly unknown[] | null> {
+    if (this.#waiting !== undefined) return Promise.reject(new ProtocolError(`${this.#options.name} is being read already; one call of next() at a time.`));
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject };
+      this.#serve();
+    });
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#arrived.length = 0;
+    this.#end(false);
+    this.#serve();
+  }
+
+  /** Segments have arrived. Older attempts and repeats are passed over; a gap fails the reader. */
+  accept({ subtask, attempt, sequence }: ChannelSegments, segments: readonly Uint8Array[]): void {
+    let lane = this.#lanes[subtask];
+    if (lane === undefined || this.#closed || this.#failure !== undefined || attempt < lane.attempt) return;
+    if (attempt > lane.attempt) {
+      lane = this.#lane(attempt);
+      if (this.#lanes[subtask]!.ended) this.#open++;
+      this.#lanes[subtask] = lane;
+    }
+    for (const [index, segment] of segments.entries()) {
+      const number = sequence + index;
+      if (number < lane.next) continue;
+      if (number > lane.next) {
+        return this.fail(new ProtocolError(`rows of ${this.#options.name} got lost on their way: segment ${number} of subtask ${subtask} came after ${lane.next - 1}.`));
+      }
+      lane.next++;
+      this.#arrived.push({ lane, subtask, segment });
+    }
+    this.#serve();
+  }
+
+  /** No more will arrive. Rows that are here are still given out, then `next` rejects with the error. */
+  fail(error: Error): void {
+    if (this.#closed || this.#failure !== undefined || this.#open === 0) return;
+    this.#failure = error;
+    this.#end(false);
+    this.#serve();
+  }
+
+  #end(complete: boolean): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#options.onEnd(complete);
+  }
+
+  #lane(attempt: number): Lane {
+    return { decoder: new BatchDecoder({ classes: this.#options.classes }), attempt, next: 0, consumed: 0, granted: 0, pieces: [], ended: false };
+  }
+
+  #grant(lane: Lane, subtask: number): void {
+    const granted = lane.consumed + WINDOW_SEGMENTS;
+    // Fewer, larger steps: one message per half window.
+    if (granted - lane.granted < WINDOW_SEGMENTS / 2) return;
+    lane.granted = granted;
+    this.#options.grant(subtask, lane.attempt, granted);
+  }
+
+  /** Answers the call that waits, if there is one and something to say. */
+  #serve(): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    const answer = (act: () => void): void => {
+      this.#waiting = undefined;
+      act();
+    };
+    if (this.#closed) return answer(() => waiting.resolve(null));
+    try {
+      for (let arrived = this.#arrived.shift(); arrived !== undefined; arrived = this.#arrived.shift()) {
+        const rows = this.#read(arrived);
+        if (rows.length > 0) return answer(() => waiting.resolve(rows));
+      }
+    } catch (error) {
+      this.fail(error as Error);
+    }
+    if (this.#failure !== undefined) return answer(() => waiting.reject(this.#failure!));
+    if (this.#open === 0) return answer(() => waiting.resolve(null));
+  }
+
+  #read({ lane, subtask, segment }: Arrived): unknown[] {
+    const memory = this.#aligned(segment);
+    const rows: unknown[] = [];
+    switch (segmentKind(memory, 0)) {
+      case SegmentKind.rows: {
+        const count = segmentRows(memory, 0);
+        if (count > 0) lane.decoder.decode(memory, SEGMENT_HEADER_BYTES, count, rows, new Float64Array(count));
+        break;
+      }
+      case SegmentKind.piece: {
+        lane.pieces.push(memory.bytes.slice(SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + segmentPayloadBytes(memory, 0)));
+        if ((segmentFlags(memory, 0) & LAST_PIECE) === 0) break;
+        rows.push(lane.decoder.decodeRow(Buffer.concat(lane.pieces.splice(0))).row);
+        break;
+      }
+      case SegmentKind.end: {
+        if (!lane.ended && --this.#open === 0) this.#end(true);
+        lane.ended = true;
+        return rows;
+      }
+      case SegmentKind.barrier:
+      case SegmentKind.idle:
+        break;
+    }
+    lane.consumed++;
+    this.#grant(lane, subtask);
+    return rows;
+  }
+
+  /** The segment in memory that starts at a multiple of 8, as codecs need it; valid until the next call. */
+  #aligned(segment: Uint8Array): SegmentMemory {
+    if (this.#memory.bytes.length < segment.byteLength) this.#memory = segmentMemory(new ArrayBuffer(Math.ceil(segment.byteLength / 4096) * 4096));
+    this.#memory.bytes.set(segment);
+    return this.#memory;
+  }
+}

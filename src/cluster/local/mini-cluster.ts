@@ -1,0 +1,170 @@
+/**
+ * A cluster on this machine: one JobManager and some TaskManagers, real processes, children of this one (Flink: MiniCluster, which is one
+ * JVM). They speak over sockets in a folder that only this user may enter, and end when this process ends, however it ends.
+ *
+ * Invariant: after `stop`, and after the end of this process, there is no process of the cluster and no folder of it. What can't be done
+ * when this process is killed outright, the children do themselves: they see their IPC channel close.
+ */
+import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";
+import { Configuration, options as optionsByName } from "../../core/types/options.ts";
+import { ClusterClient, type ClusterClientOptions } from "../client/cluster-client.ts";
+import { type SocketFolder, makeSocketFolder } from "../protocol/addresses.ts";
+import { RoleProcess } from "./role-process.ts";
+
+export interface LocalClusterOptions {
+  /** Default 2. More can be added later. */
+  readonly taskManagers?: number;
+  /** Slots of each TaskManager; default `taskmanager.numberOfTaskSlots`. */
+  readonly slots?: number;
+  /** Options of all processes, under their keys: `{ "heartbeat.timeout": "2 s" }`. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** How long the processes may take to start, milliseconds; default 30 000. */
+  readonly startTimeoutMs?: number;
+}
+
+/** How long a process may take to end when asked, before it is killed. */
+const STOP_GRACE_MS = 5_000;
+
+/** A running local cluster. Whoever started it stops it; otherwise it ends with this process. Main thread. */
+export class LocalCluster {
+  /** Where its JobManager listens. */
+  readonly address: string;
+  /** What its processes were started with. */
+  readonly configuration: Configuration;
+  readonly #folder: SocketFolder;
+  readonly #startTimeoutMs: number;
+  readonly #jobManager: RoleProcess;
+  readonly #taskManagers: RoleProcess[] = [];
+  #stopping: Promise<void> | undefined;
+
+  private constructor(configuration: Configuration, startTimeoutMs: number) {
+    this.#folder = makeSocketFolder();
+    this.#startTimeoutMs = startTimeoutMs;
+    this.address = this.#folder.address("jm");
+    this.configuration = configuration.with(Configuration.of({ [optionsByName.jobManagerAddress.key]: this.address }, "the local cluster"));
+    remember(this, () => this.#abandon());
+    this.#jobManager = new RoleProcess({ role: "jobmanager", name: "JobManager", configuration: this.configuration }, (it) => this.#endedUnasked(it));
+  }
+
+  /**
+   * Starts the processes, all at the same time; resolves when every TaskManager has registered.
+   * @throws ConfigurationError on bad options; ConnectionError or DeadlineError with the words of the process that did not start.
+   */
+  static async start({ taskManagers = 2, slots, options = {}, startTimeoutMs = 30_000 }: LocalClusterOptions = {}): Promise<LocalCluster> {
+    if (!Number.isInteger(taskManagers) || taskManagers < 0 || taskManagers > 64) {
+      throw new ConfigurationError(`a local cluster can't have ${describe(taskManagers)} TaskManagers; give an integer from 0 to 64.`);
+    }
+    const given = slots === undefined ? options : { ...options, [optionsByName.taskManagerSlots.key]: slots };
+    const cluster = new LocalCluster(Configuration.of(given, "LocalCluster.start()"), startTimeoutMs);
+    try {
+      await Promise.all([cluster.#jobManager.ready(startTimeoutMs), ...Array.from({ length: taskManagers }, () => cluster.addTaskManager())]);
+    } catch (error) {
+      await cluster.stop();
+      throw error;
+    }
+    return cluster;
+  }
+
+  /** Process ids, for people and for experiments; undefined for a process that has ended. */
+  get processes(): { readonly jobManager: number | undefined; readonly taskManagers: readonly (number | undefined)[] } {
+    const pid = (process: RoleProcess): number | undefined => (process.isRunning ? process.pid : undefined);
+    return { jobManager: pid(this.#jobManager), taskManagers: this.#taskManagers.map(pid) };
+  }
+
+  /** False once it is stopped or its JobManager has died. */
+  get isRunning(): boolean {
+    return this.#stopping === undefined && this.#jobManager.isRunning;
+  }
+
+  /** A client of this cluster, owned by the caller. */
+  connect(options: ClusterClientOptions = {}): Promise<ClusterClient> {
+    return ClusterClient.connect(this.address, { configuration: this.configuration, ...options });
+  }
+
+  /** Starts one more TaskManager; resolves with its index when it has registered. */
+  async addTaskManager(): Promise<number> {
+    if (!this.isRunning) throw new ConnectionError("the local cluster does not run any more; start another.");
+    const index = this.#taskManagers.length;
+    const process = new RoleProcess(
+      { role: "taskmanager", name: `TaskManager ${index}`, configuration: this.configuration },
+      (it) => this.#endedUnasked(it),
+    );
+    this.#taskManagers.push(process);
+    await process.ready(this.#startTimeoutMs);
+    return index;
+  }
+
+  /**
+   * Sends a signal to a TaskManager, as an accident would: SIGKILL (the default) ends it at once, SIGSTOP makes it silent, SIGCONT lets it go
+   * on, SIGTERM ends it in order. Resolves when the signal has had its effect, for signals that end a process.
+   */
+  async killTaskManager(index: number, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
+    const process = this.#taskManagers[index];
+    if (process === undefined) throw new ConfigurationError(`there is no TaskManager ${describe(index)}; the local cluster started ${this.#taskManagers.length}.`);
+    process.kill(signal);
+    if (signal === "SIGKILL" || signal === "SIGTERM" || signal === "SIGINT") await process.ended();
+  }
+
+  /** Ends all processes and removes their folder; running jobs are cancelled. Resolves when nothing is left. Stopping twice is harmless. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  /** What can be done while this process exits: signals, and the folder. */
+  #abandon(): void {
+    for (const process of this.#processes) {
+      process.kill("SIGTERM");
+      process.kill("SIGCONT");
+    }
+    this.#folder.remove();
+  }
+
+  get #processes(): readonly RoleProcess[] {
+    return [this.#jobManager, ...this.#taskManagers];
+  }
+
+  async #stop(): Promise<void> {
+    await Promise.all(this.#processes.map((process) => process.stop(STOP_GRACE_MS)));
+    this.#folder.remove();
+    forget(this);
+  }
+
+  #endedUnasked(ended: RoleProcess): void {
+    if (this.#stopping !== undefined) return;
+    process.stderr.write(`${ended.name} of the local cluster ended unexpectedly: ${ended.outcome}.\n${ended.lastWords}\n`);
+  }
+}
+
+/** Clusters that run, and how each is left behind when this process exits. */
+const running = new Map<LocalCluster, () => void>();
+const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP"];
+
+function remember(cluster: LocalCluster, abandon: () => void): void {
+  running.set(cluster, abandon);
+  if (running.size > 1) return;
+  process.on("exit", abandonAll);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+}
+
+function forget(cluster: LocalCluster): void {
+  if (!running.delete(cluster) || running.size > 0) return;
+  process.off("exit", abandonAll);
+  for (const signal of SIGNALS) process.off(signal, onSignal);
+}
+
+function abandonAll(): void {
+  for (const abandon of running.values()) abandon();
+}
+
+/** A signal ends this process as if we did not listen, unless the program listens itself: then what happens is its decision. */
+function onSignal(signal: NodeJS.Signals): void {
+  if (process.listeners(signal).some((listener) => listener !== onSignal)) return;
+  abandonAll();
+  for (const each of SIGNALS) process.off(each, onSignal);
+  process.kill(process.pid, signal);
+}
