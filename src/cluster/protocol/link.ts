@@ -177,7 +177,7 @@ export class Link<Served extends Conversation, Called extends Conversation, From
   lose(reason: string): void {
     if (this.#lost !== undefined) return;
     this.#lost = reason;
-    for (const { method, settle } of [...this.#waiting.values()]) {
+    for (const { method, settle } of this.#waiting.values()) {
       settle(new ConnectionError(`${this.#options.name} got lost before it answered ${method} (${reason}).`, { details: { method } }));
     }
   }
@@ -298,8 +298,15 @@ function trimmed(error: WireError): WireError {
   };
 }
 
-function withoutDetails({ details: _, ...error }: WireError): WireError {
-  return { ...error, ...(error.cause === undefined ? {} : { cause: withoutDetails(error.cause) }) };
+function withoutDetails({ name, code, domain, message, stack, cause }: WireError): WireError {
+  return {
+    name,
+    code,
+    domain,
+    message,
+    ...(stack === undefined ? {} : { stack }),
+    ...(cause === undefined ? {} : { cause: withoutDetails(cause) }),
+  };
 }
 
 const bare = ({ name, code, domain, message }: WireError): WireError => ({ name, code, domain, message: message.slice(0, 1000) });

@@ -56,7 +56,8 @@ const HANDSHAKE_MS = 2_000;
 const FAREWELL_MS = 200;
 /** When to probe again after a disconnect: libzmq reports it some milliseconds before it takes the connection's queue away. */
 const PROBE_DELAYS_MS: readonly number[] = [2, 5, 10, 20, 40];
-const GREETING_INTERVAL_MS = 100;
+/** When to greet again: soon when there was no way yet, later when an answer may be under way. */
+const GREETING_MS = { unsent: 10, sent: 200 } as const;
 
 /** One client, as its server sees it, for the time of one session. */
 export interface Peer<Called extends Conversation> extends Caller<Called> {
@@ -244,10 +245,10 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   async #close(): Promise<void> {
     clearInterval(this.#judging);
     clearTimeout(this.#probing);
-    for (const session of [...this.#sessions.values()]) {
+    for (const session of this.#sessions.values()) {
       this.#sayTo(session, { kind: "bye", reason: "the JobManager was closed", again: true });
       this.#end(session, "this server was closed");
-      this.#farewells.expect(connectionOf(session.routingId));
+      this.#farewells.expect(connectionOf(session.routingId), session.number);
     }
     await this.#farewells.wait(FAREWELL_MS);
     if (this.#socket !== undefined && this.#boundAddress !== undefined) await stopListening(this.#socket, this.#boundAddress);
@@ -268,7 +269,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     } catch (error) {
       if (this.#closing !== undefined) return;
       this.#report(error);
-      for (const session of [...this.#sessions.values()]) this.#lose(session, "the server can't receive any more");
+      for (const session of this.#sessions.values()) this.#lose(session, "the server can't receive any more");
     }
   }
 
@@ -285,7 +286,11 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     const { message } = decoded;
     if (message.epoch > this.#options.epoch) return this.drops.count("newer epoch");
     const connection = connectionOf(routingId);
-    if (this.#closing !== undefined) return this.#farewells.heard(connection);
+    if (this.#closing !== undefined) {
+      // The answer to a farewell is a farewell, or the greeting for another session.
+      if (message.kind === "bye" || message.kind === "hello") this.#farewells.heard(connection, message);
+      return;
+    }
     if (message.kind === "hello") return this.#greet(routingId, message);
     const session = this.#sessions.get(connection);
     if (session === undefined) return this.#refuse(routingId, message, "unknown peer");
@@ -370,7 +375,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
 
   #judge(): void {
     const nowMs = this.#awake.read();
-    for (const session of [...this.#sessions.values()]) {
+    for (const session of this.#sessions.values()) {
       const silentMs = nowMs - session.heardMs;
       if (silentMs <= this.#heartbeat.timeoutMs) continue;
       const reason = `no heartbeat for ${formatDuration(silentMs)}`;
@@ -384,7 +389,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   #probe(step = 0): void {
     clearTimeout(this.#probing);
     if (this.#closing !== undefined) return;
-    for (const session of [...this.#sessions.values()]) this.#sayTo(session, { kind: "heartbeat" });
+    for (const session of this.#sessions.values()) this.#sayTo(session, { kind: "heartbeat" });
     const delayMs = PROBE_DELAYS_MS[step];
     if (delayMs !== undefined) this.#probing = setTimeout(() => this.#probe(step + 1), delayMs);
   }
@@ -594,7 +599,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     this.#goneBecause = reason;
     if (this.#link !== undefined) {
       this.#say({ kind: "bye", reason: "it closed the connection", again: true });
-      this.#farewells.expect("server");
+      this.#farewells.expect("server", this.#session);
       this.#link.lose(reason);
       this.#link = undefined;
     }
@@ -623,7 +628,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
       this.#obstacle = "somebody listens there, but does not greet back";
       this.#greet();
     });
-    socket.events.on("disconnect", () => (this.#closing === undefined ? this.#probe() : this.#farewells.heard("server")));
+    socket.events.on("disconnect", () => (this.#closing === undefined ? this.#probe() : this.#farewells.gone("server")));
     socket.events.on("handshake:error:auth", () => {
       this.#obstacle = "it refuses the key of this process, which is not on its allow list";
       this.#connecting?.reject(new ConnectionError(`${this.#where} refuses the key of this process, which is not on its allow list.`));
@@ -665,7 +670,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     if (message.incarnation !== this.#options.incarnation) return this.drops.count("stale incarnation");
     if (message.session !== this.#session) return this.drops.count("stale session");
     if (message.epoch < this.#epoch) return this.drops.count("old epoch");
-    if (this.#closing !== undefined) return message.kind === "bye" ? this.#farewells.heard("server") : undefined;
+    if (this.#closing !== undefined) return message.kind === "bye" ? this.#farewells.heard("server", message) : undefined;
     if (message.kind === "welcome") return this.#welcome(message);
     if (message.kind === "bye") return this.#farewell(message);
     if (this.#link === undefined) return this.drops.count("unknown session");
@@ -720,15 +725,21 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     this.#session++;
     clearTimeout(this.#probing);
     this.#tell(() => this.#options.onLost?.(reason, final));
-    if (!final && this.#closing === undefined) {
-      this.#greet();
-      this.#beat();
-    }
+    if (!final) this.#greet();
   }
 
+  /** Asks for a session; greets again until there is one. */
   #greet(): void {
     if (this.#link !== undefined || this.#closing !== undefined) return;
-    this.#say({ kind: "hello", identity: this.#options.identity, acceptsBytes: this.#maxMessageBytes });
+    const { intervalMs } = this.#heartbeat;
+    const again = (delayMs: number): void => {
+      clearTimeout(this.#beating);
+      if (this.#closing === undefined) this.#beating = setTimeout(() => this.#beat(), Math.min(delayMs, intervalMs));
+    };
+    this.#transmit([this.#header({ kind: "hello", identity: this.#options.identity, acceptsBytes: this.#maxMessageBytes })]).then(
+      () => again(this.#link === undefined ? GREETING_MS.sent : intervalMs),
+      () => again(GREETING_MS.unsent),
+    );
   }
 
   /** Greets while there is no session; else shows that this process lives, and judges whether the server does. */
@@ -746,9 +757,9 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
       this.#redial();
       if (this.#link !== undefined) return this.#lose(reason, false);
     }
-    if (this.#link === undefined) this.#greet();
-    else this.#say({ kind: "heartbeat" });
-    this.#beating = setTimeout(() => this.#beat(), this.#link === undefined ? Math.min(GREETING_INTERVAL_MS, intervalMs) : intervalMs);
+    if (this.#link === undefined) return this.#greet();
+    this.#say({ kind: "heartbeat" });
+    this.#beating = setTimeout(() => this.#beat(), intervalMs);
   }
 
   #redial(): void {
@@ -768,8 +779,11 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
 
   /** A message of the transport itself. */
   #say(content: Content): void {
-    const header = encode({ epoch: this.#epoch, incarnation: this.#options.incarnation, session: this.#session, ...content });
-    this.#transmit([header]).catch(() => undefined);
+    this.#transmit([this.#header(content)]).catch(() => undefined);
+  }
+
+  #header(content: Content): Uint8Array {
+    return encode({ epoch: this.#epoch, incarnation: this.#options.incarnation, session: this.#session, ...content });
   }
 
   async #transmit(frames: readonly Uint8Array[]): Promise<void> {
@@ -883,15 +897,22 @@ class Retired {
 
 /** Who has not answered a farewell yet. libzmq discards what is under way in either direction when a socket is closed; so both wait. */
 class Farewells {
-  readonly #expected = new Set<string>();
+  readonly #expected = new Map<string, number>();
   #settle: (() => void) | undefined;
 
-  expect(id: string): void {
-    this.#expected.add(id);
+  /** An answer is due for the end of session `number` of that connection. */
+  expect(connection: string, number: number): void {
+    this.#expected.set(connection, number);
   }
 
-  heard(id: string): void {
-    if (this.#expected.delete(id) && this.#expected.size === 0) this.#settle?.();
+  heard(connection: string, message: Message): void {
+    const number = this.#expected.get(connection);
+    // A greeting of the session itself was under way when it ended: it answers nothing.
+    if (number !== undefined && (message.kind === "bye" || message.session > number)) this.gone(connection);
+  }
+
+  gone(connection: string): void {
+    if (this.#expected.delete(connection) && this.#expected.size === 0) this.#settle?.();
   }
 
   /** Resolves when all have answered, or after `deadlineMs`. */

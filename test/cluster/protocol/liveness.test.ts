@@ -200,6 +200,35 @@ describe("closing", () => {
     expect(client.connected).toBe(false);
   });
 
+  it("loses nothing that was told before, in either direction", async () => {
+    const large = "x".repeat(5_000);
+    const first = await party.server();
+    const told = party.client(first.address);
+    await told.client.connect();
+    for (let i = 0; i < 2_000; i++) first.log.connected[0]!.notify("whisper", large);
+    await first.server.close();
+    await until(() => told.losses.length === 1);
+    expect(told.whispers).toHaveLength(2_000);
+    await told.client.close();
+
+    const second = await party.server();
+    const teller = party.client(second.address);
+    await teller.client.connect();
+    for (let i = 0; i < 2_000; i++) teller.client.notify("noted", { text: large });
+    await teller.client.close();
+    await until(() => second.log.lost.length === 1);
+    expect(second.log.noted).toHaveLength(2_000);
+  });
+
+  it("waits for nobody who is stopped", async () => {
+    const { address, server } = await party.server();
+    const child = await start("client", address);
+    child.kill("SIGSTOP");
+    const startMs = performance.now();
+    await server.close();
+    expect(performance.now() - startMs).toBeLessThan(2_000);
+  });
+
   it.each(["client", "server"] as const)("of a %s lets its process end by itself", async (role) => {
     const { address } = role === "client" ? await party.server() : { address: party.folder.address("other") };
     const child = await start(role, address);
