@@ -1,0 +1,58 @@
+/**
+ * The characters of a batch: all strings of all its rows, joined and written at once. One native call per batch instead of one per
+ * string is what makes strings cheap; and any JavaScript string survives, lone surrogates too, because the encoding is either
+ * Latin-1 (every unit below 256) or UTF-16.
+ *
+ * Measured (Node 20, 86 KB of ASCII): joining by `+=` and flattening 26 µs, the regular expression next to nothing on a string that V8
+ * holds in one byte per character, the write 3 µs; UTF-8 with a check of the written length was no faster, and two-byte on `é`.
+ */
+import type { SegmentMemory } from "./element.ts";
+
+/** Bytes in front of the characters: i32 count of characters, i32 bytes per character. */
+export const TEXT_HEADER_BYTES = 8;
+
+const BEYOND_LATIN1 = /[^\0-\xff]/;
+
+/** Bytes that each character of this text needs: 1 or 2. */
+export const bytesPerCharacter = (text: string): 1 | 2 => (BEYOND_LATIN1.test(text) ? 2 : 1);
+
+/** The next multiple of 8. */
+export const align8 = (bytes: number): number => (bytes + 7) & ~7;
+
+/**
+ * Writes a text at `offset`, a multiple of 8.
+ * @returns the offset behind it, a multiple of 8, or -1 if it does not end before `limit`; then nothing was written.
+ */
+export function writeText(memory: SegmentMemory, offset: number, limit: number, text: string, width: 1 | 2): number {
+  const bytes = text.length * width;
+  const start = offset + TEXT_HEADER_BYTES;
+  const end = align8(start + bytes);
+  if (end > limit) return -1;
+  memory.i32[offset >> 2] = text.length;
+  memory.i32[(offset >> 2) + 1] = width;
+  if (bytes > 0) memory.buffer.write(text, start, bytes, width === 1 ? "latin1" : "utf16le");
+  return end;
+}
+
+/** The text that `writeText` put at `offset`. */
+export function readText(memory: SegmentMemory, offset: number): string {
+  const length = memory.i32[offset >> 2] as number;
+  const width = memory.i32[(offset >> 2) + 1] as number;
+  const start = offset + TEXT_HEADER_BYTES;
+  return memory.buffer.toString(width === 1 ? "latin1" : "utf16le", start, start + length * width);
+}
+
+/** The shortest string that V8 takes out of another one as a slice that keeps the other alive. */
+const SHORTEST_SLICE = 13;
+
+/**
+ * An equal string that keeps nothing else alive. A decoded string of 13 or more characters is a slice of its batch's text, and
+ * holds that text (up to 128 KiB) as long as it lives: whoever keeps strings of rows in state flattens them.
+ *
+ * Measured (Node 20): 40 ns for 40 characters; 1,000 kept strings held 60 MB before and 0.1 MB after. A round trip through a Buffer
+ * took 175 ns, through JSON 217 ns.
+ */
+export function flattenString(text: string): string {
+  // Cutting a joined string makes the engine write the join out first: the slice is then one of that copy.
+  return text.length < SHORTEST_SLICE ? text : `${text} `.slice(0, -1);
+}

@@ -1,0 +1,506 @@
+/**
+ * Writes values in the format of value-format.ts. Every kind of value is either written without loss or refused with a RecordError
+ * that says where in the record it stands and what to do.
+ *
+ * What is kept: own enumerable fields with string names, their order, prototypes of plain records and registered classes, cycles,
+ * and sharing within one row. What is not, as in structured clone: getters (their value travels), frozenness, symbol-named fields,
+ * named fields on arrays and on built-in collections. A view travels with the bytes that it sees, not with its whole buffer.
+ */
+import { describe, RecordError } from "../types/errors.ts";
+import type { ClassRegistry, InstanceBase, RegisteredClass } from "./classes.ts";
+import { className, isPlainPrototype } from "./plain.ts";
+import { errorFields, MAX_DEPTH, MAX_SHAPE_FIELDS, MAX_SHAPES, SHARED, SHORT_STRING, SMALL_INT, Tag, viewKinds } from "./value-format.ts";
+
+/** Raised where a value can't travel; whoever knows the row turns it into a RecordError by `refusal`. */
+export class Unshippable extends Error {
+  readonly target: unknown;
+
+  constructor(target: unknown, sentence: string) {
+    super(sentence);
+    this.target = target;
+  }
+}
+
+/** Raised when a value refers to a part of the row that is written elsewhere (as columns): the row must be written as one value. */
+export class Entangled extends Error {}
+
+/** A list of field names met before in this message, with its class. */
+interface Shape {
+  readonly className: string;
+  readonly names: readonly string[];
+  readonly id: number;
+  /** The shape that followed this one last time: records of one kind repeat in order, so that this guess is nearly always right. */
+  next: Shape | undefined;
+}
+
+/** Up to so many objects of a row are searched one by one, which is faster than a Map. */
+const LINEAR_OBJECTS = 12;
+
+/** Writes values one after another into bytes of its own, and their strings into `text`. */
+export class ValueWriter {
+  readonly #classes: ClassRegistry;
+  bytes: Uint8Array = new Uint8Array(1024);
+  /** Bytes written since `reset`. */
+  length = 0;
+  /** The characters of all strings written since `reset`. */
+  text = "";
+
+  #view = new DataView(this.bytes.buffer);
+  #objects: object[] = [];
+  /** Where the tag of each object stands, for marking it as shared; -1: the object is written outside. */
+  #positions: number[] = [];
+  #index: Map<object, number> | undefined;
+  #outside = 0;
+  #depth = 0;
+
+  #shapes: Shape[] = [];
+  #shapesByNames = new Map<string, Shape>();
+  #lastShape: Shape | undefined;
+
+  constructor(classes: ClassRegistry) {
+    this.#classes = classes;
+  }
+
+  /** Begins a message: nothing written before is referred to any more. */
+  reset(): void {
+    this.length = 0;
+    this.text = "";
+    this.beginRow();
+    if (this.#shapes.length > 0) {
+      this.#shapes = [];
+      this.#shapesByNames.clear();
+      this.#lastShape = undefined;
+    }
+  }
+
+  /** Begins a row: sharing is kept within one. */
+  beginRow(): void {
+    // A new array only after a large row: emptying is cheaper, but would keep the large one's memory.
+    if (this.#objects.length > 1024) {
+      this.#objects = [];
+      this.#positions = [];
+    } else {
+      this.#objects.length = 0;
+      this.#positions.length = 0;
+    }
+    this.#index = undefined;
+    this.#outside = 0;
+    this.#depth = 0;
+  }
+
+  /** Names an object of the row that is written as columns; right after `beginRow`. Meeting it in a value raises Entangled. */
+  outside(object: object): void {
+    this.#objects.push(object);
+    this.#positions.push(-1);
+    this.#outside++;
+  }
+
+  /** How many shapes were announced in this message. */
+  get shapeCount(): number {
+    return this.#shapes.length;
+  }
+
+  /** Goes back to an earlier state of `length`, `text` and `shapeCount`: a row did not fit. */
+  truncate(length: number, text: string, shapeCount: number): void {
+    this.length = length;
+    this.text = text;
+    if (this.#shapes.length === shapeCount) return;
+    // The reader will not learn of the shapes announced in what is cut off.
+    this.#shapes.length = shapeCount;
+    this.#shapesByNames.clear();
+    for (const shape of this.#shapes) {
+      shape.next = undefined;
+      this.#shapesByNames.set(shapeKey(shape.className, shape.names), shape);
+    }
+    this.#lastShape = undefined;
+  }
+
+  /** Writes a value. @throws Unshippable, Entangled, or whatever a getter of the record throws. */
+  write(value: unknown): void {
+    switch (typeof value) {
+      case "string":
+        return this.#string(value);
+      case "number":
+        return this.#number(value);
+      case "boolean":
+        return this.#byte(value ? Tag.true : Tag.false);
+      case "undefined":
+        return this.#byte(Tag.undefined);
+      case "object":
+        return value === null ? this.#byte(Tag.null) : this.#object(value);
+      case "bigint":
+        return this.#bigint(value);
+      case "function":
+        throw new Unshippable(value, "a function cannot travel in a record; call it before, or make it part of an operator");
+      case "symbol":
+        throw new Unshippable(value, `${String(value)} cannot travel in a record: a symbol is unique to its thread; use a string`);
+      default:
+        throw new Unshippable(value, `${describe(value)} cannot travel in a record`);
+    }
+  }
+
+  #byte(byte: number): void {
+    if (this.length === this.bytes.length) this.#grow(1);
+    this.bytes[this.length++] = byte;
+  }
+
+  #varint(value: number): void {
+    if (this.length + 10 > this.bytes.length) this.#grow(10);
+    let rest = value;
+    while (rest >= 128) {
+      this.bytes[this.length++] = (rest % 128) | 128;
+      rest = Math.floor(rest / 128);
+    }
+    this.bytes[this.length++] = rest;
+  }
+
+  #float(value: number): void {
+    if (this.length + 8 > this.bytes.length) this.#grow(8);
+    this.#view.setFloat64(this.length, value, true);
+    this.length += 8;
+  }
+
+  #grow(needed: number): void {
+    const larger = new Uint8Array(Math.max(this.bytes.length * 2, this.length + needed));
+    larger.set(this.bytes.subarray(0, this.length));
+    this.bytes = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+
+  #number(value: number): void {
+    if ((value | 0) !== value || Object.is(value, -0)) {
+      this.#byte(Tag.float);
+      return this.#float(value);
+    }
+    if (value >= 0 && value < 128) return this.#byte(SMALL_INT + value);
+    this.#byte(Tag.int);
+    this.#varint(value >= 0 ? value * 2 : value * -2 - 1);
+  }
+
+  #string(value: string): void {
+    if (value.length < 64) this.#byte(SHORT_STRING + value.length);
+    else {
+      this.#byte(Tag.string);
+      this.#varint(value.length);
+    }
+    this.text += value;
+  }
+
+  #bigint(value: bigint): void {
+    const magnitude = value < 0n ? -value : value;
+    const hex = magnitude.toString(16);
+    const count = (hex.length + 1) >> 1;
+    this.#byte(Tag.bigint);
+    this.#varint(count * 2 + (value < 0n ? 1 : 0));
+    for (let end = hex.length; end > 0; end -= 2) this.#byte(Number.parseInt(hex.slice(Math.max(0, end - 2), end), 16));
+  }
+
+  #object(value: object): void {
+    const number = this.#numberOf(value);
+    if (number >= 0) {
+      const position = this.#positions[number] as number;
+      if (position < 0) throw new Entangled();
+      this.bytes[position] = (this.bytes[position] as number) | SHARED;
+      this.#byte(Tag.reference);
+      return this.#varint(number - this.#outside);
+    }
+    if (++this.#depth > MAX_DEPTH) {
+      throw new Unshippable(value, `a record nested more than ${MAX_DEPTH} levels deep cannot travel; send its parts as a list`);
+    }
+    this.#positions.push(this.length);
+    const prototype = Object.getPrototypeOf(value) as object | null;
+    if (prototype === Object.prototype) this.#record(value, "");
+    else if (prototype === Array.prototype && Array.isArray(value)) this.#array(value);
+    else this.#other(value, prototype);
+    this.#depth--;
+  }
+
+  /** The number of an object met before in this row, else -1; it then has the next number. */
+  #numberOf(value: object): number {
+    const objects = this.#objects;
+    if (this.#index === undefined) {
+      for (let i = 0; i < objects.length; i++) if (objects[i] === value) return i;
+      objects.push(value);
+      if (objects.length > LINEAR_OBJECTS) {
+        this.#index = new Map();
+        for (let i = 0; i < objects.length; i++) this.#index.set(objects[i] as object, i);
+      }
+      return -1;
+    }
+    const known = this.#index.get(value);
+    if (known !== undefined) return known;
+    this.#index.set(value, objects.length);
+    objects.push(value);
+    return -1;
+  }
+
+  #record(value: object, ofClass: string): void {
+    const fields = value as Record<string, unknown>;
+    const guess = this.#lastShape?.next;
+    let shape: Shape | undefined;
+    if (guess !== undefined && guess.className === ofClass && hasNames(value, guess.names)) shape = guess;
+    else {
+      const names = Object.keys(value);
+      if (names.length > MAX_SHAPE_FIELDS && ofClass === "") return this.#dictionary(value, Tag.dictionary, names);
+      const key = shapeKey(ofClass, names);
+      shape = this.#shapesByNames.get(key);
+      if (shape === undefined) {
+        if (this.#shapes.length >= MAX_SHAPES && ofClass === "") return this.#dictionary(value, Tag.dictionary, names);
+        shape = this.#newShape(ofClass, names, key);
+        this.#follow(shape);
+        for (let i = 0; i < names.length; i++) this.write(fields[names[i] as string]);
+        return;
+      }
+    }
+    this.#follow(shape);
+    this.#byte(Tag.shape);
+    this.#varint(shape.id);
+    const names = shape.names;
+    for (let i = 0; i < names.length; i++) this.write(fields[names[i] as string]);
+  }
+
+  #follow(shape: Shape): void {
+    if (this.#lastShape !== undefined) this.#lastShape.next = shape;
+    this.#lastShape = shape;
+  }
+
+  #newShape(ofClass: string, names: readonly string[], key: string): Shape {
+    const shape: Shape = { className: ofClass, names, id: this.#shapes.length, next: undefined };
+    this.#shapes.push(shape);
+    this.#shapesByNames.set(key, shape);
+    this.#byte(Tag.newShape);
+    this.#string(ofClass);
+    this.#varint(names.length);
+    for (const name of names) this.#string(name);
+    return shape;
+  }
+
+  #dictionary(value: object, tag: number, names: readonly string[]): void {
+    this.#byte(tag);
+    this.#fields(value, names);
+  }
+
+  #fields(value: object, names: readonly string[]): void {
+    this.#varint(names.length);
+    for (const name of names) {
+      this.#string(name);
+      this.write((value as Record<string, unknown>)[name]);
+    }
+  }
+
+  #array(value: readonly unknown[]): void {
+    const length = value.length;
+    for (let i = 0; i < length; i++) if (value[i] === undefined && !(i in value)) return this.#sparseArray(value);
+    this.#byte(Tag.array);
+    this.#varint(length);
+    for (let i = 0; i < length; i++) this.write(value[i]);
+  }
+
+  #sparseArray(value: readonly unknown[]): void {
+    this.#byte(Tag.sparseArray);
+    this.#float(value.length);
+    const indices = Object.keys(value).filter((name) => String(Number(name) >>> 0) === name && Number(name) < value.length);
+    this.#varint(indices.length);
+    for (const index of indices) {
+      this.#float(Number(index));
+      this.write(value[Number(index)]);
+    }
+  }
+
+  #other(value: object, prototype: object | null): void {
+    if (prototype === null) return this.#dictionary(value, Tag.nullPrototype, Object.keys(value));
+    const builtIn = builtInPrototypes.get(prototype);
+    if (builtIn !== undefined) return this.#builtIn(value, builtIn);
+    const known = this.#classes.ofPrototype(prototype);
+    if (known !== undefined) return this.#instance(value, known);
+    if (isPlainPrototype(prototype)) return this.#record(value, "");
+    const foreign = foreignBuiltIn(value);
+    if (foreign !== undefined) return this.#builtIn(value, foreign);
+    throw this.#refuseInstance(value);
+  }
+
+  #builtIn(value: object, kind: BuiltIn): void {
+    if (kind === "array") return this.#array(value as unknown[]);
+    if (kind === "map") {
+      const map = value as Map<unknown, unknown>;
+      this.#byte(Tag.map);
+      this.#varint(map.size);
+      for (const [key, item] of map) {
+        this.write(key);
+        this.write(item);
+      }
+    } else if (kind === "set") {
+      const set = value as Set<unknown>;
+      this.#byte(Tag.set);
+      this.#varint(set.size);
+      for (const item of set) this.write(item);
+    } else if (kind === "date") {
+      this.#byte(Tag.date);
+      this.#float((value as Date).getTime());
+    } else if (kind === "regexp") {
+      const regexp = value as RegExp;
+      this.#byte(Tag.regexp);
+      this.#string(regexp.source);
+      this.#string(regexp.flags);
+      this.#float(regexp.lastIndex);
+    } else if (kind === "boxed") {
+      this.#byte(Tag.boxed);
+      this.write(value.valueOf());
+    } else if (kind === "arrayBuffer") {
+      this.#byte(Tag.arrayBuffer);
+      this.#bytes(new Uint8Array(value as ArrayBuffer));
+    } else if (kind === "error") this.#error(value as Error, "Error");
+    else {
+      const view = value as ArrayBufferView;
+      this.#byte(Tag.view);
+      this.#byte(viewKinds.indexOf(kind));
+      this.#bytes(new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+    }
+  }
+
+  #bytes(bytes: Uint8Array): void {
+    this.#varint(bytes.length);
+    if (this.length + bytes.length > this.bytes.length) this.#grow(bytes.length);
+    this.bytes.set(bytes, this.length);
+    this.length += bytes.length;
+  }
+
+  #error(error: Error, wireName: string): void {
+    this.#byte(Tag.error);
+    this.#string(wireName);
+    let present = 0;
+    errorFields.forEach((name, bit) => {
+      const descriptor = Object.getOwnPropertyDescriptor(error, name);
+      // Engines differ in whether `stack` is a field of the error or answered by its prototype.
+      const has = descriptor === undefined ? name === "stack" && typeof error.stack === "string" : descriptor.enumerable !== true;
+      if (has) present |= 1 << bit;
+    });
+    this.#byte(present);
+    errorFields.forEach((name, bit) => {
+      if ((present & (1 << bit)) !== 0) this.write((error as unknown as Record<string, unknown>)[name]);
+    });
+    this.#fields(error, Object.keys(error));
+  }
+
+  #instance(value: object, known: RegisteredClass): void {
+    if (known.privateFields.length > 0) {
+      const list = known.privateFields.map((name) => (name.startsWith("#") ? name : `#${name}`)).join(", ");
+      throw new Unshippable(
+        value,
+        `an instance of ${known.wireName} cannot travel: its private state (${list}) would be lost; ` +
+          "make the fields public, or send a plain record",
+      );
+    }
+    if (known.base === "object") return this.#record(value, known.wireName);
+    if (known.base === "error") return this.#error(value as Error, known.wireName);
+    const kind = extendedKind(value, known.base);
+    if (kind === undefined) throw this.#refuseInstance(value);
+    this.#byte(Tag.extended);
+    this.#string(known.wireName);
+    this.#builtIn(value, kind);
+    const names = Object.keys(value);
+    this.#fields(value, kind === "array" || ArrayBuffer.isView(value) ? names.filter((name) => !isIndex(name)) : names);
+  }
+
+  #refuseInstance(value: object): Unshippable {
+    if (typeof (value as { then?: unknown }).then === "function") {
+      return new Unshippable(value, "a Promise cannot travel in a record; await it before, in mapAsync");
+    }
+    const name = className(value);
+    if (value instanceof SharedArrayBuffer) return new Unshippable(value, "a SharedArrayBuffer cannot travel: records are copied; send its bytes");
+    if ((globalThis as Record<string, unknown>)[name] === (value as { constructor?: unknown }).constructor) {
+      return new Unshippable(value, `a ${name} cannot travel: it belongs to the thread that made it; send the plain data in it`);
+    }
+    return new Unshippable(
+      value,
+      `an instance of ${name} cannot travel, because the other side does not know the class: ` +
+        `use the class in one of the job's functions, or register it with env.registerClass(${name})`,
+    );
+  }
+}
+
+/** The RecordError for a value that could not be written: with the path that leads to it from the record. */
+export function refusal(refused: Unshippable, record: unknown, name = "record"): RecordError {
+  const path = pathTo(record, refused.target, name);
+  return new RecordError(`${path}: ${refused.message}`, { details: { path } });
+}
+
+function pathTo(record: unknown, target: unknown, name: string): string {
+  const seen = new Set<unknown>();
+  // Breadth first, so that the shortest of several ways is named; bounded, because it only serves a message.
+  let level: { value: unknown; path: string }[] = [{ value: record, path: name }];
+  while (level.length > 0 && seen.size < 100_000) {
+    const next: { value: unknown; path: string }[] = [];
+    for (const { value, path } of level) {
+      if (Object.is(value, target)) return path;
+      if (typeof value !== "object" || value === null || seen.has(value)) continue;
+      seen.add(value);
+      if (value instanceof Map) {
+        for (const [key, item] of value) next.push({ value: key, path: `${path}.keys()` }, { value: item, path: `${path}.get(${describe(key, 40)})` });
+      } else if (value instanceof Set) for (const item of value) next.push({ value: item, path: `${path}.values()` });
+      else if (!ArrayBuffer.isView(value)) {
+        for (const key of Object.keys(value)) {
+          const step = Array.isArray(value) || isIndex(key) ? `[${key}]` : /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
+          next.push({ value: (value as Record<string, unknown>)[key], path: path + step });
+        }
+        if (value instanceof Error) next.push({ value: value.cause, path: `${path}.cause` });
+      }
+    }
+    level = next;
+  }
+  return name;
+}
+
+type BuiltIn = "array" | "map" | "set" | "date" | "regexp" | "boxed" | "arrayBuffer" | "error" | (typeof viewKinds)[number];
+
+const builtInPrototypes: ReadonlyMap<object, BuiltIn> = new Map<object, BuiltIn>([
+  [Map.prototype, "map"],
+  [Set.prototype, "set"],
+  [Date.prototype, "date"],
+  [RegExp.prototype, "regexp"],
+  [Number.prototype, "boxed"],
+  [String.prototype, "boxed"],
+  [Boolean.prototype, "boxed"],
+  [BigInt.prototype, "boxed"],
+  [ArrayBuffer.prototype, "arrayBuffer"],
+  ...viewKinds.flatMap((name): [object, BuiltIn][] => {
+    const view = (globalThis as unknown as Record<string, { prototype: object } | undefined>)[name];
+    return view === undefined ? [] : [[view.prototype, name]];
+  }),
+]);
+
+/** A built-in object of another realm: its prototype is a stranger, its inner kind shows in its default description. */
+function foreignBuiltIn(value: object): BuiltIn | undefined {
+  const prototype = Object.getPrototypeOf(value) as object;
+  const constructor: unknown = (prototype as { constructor?: unknown }).constructor;
+  if (typeof constructor !== "function" || !Function.prototype.toString.call(constructor).includes("[native code]")) return undefined;
+  if (Array.isArray(value)) return "array";
+  const kind = Object.prototype.toString.call(value).slice(8, -1);
+  if (kind !== constructor.name && kind !== "Error") return undefined;
+  const known: Record<string, BuiltIn> = {
+    Map: "map", Set: "set", Date: "date", RegExp: "regexp", Number: "boxed", String: "boxed", Boolean: "boxed", BigInt: "boxed",
+    ArrayBuffer: "arrayBuffer", Error: "error",
+  };
+  return known[kind] ?? (ArrayBuffer.isView(value) && viewKinds.includes(kind) ? kind : undefined);
+}
+
+/** Which built-in's content an instance of a class that extends one has. */
+function extendedKind(value: object, base: InstanceBase): BuiltIn | undefined {
+  if (base === "typedArray") {
+    const name: unknown = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get?.call(value);
+    return typeof name === "string" && viewKinds.includes(name) ? name : undefined;
+  }
+  return base === "array" || base === "map" || base === "set" || base === "date" || base === "regexp" ? base : undefined;
+}
+
+const isIndex = (name: string): boolean => String(Number(name) >>> 0) === name;
+
+const shapeKey = (ofClass: string, names: readonly string[]): string => JSON.stringify([ofClass, ...names]);
+
+/** Whether an object has exactly these enumerable fields, in this order. */
+function hasNames(value: object, names: readonly string[]): boolean {
+  let i = 0;
+  // for-in also lists inherited fields; an object with such differs from every list of own names, and takes the slow way.
+  for (const name in value) if (name !== names[i++]) return false;
+  return i === names.length;
+}
