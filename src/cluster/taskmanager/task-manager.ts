@@ -1,0 +1,432 @@
+/**
+ * The TaskManager: it offers slots to the JobManager and runs in them what the JobManager deploys. All sockets of the process live here, on
+ * its main thread: one to the JobManager, one to each other TaskManager; subtasks have a thread each and no socket.
+ *
+ *     JobManager ── deploy, cancel, releaseJob ──▶ TaskManager ── assignments, commands ──▶ threads
+ *                ◀── taskState, metrics, log ─────             ◀── reports ───────────────
+ *
+ * Invariants: every execution that was deployed reports a final state while the session with the JobManager lasts; a slot runs tasks of one
+ * job; a job's threads, channels and code are gone when `releaseJob` is answered. When the session is lost, every task here is ended: the
+ * JobManager has given them up, and nobody else would end them. (With a JobManager that restarts from durable state this will change: tasks
+ * then go on until it is certain that nobody claims them.)
+ *
+ * Bounds: tasks by what the JobManager deploys to the slots; segments by the slots' network memory; state reports by executions; log lines
+ * and results as `console-lines.ts`, `log-forwarder.ts` and `client-channels.ts` say; code by jobs that hold a slot; spare threads by SPARES.
+ */
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
+import { hostname } from "node:os";
+import { dirname, join } from "node:path";
+import { ConnectionError, DreyError, InvariantError } from "../../core/types/errors.ts";
+import { formatDuration } from "../../core/types/duration.ts";
+import { Configuration, options } from "../../core/types/options.ts";
+import { taskManagerId } from "../../core/types/ids.ts";
+import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
+import { DataLinks } from "../exchange/zmq-channel.ts";
+import { formatAddress, parseAddress } from "../protocol/addresses.ts";
+import type { ClientKeys } from "../protocol/keys.ts";
+import { registrationConversation, taskManagerConversation } from "../protocol/messages.ts";
+import type { ExecutionAddress, RegistrationConversation, TaskDeployment, TaskManagerConversation } from "../protocol/messages.ts";
+import { RpcClient } from "../protocol/rpc.ts";
+import { VERSION } from "../protocol/version.ts";
+import { ChannelTable } from "./channel-table.ts";
+import { ClientChannels } from "./client-channels.ts";
+import { CodeCache } from "./code-cache.ts";
+import { LogForwarder } from "./log-forwarder.ts";
+import { MetricsReporter } from "./metrics-reporter.ts";
+import { SlotTable } from "./slot-table.ts";
+import type { Slot } from "./slot-table.ts";
+import { StateReports, executionKey } from "./state-reports.ts";
+import { TaskThread } from "./task-thread.ts";
+import { ThreadPool } from "./thread-pool.ts";
+import type { Thread } from "./thread-pool.ts";
+import type { HeapShare } from "./thread-messages.ts";
+
+/** Spare threads per slot: a pipeline's slot rarely runs more vertices. */
+const SPARES_PER_SLOT = 2;
+const MAX_SPARES = 8;
+/** A broken channel is often the echo of a failure that the JobManager hears of at the same time, and whose name is better. */
+const ECHO_MS = 1_000;
+const FIRST_RETRY_MS = 100;
+const LAST_RETRY_MS = 1_000;
+
+export interface TaskManagerOptions {
+  /** Where the JobManager listens. */
+  readonly jobManager: string;
+  readonly configuration: Configuration;
+  /** Unique in the cluster, new with every process; default: made up. */
+  readonly id?: string;
+  /** Where other TaskManagers reach this one; default: a socket file beside the JobManager's, or a free port of the loopback interface. */
+  readonly dataAddress?: string;
+  readonly keys?: ClientKeys;
+  /** The TaskManager is of no use any more: its JobManager is gone or wants it to end, or a thread can't be ended. Called once. */
+  readonly onEnd: (reason: Error | string) => void;
+  /** Takes sentences for the operator of the cluster; default: standard error. */
+  readonly log?: (text: string) => void;
+}
+
+/** What runs in a slot: the thread and its share of the slot. */
+interface Running {
+  readonly task: TaskThread;
+  readonly slot: Slot;
+  readonly share: HeapShare;
+}
+
+/** A task that has got what it needs and does not run yet. */
+interface Claim {
+  readonly deployment: TaskDeployment;
+  readonly configuration: Configuration;
+  readonly slot: Slot;
+  readonly share: HeapShare;
+  readonly thread: Thread;
+}
+
+/** One TaskManager. Its owner calls `start` once and `close` at the end. */
+export class TaskManager {
+  readonly id: TaskManagerId;
+  readonly #options: TaskManagerOptions;
+  readonly #configuration: Configuration;
+  readonly #client: RpcClient<RegistrationConversation, TaskManagerConversation>;
+  readonly #links: DataLinks;
+  readonly #slots: SlotTable;
+  readonly #pool: ThreadPool;
+  readonly #clients: ClientChannels;
+  readonly #channels: ChannelTable;
+  readonly #code: CodeCache;
+  readonly #states: StateReports;
+  readonly #logs: LogForwarder;
+  readonly #metrics: MetricsReporter;
+  readonly #running = new Map<string, Running>();
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #dataAddress = "";
+  #ticking: NodeJS.Timeout | undefined;
+  /** Ends what is tried for the present session when that is lost. */
+  #session = new AbortController();
+  #cleared: Promise<void> = Promise.resolve();
+  #registered = false;
+  #lostTimer: NodeJS.Timeout | undefined;
+  #over = false;
+  #closing: Promise<void> | undefined;
+
+  /** @throws ConfigurationError when addresses or options can't be. */
+  constructor(taskManagerOptions: TaskManagerOptions) {
+    this.#options = taskManagerOptions;
+    const configuration = (this.#configuration = taskManagerOptions.configuration);
+    this.id = taskManagerId(taskManagerOptions.id ?? `tm-${randomUUID().slice(0, 8)}`);
+    const heapBytes = configuration.get(options.taskManagerHeap);
+    const networkBytes = configuration.get(options.networkMemory);
+    const slots = configuration.get(options.taskManagerSlots);
+    const segmentBytes = configuration.get(options.segmentBytes);
+    this.#client = new RpcClient({
+      address: taskManagerOptions.jobManager,
+      identity: this.id,
+      incarnation: randomUUID(),
+      served: taskManagerConversation,
+      called: registrationConversation,
+      handlers: {
+        deploy: ({ tasks }) => this.#deploy(tasks),
+        cancel: ({ executions }) => this.#cancel(executions),
+        releaseJob: ({ job }) => this.#releaseJob(job),
+        grantResult: (grant) => this.#clients.grantResult(grant),
+        feedSegments: (segments, _from, attachments) => this.#clients.feedSegments(segments, attachments),
+        shutdown: ({ reason }) => this.#end(reason),
+      },
+      heartbeat: { intervalMs: configuration.get(options.heartbeatInterval), timeoutMs: configuration.get(options.heartbeatTimeout) },
+      connectDeadlineMs: configuration.get(options.registrationTimeout),
+      onConnected: () => void this.#register(),
+      onLost: (reason, final) => this.#lost(reason, final),
+      onError: (error) => this.#log(`TaskManager ${this.id}: ${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ""}`),
+      ...(taskManagerOptions.keys === undefined ? {} : { keys: taskManagerOptions.keys }),
+    });
+    this.#links = new DataLinks({
+      taskManagerId: this.id,
+      address: taskManagerOptions.dataAddress ?? dataAddressBeside(taskManagerOptions.jobManager, this.id),
+      maxSegmentBytes: segmentBytes,
+      onPeerLost: (peer, reason) => this.#log(`TaskManager ${this.id} lost TaskManager ${peer}: ${reason}`),
+    });
+    this.#slots = new SlotTable(this.id, slots, heapBytes, networkBytes);
+    this.#pool = new ThreadPool({ heapBytes, spares: Math.min(MAX_SPARES, SPARES_PER_SLOT * slots) });
+    this.#clients = new ClientChannels({
+      sendResult: (segments, bytes) => this.#client.notify("resultSegments", segments, bytes),
+      sendGrant: (grant) => this.#client.notify("grantFeed", grant),
+    });
+    this.#channels = new ChannelTable({ links: this.#links, clients: this.#clients, segmentBytes });
+    this.#code = new CodeCache((code) => this.#fetchCode(code));
+    this.#states = new StateReports({
+      send: (change) => this.#client.call("taskState", change, { signal: this.#session.signal }),
+      onGivenUp: ({ execution, state }, error) =>
+        this.#log(`TaskManager ${this.id} could not report ${executionKey(execution)} as ${state}: ${error.message}`),
+    });
+    this.#logs = new LogForwarder((lines) => this.#client.notify("log", { lines }));
+    this.#metrics = new MetricsReporter(this.id, {
+      tasks: () => [...this.#running.values()].map(({ task }) => task),
+      links: () => this.#links.statistics,
+      sharedBytes: () => this.#slots.networkBytesUsed,
+      networkBytes: networkBytes * slots,
+      spareThreads: () => this.#pool.ready,
+    });
+  }
+
+  /** True while the JobManager knows this TaskManager. */
+  get registered(): boolean {
+    return this.#registered;
+  }
+
+  /**
+   * Listens for other TaskManagers, finds the JobManager and registers. Resolves when registered.
+   * @throws ConnectionError when no JobManager answers within `taskmanager.registration.timeout`; ConfigurationError when an address can't
+   * be had or reached safely. Call `close` then too.
+   */
+  async start(): Promise<void> {
+    this.#dataAddress = await this.#links.start();
+    const intervalMs = this.#configuration.get(options.metricsInterval);
+    this.#ticking = setInterval(() => this.#tick(), Math.max(50, intervalMs));
+    const registered = new Promise<void>((resolve, reject) => (this.#onFirst = { resolve, reject }));
+    await this.#client.connect();
+    await registered;
+    this.#pool.fill();
+  }
+
+  #onFirst: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+
+  /** Ends all tasks, says farewell and frees everything. Resolves when no thread, socket or timer is left. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#over = true;
+    clearInterval(this.#ticking);
+    clearTimeout(this.#lostTimer);
+    this.#logs.flush();
+    this.#session.abort(new ConnectionError(`TaskManager ${this.id} is closing.`));
+    await Promise.all([this.#endTasks(), this.#pool.close()]);
+    for (const timer of this.#timers) clearTimeout(timer);
+    this.#metrics.stop();
+    await this.#clients.stop();
+    await this.#client.close();
+    await this.#links.close();
+    const { transport, ...address } = parseAddress(this.#dataAddress === "" ? "tcp://127.0.0.1:*" : this.#dataAddress);
+    if (transport === "ipc" && "path" in address) rmSync(address.path as string, { force: true });
+  }
+
+  // ------------------------------------------------------------------------------------------------------ registration
+
+  async #register(): Promise<void> {
+    const session = this.#session;
+    await this.#cleared;
+    for (let retryMs = FIRST_RETRY_MS; !session.signal.aborted && !this.#over; retryMs = Math.min(LAST_RETRY_MS, retryMs * 2)) {
+      try {
+        await this.#client.call(
+          "register",
+          {
+            taskManager: this.id, slots: this.#slots.size, dataAddress: this.#dataAddress, host: hostname(), pid: process.pid,
+            slotHeapBytes: this.#configuration.get(options.taskManagerHeap), version: VERSION,
+          },
+          { signal: session.signal },
+        );
+        if (session.signal.aborted) return;
+        clearTimeout(this.#lostTimer);
+        this.#registered = true;
+        this.#onFirst?.resolve();
+        this.#onFirst = undefined;
+        return;
+      } catch (error) {
+        if (session.signal.aborted) return;
+        const code = error instanceof DreyError ? error.code : "";
+        if (code !== "DREY_DEADLINE" && code !== "DREY_CONNECTION") return this.#refused(error as Error);
+        await this.#pause(retryMs);
+      }
+    }
+  }
+
+  #refused(error: Error): void {
+    if (this.#onFirst === undefined) return this.#end(error);
+    this.#onFirst.reject(error);
+    this.#onFirst = undefined;
+  }
+
+  #lost(reason: string, final: boolean): void {
+    this.#registered = false;
+    const lost = new ConnectionError(`TaskManager ${this.id} lost its JobManager at ${this.#options.jobManager}: ${reason}.`);
+    this.#session.abort(lost);
+    this.#session = new AbortController();
+    this.#states.forget();
+    this.#cleared = this.#endTasks().then(() => {
+      for (const job of this.#slots.jobs) this.#release(job);
+    });
+    if (final) return this.#refused(lost);
+    if (this.#over) return;
+    this.#log(`${lost.message} Its tasks are ended; it looks for the JobManager again.`);
+    const timeoutMs = this.#configuration.get(options.registrationTimeout);
+    clearTimeout(this.#lostTimer);
+    this.#lostTimer = setTimeout(
+      () => this.#refused(new ConnectionError(`no JobManager answers at ${this.#options.jobManager} after ${formatDuration(timeoutMs)}; TaskManager ${this.id} ends.`)),
+      timeoutMs,
+    );
+  }
+
+  #end(reason: Error | string): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#options.onEnd(reason);
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- tasks
+
+  /** Claims slots, memory and threads for all of the tasks, or for none of them. */
+  #deploy(deployments: readonly TaskDeployment[]): void {
+    // A repeated request finds its tasks here already.
+    const tasks = deployments.filter(({ execution }) => !this.#running.has(executionKey(execution)));
+    const claims: Claim[] = [];
+    const broken = new Map<TaskDeployment, (error: Error) => void>();
+    try {
+      for (const ofSlot of bySlot(tasks)) {
+        const [first] = ofSlot as [TaskDeployment, ...TaskDeployment[]];
+        const slot = this.#slots.claim(first.slot, first.execution.job);
+        const segments = this.#channels.segmentsFor(ofSlot, slot.pool, this.#configuration.get(options.buffersPerChannel));
+        for (const deployment of ofSlot) {
+          const configuration = this.#configuration.with(Configuration.of(deployment.options, `the options of job "${deployment.jobName}"`));
+          const claim = { deployment, configuration, slot, share: slot.share(), thread: this.#pool.take() };
+          claims.push(claim);
+          const onBroken = (error: Error): void => broken.get(deployment)?.(error);
+          this.#channels.add({ deployment, bell: claim.thread.bell, pool: slot.pool, segments, onBroken });
+        }
+      }
+    } catch (error) {
+      for (const { deployment, slot, share, thread } of claims) {
+        this.#channels.remove(deployment, false);
+        slot.giveBack(share);
+        this.#pool.giveBack(thread);
+      }
+      for (const job of new Set(tasks.map(({ execution }) => execution.job))) this.#releaseIfIdle(job);
+      throw error;
+    }
+    for (const claim of claims) {
+      const running = { task: this.#taskOf(claim), slot: claim.slot, share: claim.share };
+      this.#running.set(executionKey(claim.deployment.execution), running);
+      broken.set(claim.deployment, (error) => this.#later(ECHO_MS, () => running.task.fail(error)));
+      void running.task.ended.then((state) => this.#ended(running, state === "FINISHED"));
+      void this.#begin(running.task, claim);
+    }
+  }
+
+  #taskOf({ deployment, configuration, thread }: Claim): TaskThread {
+    const { execution } = deployment;
+    return new TaskThread({
+      deployment,
+      thread,
+      cancellationTimeoutMs: configuration.get(options.cancellationTimeout),
+      watchdogTimeoutMs: configuration.get(options.watchdogTimeout),
+      heapBytes: this.#configuration.get(options.taskManagerHeap),
+      drained: () => this.#channels.drained(deployment),
+      onState: (change) => {
+        // Lines that were said before a state are told before it.
+        this.#logs.flush();
+        if (this.#registered) this.#states.report(change);
+      },
+      onLine: (line) => this.#logs.take({ job: execution.job, vertex: execution.vertex, subtask: execution.subtask, ...line }),
+      onStuck: (error) => this.#end(error),
+    });
+  }
+
+  async #begin(task: TaskThread, { deployment, configuration, share: heap }: Claim): Promise<void> {
+    const { execution, jobName, vertex, vertexIndex } = deployment;
+    try {
+      const [rings, code] = await Promise.all([this.#channels.ringsOf(deployment), this.#code.get(deployment.code, execution.job)]);
+      const { subtask, attempt } = execution;
+      task.start({ jobName, vertex, vertexIndex, subtask, attempt, code, ...rings, options: configuration.toRecord(), heap });
+    } catch (error) {
+      task.fail(error as Error);
+    }
+  }
+
+  /** The thread is gone and the final state told; what it held goes back. */
+  #ended({ task, slot, share }: Running, finished: boolean): void {
+    const { deployment } = task;
+    this.#channels.remove(deployment, finished);
+    slot.giveBack(share);
+    this.#running.delete(executionKey(deployment.execution));
+  }
+
+  #cancel(executions: readonly ExecutionAddress[]): void {
+    for (const execution of executions) this.#running.get(executionKey(execution))?.task.cancel();
+  }
+
+  async #releaseJob(job: JobId): Promise<void> {
+    await this.#endTasks(job);
+    this.#release(job);
+  }
+
+  #release(job: JobId): void {
+    this.#channels.releaseJob(job);
+    this.#code.release(job);
+    this.#slots.release(job);
+  }
+
+  #releaseIfIdle(job: JobId): void {
+    for (const { task } of this.#running.values()) if (task.deployment.execution.job === job) return;
+    this.#release(job);
+  }
+
+  /** Ends the tasks of a job, or all; resolves when their threads are gone and what they held is free. */
+  async #endTasks(job?: JobId): Promise<void> {
+    const running = [...this.#running.values()].filter(({ task }) => job === undefined || task.deployment.execution.job === job);
+    for (const { task } of running) task.kill();
+    await Promise.all(running.map(({ task }) => task.ended));
+    // `#ended` of each runs in the same turn as `ended`; let it.
+    await Promise.resolve();
+  }
+
+  async #fetchCode(code: string): Promise<Uint8Array> {
+    const { attachments } = await this.#client.callForAttachments("fetchCode", { code }, { signal: this.#session.signal, deadlineMs: 60_000 });
+    const [bytes] = attachments;
+    if (bytes === undefined) throw new InvariantError(`The JobManager answered fetchCode(${code}) without the code.`);
+    return bytes;
+  }
+
+  #tick(): void {
+    const nowMs = performance.now();
+    for (const { task } of this.#running.values()) task.watch(nowMs);
+    if (!this.#registered) return;
+    this.#client.notify("metrics", this.#metrics.report());
+    this.#clients.repeatGrants();
+  }
+
+  #later(ms: number, what: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      what();
+    }, ms);
+    this.#timers.add(timer);
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => this.#later(ms, resolve));
+  }
+
+  #log(text: string): void {
+    if (this.#options.log !== undefined) this.#options.log(text);
+    else process.stderr.write(`${text}\n`);
+  }
+}
+
+/** The tasks of each slot of each job, in the order in which they came. */
+function bySlot(tasks: readonly TaskDeployment[]): readonly (readonly TaskDeployment[])[] {
+  const groups = new Map<string, TaskDeployment[]>();
+  for (const task of tasks) {
+    const key = `${task.slot}/${task.execution.job}`;
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [task]);
+    else group.push(task);
+  }
+  return [...groups.values()];
+}
+
+/** Data travels as the control messages do: beside a socket file, or over the same kind of interface. */
+function dataAddressBeside(jobManager: string, id: TaskManagerId): string {
+  const address = parseAddress(jobManager, options.jobManagerAddress.key);
+  if (address.transport === "ipc") return formatAddress({ transport: "ipc", path: join(dirname(address.path), id) });
+  return "tcp://127.0.0.1:*";
+}

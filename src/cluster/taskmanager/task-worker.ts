@@ -1,0 +1,191 @@
+/**
+ * The thread of one subtask. It loads the engine, waits for an assignment, brings the shipped code to life, runs core's Task on rings, and
+ * ends. It owns no socket: whatever leaves the process goes through rings and reports to the main thread.
+ *
+ * Invariants: it says `ended` exactly once, as its last word, unless it is ended from outside; a command is obeyed within a turn of the
+ * task's loop, parked or not (the bell's flag wakes it); what user code writes to the console is posted before the next statement runs.
+ *
+ * Trusts the main thread to end it when user code never comes back, and to keep its rings until it is gone.
+ */
+import { receiveMessageOnPort, parentPort, workerData } from "node:worker_threads";
+import { ClassRegistry } from "../../core/data/classes.ts";
+import type { TaskSpec } from "../../core/graph/job-graph.ts";
+import type { Doorbell } from "../../core/runtime/channel.ts";
+import { Task } from "../../core/runtime/task.ts";
+import type { TaskHost } from "../../core/runtime/task.ts";
+import { InvariantError, UserFunctionError, toWire } from "../../core/types/errors.ts";
+import type { WireError } from "../../core/types/errors.ts";
+import { Configuration } from "../../core/types/options.ts";
+import { decodeBundle } from "../code/bundle.ts";
+import type { CodeBundle } from "../code/bundle.ts";
+import { revive } from "../code/revive.ts";
+import { ThreadDoorbell, ringBell, takeFlag, waitForBell } from "../exchange/doorbell.ts";
+import { RingInput, RingOutput } from "../exchange/ring-channel.ts";
+import { ConsoleLines } from "./console-lines.ts";
+import { failureReport } from "./failure-report.ts";
+import { SlotHeap } from "./slot-heap.ts";
+import { subtaskName } from "./thread-messages.ts";
+import type { TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
+
+/** A waiting task looks around after so long even if nobody rings: its count of turns shows that it lives. */
+const LOOK_MS = 500;
+
+const birth = workerData as ThreadBirth;
+const endThread = process.exit.bind(process);
+const report = (what: ThreadReport): void => parentPort?.postMessage(what);
+
+/** What the thread is asked by the main thread, wherever it is when it is asked. */
+class Commands {
+  canceled = false;
+  readonly whenCanceled: Promise<void>;
+  #cancel: () => void = () => {};
+  readonly #run: (assignment: TaskAssignment) => void;
+
+  constructor(run: (assignment: TaskAssignment) => void) {
+    this.#run = run;
+    this.whenCanceled = new Promise((resolve) => (this.#cancel = resolve));
+    // The listening port also keeps the thread alive while user code awaits something that does not.
+    birth.commands.on("message", (command: ThreadCommand) => this.#obey(command));
+  }
+
+  /** Obeys what came meanwhile. @returns true once the task is cancelled. */
+  poll(): boolean {
+    if (takeFlag(birth.bell)) {
+      for (let got = receiveMessageOnPort(birth.commands); got !== undefined; got = receiveMessageOnPort(birth.commands)) {
+        this.#obey(got.message as ThreadCommand);
+      }
+    }
+    return this.canceled;
+  }
+
+  #obey(command: ThreadCommand): void {
+    switch (command.kind) {
+      case "run":
+        return this.#run(command.assignment);
+      case "cancel":
+        this.canceled = true;
+        return this.#cancel();
+    }
+  }
+}
+
+/** Parks the thread; looks around now and then. */
+class PatientDoorbell implements Doorbell {
+  readonly #bell = new ThreadDoorbell(birth.bell);
+
+  park(timeoutMs: number, ready: () => boolean): void {
+    this.#bell.park(Math.min(timeoutMs, LOOK_MS), ready);
+  }
+}
+
+/** One subtask in this thread. */
+class Subtask {
+  readonly #assignment: TaskAssignment;
+  readonly #lines: ConsoleLines;
+  #bundle: CodeBundle | undefined;
+  #over = false;
+
+  constructor(assignment: TaskAssignment, lines: ConsoleLines) {
+    this.#assignment = assignment;
+    this.#lines = lines;
+    process.on("uncaughtException", (error) => this.fail(error, "outside of its functions (an uncaught exception)"));
+    process.on("unhandledRejection", (reason) => this.fail(reason, "outside of its functions (a rejected promise that nobody awaits)"));
+    process.exit = ((code?: number | string | null) => {
+      const name = subtaskName(assignment.vertex, assignment.subtask);
+      this.fail(
+        new UserFunctionError(`${name} called process.exit(${code ?? ""}). A task ends when its input ends; throw an error to fail it.`),
+        "running",
+      );
+    }) as typeof process.exit;
+  }
+
+  async run(): Promise<void> {
+    report({ kind: "state", state: "INITIALIZING", atMs: Date.now() });
+    let doing = "loading its code";
+    try {
+      const task = await this.#load();
+      doing = "running";
+      try {
+        await Promise.race([task.open(), commands.whenCanceled]);
+        if (commands.poll()) return this.#say("CANCELED");
+        report({ kind: "state", state: "RUNNING", atMs: Date.now() });
+        const outcome = await task.run();
+        // Rejections that nobody handles show only when the event loop turns.
+        await new Promise((resolve) => setImmediate(resolve));
+        await task.close();
+        this.#say(outcome === "finished" ? "FINISHED" : "CANCELED");
+      } catch (error) {
+        await Promise.race([task.close(), commands.whenCanceled]);
+        throw error;
+      }
+    } catch (error) {
+      this.fail(error, doing);
+    }
+  }
+
+  /** The last word: the task failed. Ends the thread. */
+  fail(thrown: unknown, doing: string): void {
+    const { vertex, subtask } = this.#assignment;
+    let error: WireError;
+    try {
+      error = failureReport(thrown, { vertex, subtask, bundle: this.#bundle }, doing);
+    } catch (failure) {
+      error = toWire(new InvariantError(`The failure of ${subtaskName(vertex, subtask)} can't be described: ${String(failure)}.`));
+    }
+    this.#say("FAILED", error);
+  }
+
+  async #load(): Promise<Task> {
+    const assignment = this.#assignment;
+    this.#bundle = decodeBundle(new Uint8Array(assignment.code));
+    const { values, classes, warnings } = await revive(this.#bundle, { resolve: resolveDrey });
+    for (const warning of warnings) console.warn(warning);
+    const spec = values[assignment.vertexIndex] as TaskSpec | undefined;
+    if (spec === undefined) {
+      throw new InvariantError(`The job's code has ${values.length} task specs, and vertex number ${assignment.vertexIndex} was deployed.`);
+    }
+    return new Task(hostOf(assignment, new ClassRegistry(classes)), spec);
+  }
+
+  #say(state: "FINISHED" | "CANCELED" | "FAILED", error?: WireError): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#lines.end();
+    report({ kind: "ended", state, atMs: Date.now(), ...(error === undefined ? {} : { error }) });
+    endThread(0);
+  }
+}
+
+function hostOf(assignment: TaskAssignment, classes: ClassRegistry): TaskHost {
+  const { jobName, vertex, subtask, attempt } = assignment;
+  const heap = new SlotHeap(assignment.heap);
+  return {
+    info: { jobName, vertex, subtask, attempt },
+    inputs: assignment.inputs.map(({ edge, input, rings }) => ({ edge, input, channels: rings.map((ring) => new RingInput(ring)) })),
+    outputs: assignment.outputs.map(({ edge, rings }) => ({ edge, channels: rings.map((ring) => new RingOutput(ring)) })),
+    doorbell: new PatientDoorbell(),
+    metrics: new Float64Array(birth.metrics),
+    classes,
+    configuration: Configuration.of(assignment.options, "the job's options"),
+    poll: () => commands.poll(),
+    wait: (timeoutMs, ready) => (timeoutMs <= 0 ? turnOfEventLoop() : waitForBell(birth.bell, Math.min(timeoutMs, LOOK_MS), undefined, ready)),
+    wake: () => ringBell(birth.bell),
+    now: Date.now,
+    get heapLimitBytes(): number {
+      return heap.limitBytes;
+    },
+    heapUsed: () => heap.usedBytes(),
+    collectGarbage: () => heap.collectGarbage(),
+  };
+}
+
+const turnOfEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Shipped code that names drey means this copy of it: classes must be the same ones, and a thread must not load sockets. */
+const resolveDrey = (specifier: string): string | undefined =>
+  specifier === "drey" || specifier === "drey/core" ? new URL("../../core/index.js", import.meta.url).href : undefined;
+
+const lines = new ConsoleLines((line) => report({ kind: "line", line }), new Int32Array(birth.linesOnTheWay));
+lines.takeOver();
+const commands = new Commands((assignment) => void new Subtask(assignment, lines).run());
+report({ kind: "ready" });

@@ -1,0 +1,84 @@
+/**
+ * What a TaskManager's main thread and the thread of one subtask say to each other. Everything here is plain data that structured
+ * cloning carries; memory in it (bells, rings, metrics, code) is shared, not copied.
+ *
+ *     main thread                                  subtask's thread
+ *       │── workerData: ThreadBirth ──────────────────▶│  starts, loads the engine
+ *       │◀──────────────────────── ready ──────────────│  waits: it is a spare
+ *       │── run (TaskAssignment) ─────────────────────▶│
+ *       │◀───────── initializing · running · line … ───│
+ *       │── cancel ───────────────────────────────────▶│  at any time; the flag of the bell says that a command waits
+ *       │◀──────────────────────── ended ──────────────│  the last word, then the thread ends
+ *
+ * Commands travel on a port of their own, because a task that blocks its thread must be able to take them synchronously. Reports arrive
+ * also from a thread that never yields. The bound of the reports: one per state, and lines as `console-lines.ts` limits them.
+ */
+import type { MessagePort } from "node:worker_threads";
+import type { JobVertex } from "../../core/graph/job-graph.ts";
+import type { LogLine } from "../../core/graph/job-status.ts";
+import type { WireError } from "../../core/types/errors.ts";
+import type { EdgeId } from "../../core/types/ids.ts";
+import type { BellDescriptor } from "../exchange/doorbell.ts";
+import type { RingDescriptor } from "../exchange/ring-channel.ts";
+
+/** What a thread is born with, before anybody knows which subtask it will run. */
+export interface ThreadBirth {
+  /** Wakes this thread. */
+  readonly bell: BellDescriptor;
+  /** Where its commands come from. */
+  readonly commands: MessagePort;
+  /** `TASK_METRICS_BYTES`, written by the task, read by the main thread. */
+  readonly metrics: SharedArrayBuffer;
+  /** One Int32: lines that were posted and not yet taken by the main thread. */
+  readonly linesOnTheWay: SharedArrayBuffer;
+}
+
+/** One edge of a subtask with its channels as rings, in the order of the subtasks at the other end. */
+export interface EdgeRings {
+  readonly edge: EdgeId;
+  readonly input: 0 | 1;
+  readonly rings: readonly RingDescriptor[];
+}
+
+/** A thread's share of the heap of its slot. See `slot-heap.ts`. */
+export interface HeapShare {
+  readonly limitBytes: number;
+  readonly uses: SharedArrayBuffer;
+  /** Which word of `uses` is this thread's. */
+  readonly place: number;
+}
+
+/** Everything a thread needs to run one subtask. */
+export interface TaskAssignment {
+  readonly jobName: string;
+  readonly vertex: JobVertex;
+  /** Position of the vertex in the job graph: the task spec's position in the code. */
+  readonly vertexIndex: number;
+  readonly subtask: number;
+  readonly attempt: number;
+  /** The job's code bundle; shared by all threads that run it. */
+  readonly code: SharedArrayBuffer;
+  /** Inputs and feeds. */
+  readonly inputs: readonly EdgeRings[];
+  /** Outputs and results. */
+  readonly outputs: readonly EdgeRings[];
+  /** The TaskManager's configuration with the job's options on top. */
+  readonly options: Readonly<Record<string, string | number | boolean>>;
+  readonly heap: HeapShare;
+}
+
+/** What the main thread asks of a thread. */
+export type ThreadCommand = { readonly kind: "run"; readonly assignment: TaskAssignment } | { readonly kind: "cancel" };
+
+/** A line of the console, before it is known whose it is. */
+export type ConsoleLine = Pick<LogLine, "level" | "text" | "atMs">;
+
+/** What a thread tells the main thread. */
+export type ThreadReport =
+  | { readonly kind: "ready" }
+  | { readonly kind: "state"; readonly state: "INITIALIZING" | "RUNNING"; readonly atMs: number }
+  | { readonly kind: "line"; readonly line: ConsoleLine }
+  | { readonly kind: "ended"; readonly state: "FINISHED" | "CANCELED" | "FAILED"; readonly atMs: number; readonly error?: WireError };
+
+/** `Source: rides -> map (subtask 2 of 4)`: how messages name one subtask. Subtasks are counted from 1 for people. */
+export const subtaskName = (vertex: JobVertex, subtask: number): string => `${vertex.name} (subtask ${subtask + 1} of ${vertex.parallelism})`;

@@ -1,0 +1,186 @@
+/**
+ * Threads that wait for work. To start a thread and load the engine into it takes about a hundred milliseconds, so a TaskManager keeps a
+ * few started ahead, and a deployment costs none of it. A thread runs one subtask and ends: whatever user code left in it goes with it.
+ *
+ * All threads are alike. The heap limit that V8 wants to know at the start is the whole slot's (see `slot-heap.ts`), so one kind suffices.
+ *
+ * Bounds: at most `spares` threads wait; one is started at a time, in the background; threads at work are bounded by the slots of the
+ * TaskManager and what the JobManager deploys there. Spares do not keep the process alive.
+ */
+import { MessageChannel, Worker } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
+import { TASK_METRICS_BYTES, taskMetricsArray } from "../../core/runtime/metrics.ts";
+import { createBell, raiseFlag } from "../exchange/doorbell.ts";
+import type { BellDescriptor } from "../exchange/doorbell.ts";
+import type { TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
+
+/** How a thread went: its exit code, and the error that ended it if there was one. */
+export interface ThreadExit {
+  readonly code: number;
+  readonly error?: Error;
+}
+
+/** Hears a thread that runs a subtask. */
+export type ThreadListener = (report: ThreadReport) => void;
+
+/** A worker thread of this process, good for one subtask. In the hands of the main thread. */
+export class Thread {
+  readonly bell: BellDescriptor = createBell();
+  /** The metrics of whatever runs in it. */
+  readonly metrics: Float64Array;
+  /** Settles when the thread is gone and everything that it said has been heard. Never rejects. */
+  readonly exited: Promise<ThreadExit>;
+  /** True once the engine is loaded. */
+  ready = false;
+  readonly #worker: Worker;
+  readonly #commands: MessagePort;
+  readonly #linesOnTheWay = new Int32Array(new SharedArrayBuffer(4));
+  #listener: ThreadListener | undefined;
+  #onReady: () => void = () => {};
+
+  /** @param heapBytes V8's limit for the thread's heap; 0: V8's default. */
+  constructor(heapBytes: number) {
+    const metrics = new SharedArrayBuffer(TASK_METRICS_BYTES);
+    this.metrics = taskMetricsArray(metrics);
+    const { port1, port2 } = new MessageChannel();
+    this.#commands = port1;
+    const birth: ThreadBirth = { bell: this.bell, commands: port2, metrics, linesOnTheWay: this.#linesOnTheWay.buffer as SharedArrayBuffer };
+    this.#worker = new Worker(new URL("./task-worker.js", import.meta.url), {
+      workerData: birth,
+      transferList: [port2],
+      stdout: true,
+      stderr: true,
+      execArgv: [],
+      ...(heapBytes === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: Math.max(16, Math.ceil(heapBytes / (1024 * 1024))) } }),
+    });
+    // The thread posts what is written there as lines; the streams themselves stay empty, and unread they would grow.
+    this.#worker.stdout.resume();
+    this.#worker.stderr.resume();
+    this.#worker.on("message", (report: ThreadReport) => this.#hear(report));
+    this.exited = new Promise((resolve) => {
+      let error: Error | undefined;
+      this.#worker.on("error", (thrown: unknown) => (error = thrown instanceof Error ? thrown : new Error(String(thrown))));
+      this.#worker.on("exit", (code) => {
+        this.#commands.close();
+        resolve(error === undefined ? { code } : { code, error });
+      });
+    });
+    this.#worker.unref();
+  }
+
+  /** Resolves when the engine is loaded, or the thread is gone. */
+  get settled(): Promise<void> {
+    if (this.ready) return Promise.resolve();
+    return Promise.race([new Promise<void>((resolve) => (this.#onReady = resolve)), this.exited.then(() => undefined)]);
+  }
+
+  /** Starts the thread's subtask; once. */
+  run(assignment: TaskAssignment, listener: ThreadListener): void {
+    this.#listener = listener;
+    this.#command({ kind: "run", assignment });
+  }
+
+  /** Asks the subtask to stop; it says `ended` if it can. */
+  cancel(): void {
+    this.#command({ kind: "cancel" });
+  }
+
+  /** Ends the thread wherever it is. The end shows in `exited`; native code that runs is waited for. */
+  terminate(): void {
+    void this.#worker.terminate();
+  }
+
+  #command(command: ThreadCommand): void {
+    this.#commands.postMessage(command);
+    raiseFlag(this.bell);
+  }
+
+  #hear(report: ThreadReport): void {
+    if (report.kind === "line") Atomics.sub(this.#linesOnTheWay, 0, 1);
+    if (report.kind === "ready") {
+      this.ready = true;
+      this.#onReady();
+    } else if (this.#listener !== undefined) {
+      this.#listener(report);
+    } else if (report.kind === "line") {
+      process.stderr.write(`${report.line.text}\n`);
+    }
+  }
+}
+
+export interface ThreadPoolOptions {
+  /** V8's heap limit of each thread, bytes. */
+  readonly heapBytes: number;
+  /** Threads to keep ready. */
+  readonly spares: number;
+  /** How long after a thread was taken the next is started, so that it doesn't compete with the task that begins; default 250 ms. */
+  readonly refillDelayMs?: number;
+}
+
+const DEFAULT_REFILL_DELAY_MS = 250;
+
+/** The spare threads of a TaskManager. Its owner closes it. */
+export class ThreadPool {
+  readonly #options: ThreadPoolOptions;
+  readonly #spares: Thread[] = [];
+  #refilling: NodeJS.Timeout | undefined;
+  #starting = false;
+  #closed = false;
+
+  constructor(options: ThreadPoolOptions) {
+    this.#options = options;
+  }
+
+  /** Threads that are ready to be taken now. */
+  get ready(): number {
+    return this.#spares.filter((thread) => thread.ready).length;
+  }
+
+  /** Starts to fill the pool in the background. */
+  fill(): void {
+    if (this.#closed || this.#starting || this.#spares.length >= this.#options.spares) return;
+    this.#starting = true;
+    const thread = this.#start();
+    this.#spares.push(thread);
+    void thread.exited.then(() => this.#drop(thread));
+    void thread.settled.then(() => {
+      this.#starting = false;
+      // A thread that dies while it loads would die again: the next deployment finds out why.
+      if (thread.ready) this.fill();
+    });
+  }
+
+  /** A thread for one subtask: a ready one if there is one, else one that is still starting. The caller sees to its end. */
+  take(): Thread {
+    const ready = this.#spares.findIndex((thread) => thread.ready);
+    const index = ready >= 0 ? ready : this.#spares.length - 1;
+    const [spare] = index >= 0 ? this.#spares.splice(index, 1) : [];
+    clearTimeout(this.#refilling);
+    this.#refilling = setTimeout(() => this.fill(), this.#options.refillDelayMs ?? DEFAULT_REFILL_DELAY_MS).unref();
+    return spare ?? this.#start();
+  }
+
+  /** Takes back a thread that was taken and did not run anything. */
+  giveBack(thread: Thread): void {
+    if (!this.#closed && thread.ready && this.#spares.length < this.#options.spares) this.#spares.push(thread);
+    else thread.terminate();
+  }
+
+  /** Ends the spares; resolves when they are gone. Threads that were taken are their takers'. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#refilling);
+    const spares = this.#spares.splice(0);
+    for (const thread of spares) thread.terminate();
+    await Promise.all(spares.map((thread) => thread.exited));
+  }
+
+  #start(): Thread {
+    return new Thread(this.#options.heapBytes);
+  }
+
+  #drop(thread: Thread): void {
+    const index = this.#spares.indexOf(thread);
+    if (index >= 0) this.#spares.splice(index, 1);
+  }
+}
