@@ -96,7 +96,7 @@ export interface ModuleImport {
 export interface BundledClass {
   readonly node: number;
   readonly name: string;
-  /** Names of the `#private` instance fields that its instances have, inherited ones included, without `#`. */
+  /** Names, without `#`, of the private instance fields that it declares or inherits from classes that are not in the bundle. */
   readonly privateFields: readonly string[];
 }
 

@@ -9,12 +9,12 @@
 import { createHash } from "node:crypto";
 import { CaptureError } from "../../core/types/errors.ts";
 import type { BundledClass, CodeBundle, Encoded } from "./bundle.ts";
-import type { ShippedClass } from "./revive.ts";
 import { emit } from "./emit.ts";
 import { knownModuleMembers, refreshIdentities } from "./identities.ts";
 import type { KnownModule } from "./identities.ts";
 import { BlindProbe, InspectorProbe, runSteps, runStepsAsync } from "./inspector.ts";
 import type { Steps, ValueProbe } from "./inspector.ts";
+import type { ShippedClass } from "./revive.ts";
 import { privateMembers, ValueGraph } from "./value-graph.ts";
 import type { CapturedFunction } from "./value-graph.ts";
 
@@ -128,7 +128,9 @@ function* bundleSteps(probe: ValueProbe, roots: readonly CaptureRoot[], options:
     packages: graph.packages,
     warnings: graph.warnings,
   };
-  originals.set(bundle, bundle.classes.map(({ node, name, privateFields }) => ({ name, privateFields, constructor: graph.nodes[node]!.value as ShippedClass["constructor"] })));
+  originals.set(bundle, bundle.classes.map(({ node, name, privateFields }) => ({
+    name, privateFields, constructor: graph.nodes[node]?.value as ShippedClass["constructor"],
+  })));
   return bundle;
 }
 
@@ -157,14 +159,19 @@ function bundledClasses(graph: ValueGraph): BundledClass[] {
     const byName = encoded.kind === "import" && typeof value === "function" && graph.imports[encoded.module]?.origin === "package" && isClass(value);
     if (captured?.parsed.isClass !== true && !byName && !isConstructorFunction(captured)) continue;
     const constructor = value as { readonly name: string };
-    const privateFields: string[] = [];
-    for (let one: unknown = value; typeof one === "function" && one !== Function.prototype; one = Object.getPrototypeOf(one)) {
-      const parent = graph.nodes[graph.idOf(one) ?? -1]?.function;
-      for (const name of parent?.classPlan?.privateFields ?? privateMembers(one)) if (!privateFields.includes(name)) privateFields.push(name);
-    }
-    classes.push({ node, name: String(constructor.name), privateFields });
+    classes.push({ node, name: String(constructor.name), privateFields: [...(captured?.classPlan?.privateFields ?? privateMembers(constructor))] });
   }
-  return classes;
+  return classes.map((one) => ({ ...one, privateFields: [...one.privateFields, ...inheritedFromOutside(graph, one, classes)] }));
+}
+
+function inheritedFromOutside(graph: ValueGraph, { node }: BundledClass, classes: readonly BundledClass[]): string[] {
+  const fields: string[] = [];
+  let one: unknown = Object.getPrototypeOf(graph.nodes[node]?.value);
+  for (; typeof one === "function" && one !== Function.prototype; one = Object.getPrototypeOf(one)) {
+    const parent = graph.idOf(one);
+    if (parent === undefined || !classes.some((other) => other.node === parent)) fields.push(...privateMembers(one));
+  }
+  return fields;
 }
 
 const isClass = (value: object): boolean => /^class\b/.test(Function.prototype.toString.call(value));

@@ -34,7 +34,7 @@ export function parseFunctionText(text: string): FunctionText {
     const options = { ecmaVersion: "latest", sourceType, allowAwaitOutsideFunction: true, allowSuperOutsideMethod: true, checkPrivateFields: false } as const;
     const sloppy = sourceType === "script";
     try {
-      const source = `(${text}\n)`;
+      const source = `(${text})`;
       const node = parseExpressionAt(source, 0, options);
       if (/^(?:Function|Class|ArrowFunction)Expression$/.test(node.type) && /^\s*\)?\s*$/.test(source.slice(node.end))) {
         return { form: "expression", node, source, isClass: node.type === "ClassExpression", isArrow: node.type === "ArrowFunctionExpression", sloppy };
@@ -43,7 +43,7 @@ export function parseFunctionText(text: string): FunctionText {
       failure = cause;
     }
     try {
-      const source = `({${text}\n})`;
+      const source = `({${text}})`;
       const object = parseExpressionAt(source, 0, options);
       const property = object.type === "ObjectExpression" && object.properties.length === 1 ? object.properties[0] : undefined;
       if (property?.type === "Property" && property.value.type === "FunctionExpression") {

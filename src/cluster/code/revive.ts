@@ -22,9 +22,11 @@ export interface ReviveOptions {
 
 /** A class of the bundle. Its index in `RevivedBundle.classes` is the same in every worker: the class's id in the record codec. */
 export interface ShippedClass {
+  /** Empty for a class without a name. */
   readonly name: string;
-  readonly constructor: abstract new (...args: never[]) => object;
-  /** Names of `#private` fields of its instances, inherited ones included: state that a codec can't see. */
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type -- any class, also an abstract one
+  readonly constructor: Function;
+  /** Names, without `#`, of the private fields that it declares or inherits from classes that are not in the bundle. */
   readonly privateFields: readonly string[];
 }
 

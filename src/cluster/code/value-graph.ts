@@ -398,7 +398,7 @@ export class ValueGraph {
       parsed = parseFunctionText(text);
       free = freeVariables(parsed);
     } catch (cause) {
-      return this.#fail(path, `${quoted(path)}, whose text can't be read (${(cause as Error).message})`, "define it as a plain function");
+      return this.#refuse(path, `is a function whose text can't be read (${(cause as Error).message}); define it as a plain function`);
     }
     const classPlan = parsed.isClass ? planClass(parsed) : undefined;
     const captured: CapturedFunction = {
@@ -434,14 +434,16 @@ export class ValueGraph {
     value: CapturedFunction["value"], text: string, parsed: FunctionText, free: FreeVariables, path: CapturePath, owner: Owner | undefined,
   ): number | undefined {
     const instead = `pass x => object.${value.name || "method"}(x) instead`;
-    if (free.outerSuper) this.#fail(path, `${quoted(path)}, a method that uses \`super\` outside its class`, instead);
+    if (free.outerSuper) this.#refuse(path, `is a method that uses \`super\` outside its class; ${instead}`);
     const [privateName] = free.outerPrivates;
-    if (privateName !== undefined) this.#fail(path, `${quoted(path)}, which reads #${privateName} of a class it was taken out of`, instead);
-    if (free.usesImportMeta) this.#fail(path, `${quoted(path)}, which uses import.meta`, "it names a module that does not exist in the worker; put what you need of it into a variable");
+    if (privateName !== undefined) this.#refuse(path, `is a function that uses #${privateName} of a class it was taken out of; ${instead}`);
+    if (free.usesImportMeta) this.#refuse(path, "uses import.meta, and its module does not exist in the worker; put what you need of it into a variable");
     if (free.usesEval) this.#warn(path, "uses eval: variables that only the evaluated text names are not captured");
     if (!parsed.isArrow || !free.outerThis) return undefined;
     if (owner?.classes.some((one) => one.text.includes(text)) === true) return owner.node;
-    return this.#fail(path, `${quoted(path)}, an arrow function that uses the \`this\` of the place where it was written`, "put what it needs into a local variable (const self = this)");
+    return this.#refuse(
+      path, "is an arrow function that uses the `this` of the place where it was written; put what it needs into a local variable (const self = this)",
+    );
   }
 
   #planClassEdits(captured: CapturedFunction, plan: ClassPlan): void {
@@ -650,7 +652,11 @@ export class ValueGraph {
   }
 
   #fail(path: CapturePath, what: string, cure?: string): never {
-    throw new CaptureError(`${pathText(path)}: captures ${what}${cure === undefined ? "" : `; ${cure}`}`, { details: { path: pathNames(path) } });
+    return this.#refuse(path, `captures ${what}${cure === undefined ? "" : `; ${cure}`}`);
+  }
+
+  #refuse(path: CapturePath, sentence: string): never {
+    throw new CaptureError(`${pathText(path)}: ${sentence}`, { details: { path: pathNames(path) } });
   }
 }
 

@@ -32,7 +32,7 @@ describe("a function is refused, with the path to it and a cure, when it capture
     const failure: unknown = await capture([{ label: "map(f)", value: run }]).catch((thrown: unknown) => thrown);
     expect(failure).toBeInstanceOf(CaptureError);
     expect((failure as CaptureError).message).toBe(message);
-    expect((failure as CaptureError).details["path"]).toEqual(message.slice(0, message.indexOf(": captures")).split(" → "));
+    expect((failure as CaptureError).details["path"]).toEqual(message.slice(0, message.indexOf(": ")).split(" → "));
   });
 });
 
