@@ -1,6 +1,7 @@
 /** Every source and sink by its kind. */
 import type { OperatorKind } from "../operators/operator.ts";
 import { collectionSource } from "./collection.ts";
+import { fileSink, fileSource } from "./file.ts";
 import { discardSink, functionSink } from "./function-sink.ts";
 import { generatorSource } from "./generator.ts";
 import { iterableSource } from "./iterable.ts";
@@ -10,7 +11,9 @@ export const connectorKinds: readonly OperatorKind[] = [
   collectionSource,
   generatorSource,
   iterableSource,
+  fileSource,
   printSink,
   functionSink,
+  fileSink,
   discardSink,
 ];

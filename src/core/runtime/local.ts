@@ -20,7 +20,10 @@ import { Task, type TaskHost } from "./task.ts";
 export type ShippedJob = () => Promise<{ readonly tasks: readonly TaskSpec[]; readonly classes: readonly ShippedClass[] }>;
 
 export interface LocalExecutorOptions {
-  /** Captures the functions of a job as for a cluster. Absent: functions are called as they are, and share what they captured. */
+  /**
+   * Captures the functions of a job as for a cluster. Absent: each subtask gets function objects (process functions, sinks) of its own,
+   * copied field by field, but plain functions are called as they are and share what they captured.
+   */
   readonly ship?: (job: CompiledJob, classes: SubmitOptions["classes"]) => Promise<ShippedJob>;
 }
 
@@ -43,7 +46,7 @@ export class LocalExecutor implements JobExecutor {
     const byHand = submitOptions.classes.map((constructor): ShippedClass => ({ name: constructor.name, constructor, privateFields: [] }));
     const shipped: ShippedJob =
       this.#options.ship === undefined
-        ? async () => ({ tasks: compiled.tasks, classes: byHand })
+        ? async () => ({ tasks: compiled.tasks.map(ownInstances), classes: byHand })
         : await this.#options.ship(compiled, submitOptions.classes);
     const job = new LocalJob(compiled.graph, submitOptions.feeds);
     this.#jobs.add(job);
@@ -359,3 +362,11 @@ function take(result: { readonly channels: readonly MemoryChannel[]; readonly de
   return rows.length === 0 && result.ended.every(Boolean) ? null : rows;
 }
 
+/** A task's spec with its objects copied, functions kept. */
+function ownInstances<T>(value: T): T {
+  if (typeof value !== "object" || value === null || value instanceof Date) return value;
+  if (Array.isArray(value)) return value as T;
+  const copy = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string, unknown>;
+  for (const [key, inner] of Object.entries(value)) copy[key] = key === "operators" ? (inner as unknown[]).map(ownInstances) : ownInstances(inner);
+  return copy as T;
+}

@@ -118,7 +118,9 @@ ${record}
   /** Code that runs one record through operator `index` and everything after it. */
   #record(index: number, input: 0 | 1, value: string, timestamp: string): string {
     const member = this.#members[index] as ChainMember;
-    const inline = head(member)?.call(member.operator, this.#codeOf(index), value, timestamp, input);
+    // A source's records come from outside of the chain.
+    if (member.inputs === 0) return this.#owned(index, this.#deliver(this.#mainOutputs(index), value, timestamp));
+    const inline = member.operator.inline?.call(member.operator, this.#codeOf(index), value, timestamp, input);
     if (inline !== undefined) return this.#owned(index, inline);
     return this.#owned(index, `${this.#operator(index)}.${input === 0 ? "process" : "process2"}(${value}, ${timestamp});`);
   }
@@ -241,8 +243,6 @@ ${record}
     return `${hint}$${number}`;
   }
 }
-
-const head = (member: ChainMember): Operator["inline"] => member.operator.inline;
 
 /** Text that cannot end the line comment it is put into. */
 const comment = (text: string): string => text.replaceAll(/[\r\n\u2028\u2029]+/g, " ");

@@ -1,0 +1,493 @@
+/**
+ * DataStream: a stream of records as the user writes it down, and streams that are connected. Each method adds an operator and
+ * returns the stream of its results; nothing runs until somebody subscribes or the environment executes.
+ *
+ * Functions given to operators are copied to the cluster with what they capture. They are synchronous; they may change neither their
+ * records nor variables outside (each subtask has its own copy of those).
+ */
+import { type Observable, type Observer, type Subscription, observable } from "rxjs";
+import type { AggregateFunction } from "../operators/aggregates.ts";
+import type { SinkFunction } from "../connectors/function-sink.ts";
+import type { KeySelector, Partitioning, StreamEdge, StreamNode, StreamNodeOptions } from "../graph/stream-graph.ts";
+import { checkParallelism } from "../graph/stream-graph.ts";
+import type { Collector, CoProcessFunction, KeyedProcessFunction, ProcessContext, ProcessFunction, SideOutput } from "../operators/function.ts";
+import type { WindowContext } from "../operators/window.ts";
+import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
+import type { WindowDescription } from "../time/window.ts";
+import { type Duration, durationMs } from "../types/duration.ts";
+import { GraphError, describe } from "../types/errors.ts";
+import type { Environment } from "./environment.ts";
+import type { Synchronous } from "./misuse.ts";
+import type { Sink } from "./sinks.ts";
+import { functionOf, specOf } from "./spec.ts";
+
+/** How records get their time. */
+export interface TimestampOptions<T> {
+  /** How much later (in event time) than a record with a higher timestamp a record may come. Default 0: in order. */
+  readonly outOfOrderness?: Duration;
+  /** A subtask without records for so long holds back no watermark. Default: never idle. */
+  readonly idleness?: Duration;
+  /** Instead of `outOfOrderness`: after a record, the watermark it proves, or undefined. */
+  readonly punctuated?: (record: T, timestamp: number) => Timestamp | undefined | null;
+}
+
+/** A place in the program that records come from: an operator's main or side output, with the way they will go. */
+type StreamEnd = Omit<StreamEdge, "input">;
+
+/** A stream of records of type T. */
+export class DataStream<T> implements AsyncIterable<T> {
+  /** The environment this stream belongs to. */
+  readonly environment: Environment;
+  /** Several for a union. */
+  protected readonly ends: readonly StreamEnd[];
+
+  /** Streams are made by environments and by other streams. */
+  constructor(environment: Environment, ends: readonly StreamEnd[]) {
+    this.environment = environment;
+    this.ends = ends;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- transformations
+
+  /** Each record through a function. */
+  map<R>(map: ((value: T) => R) & Synchronous<R, "map()">): DataStream<R> {
+    return this.transform({ name: "map", spec: specOf("map", { map: functionOf(map, "map()") }) });
+  }
+
+  /** The records for which the predicate is truthy. A type guard narrows the stream. */
+  filter<S extends T>(predicate: (value: T) => value is S): DataStream<S>;
+  filter<R>(predicate: ((value: T) => R) & Synchronous<R, "filter()">): DataStream<T>;
+  filter(predicate: (value: T) => unknown): DataStream<T> {
+    return this.transform({ name: "filter", spec: specOf("filter", { predicate: functionOf(predicate, "filter()") }) });
+  }
+
+  /** Each record to any number of results: an array or another synchronous iterable. */
+  flatMap<R>(flatMap: (value: T) => Iterable<R>): DataStream<R> {
+    return this.transform({ name: "flatMap", spec: specOf("flatMap", { flatMap: functionOf(flatMap, "flatMap()") }) });
+  }
+
+  /** Event time: what every record's timestamp is, and how far out of order records come. */
+  withTimestamps(timestamp: (value: T) => Timestamp, options: TimestampOptions<T> = {}): DataStream<T> {
+    const strategy: WatermarkStrategy<never> = {
+      timestamp: functionOf(timestamp, "withTimestamps()"),
+      outOfOrdernessMs: durationMs(options.outOfOrderness ?? 0, "withTimestamps(…, { outOfOrderness })"),
+      idlenessMs: durationMs(options.idleness ?? 0, "withTimestamps(…, { idleness })"),
+      ...(options.punctuated === undefined ? {} : { punctuated: options.punctuated as never }),
+    };
+    return this.transform({ name: "timestamps", spec: specOf("timestamps", { strategy }) });
+  }
+
+  /** Each record through a ProcessFunction, or a function `(value, context, out)`. */
+  process<Out>(process: ProcessFunction<T, Out> | ((value: T, context: ProcessContext, out: Collector<Out>) => void)): DataStream<Out> {
+    return this.transform({ name: nameOf(process, "process"), spec: specOf("process", { function: processOf(process) }) });
+  }
+
+  /** Records of several streams of the same type, in any order between them. */
+  union(...others: readonly DataStream<T>[]): DataStream<T> {
+    for (const other of others) this.#sameEnvironment(other, "union()");
+    return new DataStream(this.environment, [this, ...others].flatMap((stream) => stream.ends));
+  }
+
+  /** This stream and another one as the two inputs of one operator. */
+  connect<U>(other: DataStream<U>): ConnectedStreams<T, U> {
+    this.#sameEnvironment(other, "connect()");
+    return new ConnectedStreams(this, other);
+  }
+
+  /** The records of a side output of the operator that made this stream. */
+  sideOutput<S>(tag: SideOutput<S>): DataStream<S> {
+    return new DataStream(this.environment, this.ends.map((end) => ({ ...end, sideOutput: tag.id, partitioning: undefined })));
+  }
+
+  /**
+   * Groups records by key: all records of one key go to the same subtask, in order. Keys are compared by structure.
+   * @param key a pure function of the record: a primitive, a Date, an array or a plain record of such.
+   */
+  keyBy<K>(key: ((value: T) => K) & Synchronous<K, "keyBy()">): KeyedStream<T, K> {
+    const selector = functionOf(key, "keyBy()") as KeySelector;
+    return new KeyedStream<T, K>(this.environment, this.#partitioned({ kind: "hash", key: selector }), selector);
+  }
+
+  // ------------------------------------------------------------------------------------------------------- partitioning
+
+  /** Round robin over all subtasks of the next operator. */
+  rebalance(): DataStream<T> {
+    return new DataStream(this.environment, this.#partitioned({ kind: "rebalance" }));
+  }
+
+  /** Round robin within a local share of the next operator's subtasks. */
+  rescale(): DataStream<T> {
+    return new DataStream(this.environment, this.#partitioned({ kind: "rescale" }));
+  }
+
+  /** To random subtasks. */
+  shuffle(): DataStream<T> {
+    return new DataStream(this.environment, this.#partitioned({ kind: "shuffle" }));
+  }
+
+  /** Every record to every subtask. */
+  broadcast(): DataStream<T> {
+    return new DataStream(this.environment, this.#partitioned({ kind: "broadcast" }));
+  }
+
+  /** Everything to subtask 0. */
+  global(): DataStream<T> {
+    return new DataStream(this.environment, this.#partitioned({ kind: "global" }));
+  }
+
+  /** To the subtask of the same index; an error unless both operators have the same parallelism. */
+  forward(): DataStream<T> {
+    return new DataStream(this.environment, this.#partitioned({ kind: "forward" }));
+  }
+
+  /** To the subtask that `partition` returns, 0 … partitions − 1, for a record's key. */
+  partitionCustom<K>(partition: (key: K, partitions: number) => number, key: (value: T) => K): DataStream<T> {
+    return new DataStream(
+      this.environment,
+      this.#partitioned({ kind: "custom", partition: functionOf(partition, "partitionCustom()") as never, key: functionOf(key, "partitionCustom()") as KeySelector }),
+    );
+  }
+
+  // ------------------------------------------------------------------------------------- settings of the last operator
+
+  /** Number of subtasks of the operator that made this stream. */
+  setParallelism(parallelism: number): this {
+    checkParallelism(parallelism, this.#node.name);
+    if (parallelism > this.#node.parallelismLimit) {
+      throw new GraphError(`"${this.#node.name}" cannot be split: its parallelism is at most ${this.#node.parallelismLimit}, not ${parallelism}.`);
+    }
+    this.#node.parallelism = parallelism;
+    return this;
+  }
+
+  /** Number of key groups of that operator: the bound of its parallelism for ever. */
+  setMaxParallelism(maxParallelism: number): this {
+    checkParallelism(maxParallelism, this.#node.name);
+    this.#node.maxParallelism = maxParallelism;
+    return this;
+  }
+
+  /** Its name in graphs, metrics and errors. */
+  name(name: string): this {
+    this.#node.name = name;
+    return this;
+  }
+
+  /** Its identity across versions of the program. Must be unique in the job. */
+  uid(uid: string): this {
+    this.#node.uid = uid;
+    return this;
+  }
+
+  /** Operators of different groups never share a slot. Default: the group of its inputs, else `default`. */
+  slotSharingGroup(group: string): this {
+    this.#node.slotSharingGroup = group;
+    return this;
+  }
+
+  /** Begins a new chain with that operator. */
+  startNewChain(): this {
+    this.#node.chaining = "head";
+    return this;
+  }
+
+  /** Chains that operator with none. */
+  disableChaining(): this {
+    this.#node.chaining = "never";
+    return this;
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- results
+
+  /** Declares a sink; it runs when the environment executes. */
+  sinkTo(sink: Sink<T> | SinkFunction<T> | ((value: T) => void)): DataStreamSink {
+    const options: StreamNodeOptions =
+      typeof sink === "function"
+        ? { name: "sink", spec: specOf("sink", { sink: { write: sink } }) }
+        : "node" in sink
+          ? sink.node
+          : { name: "sink", spec: specOf("sink", { sink }) };
+    const node = this.environment.add({ ...options, inputs: this.edges(0) });
+    this.environment.declareSink(node);
+    return new DataStreamSink(node);
+  }
+
+  /** Declares a sink that writes each record to the console, as `label:subtask> record`. */
+  print(label = ""): DataStreamSink {
+    return this.sinkTo({ node: { name: label === "" ? "print" : `print: ${label}`, spec: specOf("print", { label }) } });
+  }
+
+  /** The rows of this stream. Each subscription runs a job of its own, made of this stream's ancestors; unsubscribing cancels it. */
+  toObservable(): Observable<T> {
+    return this.environment.observe<T>(this);
+  }
+
+  /** Runs a job and hands its rows to an observer, as RxJS does; unsubscribing cancels the job. */
+  subscribe(observer?: Partial<Observer<T>> | ((value: T) => void)): Subscription {
+    return this.toObservable().subscribe(observer as Partial<Observer<T>>);
+  }
+
+  /** Runs a job; leaving the loop cancels it. The job waits for a slow loop (back pressure). */
+  [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
+    return this.environment.iterate<T>(this);
+  }
+
+  /** Runs a job to its end. For bounded streams that fit into memory. */
+  async collect(): Promise<T[]> {
+    const rows: T[] = [];
+    for await (const row of this) rows.push(row);
+    return rows;
+  }
+
+  /** Through pipeable operators, as in RxJS: `stream.pipe(map(f), filter(g), keyBy(k))`. The same graph as with methods. */
+  pipe<A>(a: (stream: this) => A): A;
+  pipe<A, B>(a: (stream: this) => A, b: (stream: A) => B): B;
+  pipe<A, B, C>(a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C): C;
+  pipe<A, B, C, D>(a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D): D;
+  pipe<A, B, C, D, E>(a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E): E;
+  pipe<A, B, C, D, E, F>(
+    a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E, f: (stream: E) => F,
+  ): F;
+  pipe<A, B, C, D, E, F, G>(
+    a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E, f: (stream: E) => F, g: (stream: F) => G,
+  ): G;
+  pipe<A, B, C, D, E, F, G, H>(
+    a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E, f: (stream: E) => F, g: (stream: F) => G,
+    h: (stream: G) => H,
+  ): H;
+  pipe(...operators: readonly ((stream: never) => unknown)[]): unknown {
+    return operators.reduce<unknown>((stream, operator) => functionOf(operator, "pipe()")(stream as never), this);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- internals
+
+  /** A stream of the results of a new operator on this one. */
+  protected transform<R>(options: Omit<StreamNodeOptions, "inputs">): DataStream<R> {
+    return new DataStream<R>(this.environment, [{ from: this.environment.add({ ...options, inputs: this.edges(0) }), partitioning: undefined, sideOutput: undefined }]);
+  }
+
+  /** This stream as the input of an operator. For the API's own use. */
+  edges(input: 0 | 1): StreamEdge[] {
+    return this.ends.map((end) => ({ ...end, input }));
+  }
+
+  /** Whether every way back from here meets an operator that assigns timestamps. */
+  protected hasTimestamps(): boolean {
+    const timed = (node: StreamNode): boolean => node.spec.kind === "timestamps" || (node.inputs.length > 0 && node.inputs.some((edge) => timed(edge.from)));
+    return this.ends.every((end) => timed(end.from));
+  }
+
+  #partitioned(partitioning: Partitioning): StreamEnd[] {
+    return this.ends.map((end) => ({ ...end, partitioning }));
+  }
+
+  get #node(): StreamNode {
+    if (this.ends.length > 1) {
+      throw new GraphError("A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.");
+    }
+    return (this.ends[0] as StreamEnd).from;
+  }
+
+  #sameEnvironment(other: DataStream<never> | DataStream<unknown>, where: string): void {
+    if (!(other instanceof DataStream)) throw new GraphError(`${where} got ${describe(other)}; it takes streams.`);
+    if (other.environment !== this.environment) throw new GraphError(`${where} joins streams of two environments; make both from the same one.`);
+  }
+}
+
+// rxjs looks for this key in from(stream).
+Object.defineProperty(DataStream.prototype, observable, {
+  value(this: DataStream<unknown>): Observable<unknown> {
+    return this.toObservable();
+  },
+});
+// A stream in a function's closure is a mistake that capture explains.
+Object.defineProperty(DataStream.prototype, Symbol.for("drey.notShippable"), { value: "(a stream of the program); connect() it instead, or collect() it first" });
+
+/** A stream grouped by key. */
+export class KeyedStream<T, K> extends DataStream<T> {
+  readonly #key: KeySelector;
+
+  constructor(environment: Environment, ends: readonly StreamEnd[], key: KeySelector) {
+    super(environment, ends);
+    this.#key = key;
+  }
+
+  /** The key selector. For the API's own use. */
+  get key(): KeySelector {
+    return this.#key;
+  }
+
+  /** Per key the running combination of all records so far, after each record. (Flink's meaning, not RxJS's: nothing waits for the end.) */
+  reduce(reduce: (accumulated: T, value: T) => T): DataStream<T> {
+    return this.transform({ name: "reduce", spec: specOf("reduce", { key: this.#key, reduce: functionOf(reduce, "reduce()") }) });
+  }
+
+  /** Each record through a KeyedProcessFunction, with state and timers of its key; or a function `(value, context, out)`. */
+  override process<Out>(
+    process: KeyedProcessFunction<K, T, Out> | ProcessFunction<T, Out> | ((value: T, context: ProcessContext<K>, out: Collector<Out>) => void),
+  ): DataStream<Out> {
+    return this.transform({ name: nameOf(process, "process"), spec: specOf("process", { function: processOf(process), key: this.#key }) });
+  }
+
+  /**
+   * Per key, windows of event time.
+   * @throws GraphError when no operator before assigns timestamps.
+   */
+  window(window: WindowDescription): WindowedStream<T, K> {
+    if (window === null || typeof window !== "object" || typeof window.kind !== "string") {
+      throw new GraphError(`window() got ${describe(window)}; give it tumbling(seconds(10)) or another window.`);
+    }
+    if (!this.hasTimestamps()) {
+      throw new GraphError("window() needs event time, and no operator before it assigns timestamps; write .withTimestamps((record) => …) first.");
+    }
+    return new WindowedStream((name, spec) => this.transform({ name, spec }), this.#key, window);
+  }
+}
+
+/** A keyed stream cut into windows. */
+export class WindowedStream<T, K> {
+  readonly #add: (name: string, spec: StreamNodeOptions["spec"]) => DataStream<never>;
+  readonly #key: KeySelector;
+  readonly #window: WindowDescription;
+  readonly #late: string | undefined;
+
+  constructor(add: (name: string, spec: StreamNodeOptions["spec"]) => DataStream<never>, key: KeySelector, window: WindowDescription, late?: string) {
+    this.#add = add;
+    this.#key = key;
+    this.#window = window;
+    this.#late = late;
+  }
+
+  /** Records that come after their window was over go to a side output instead of being dropped. */
+  lateTo(tag: SideOutput<T>): WindowedStream<T, K> {
+    return new WindowedStream(this.#add, this.#key, this.#window, tag.id);
+  }
+
+  /**
+   * One result per key and window: the aggregate's, or what `finish` makes of it with the key and the window.
+   */
+  aggregate<Acc, Result>(aggregate: AggregateFunction<T, Acc, Result>): DataStream<Result>;
+  aggregate<Acc, Result, Out>(aggregate: AggregateFunction<T, Acc, Result>, finish: (result: Result, context: WindowContext<K>) => Out): DataStream<Out>;
+  aggregate(aggregate: AggregateFunction<T, never, never>, finish?: (result: never, context: WindowContext<K>) => unknown): DataStream<never> {
+    for (const name of ["createAccumulator", "add", "getResult"] as const) functionOf(aggregate?.[name], `aggregate(): ${name}`);
+    return this.#add(
+      "window",
+      specOf("window", {
+        key: this.#key,
+        window: this.#window,
+        aggregate,
+        ...(finish === undefined ? {} : { finish: functionOf(finish, "aggregate(…, finish)") }),
+        ...(this.#late === undefined ? {} : { lateOutput: this.#late }),
+      }),
+    );
+  }
+
+  /** Per key and window, all records combined two by two. */
+  reduce(reduce: (a: T, b: T) => T): DataStream<T> {
+    const combine = functionOf(reduce, "reduce()");
+    const aggregate: AggregateFunction<T, { value: T } | undefined, T> = {
+      createAccumulator: () => undefined,
+      add: (value, accumulator) => ({ value: accumulator === undefined ? value : combine(accumulator.value, value) }),
+      getResult: (accumulator) => (accumulator as { value: T }).value,
+    };
+    return this.aggregate(aggregate);
+  }
+
+  /** Per key and window, the number of records. */
+  count(): DataStream<{ readonly key: K; readonly start: number; readonly end: number; readonly count: number }> {
+    const counting: AggregateFunction<T, number, number> = {
+      createAccumulator: () => 0,
+      add: (_value, accumulator) => accumulator + 1,
+      getResult: (accumulator) => accumulator,
+    };
+    return this.aggregate(counting, (result, { key, window }) => ({ key, start: window.start, end: window.end, count: result }));
+  }
+}
+
+/** Two streams that one operator reads. */
+export class ConnectedStreams<A, B, K = unknown> {
+  readonly #first: DataStream<A>;
+  readonly #second: DataStream<B>;
+
+  constructor(first: DataStream<A>, second: DataStream<B>) {
+    this.#first = first;
+    this.#second = second;
+  }
+
+  /** Both streams grouped by key; records of one key meet in the same subtask and share state. */
+  keyBy<Key>(first: (value: A) => Key, second: (value: B) => Key): ConnectedStreams<A, B, Key> {
+    return new ConnectedStreams<A, B, Key>(this.#first.keyBy<Key>(first as never), this.#second.keyBy<Key>(second as never));
+  }
+
+  /** Each record of either stream through a CoProcessFunction. */
+  process<Out>(process: CoProcessFunction<A, B, Out, K>): DataStream<Out> {
+    const { environment } = this.#first;
+    const [key, key2] = [this.#first, this.#second].map((stream) => (stream instanceof KeyedStream ? stream.key : undefined));
+    if ((key === undefined) !== (key2 === undefined)) {
+      throw new GraphError("One of the connected streams is keyed and the other is not; write connect(…).keyBy(first, second), or key neither.");
+    }
+    const node = environment.add({
+      name: nameOf(process, "coProcess"),
+      spec: specOf("coProcess", { function: processOf(process), ...(key === undefined ? {} : { key, key2 }) }),
+      inputs: [...this.#first.edges(0), ...this.#second.edges(1)],
+    });
+    return new DataStream<Out>(environment, [{ from: node, partitioning: undefined, sideOutput: undefined }]);
+  }
+
+  /** Each record of either stream through a function of its own. */
+  map<Out>(first: (value: A) => Out, second: (value: B) => Out): DataStream<Out> {
+    const [one, two] = [functionOf(first, "map()"), functionOf(second, "map()")];
+    return this.process<Out>({
+      processElement1: (value: A, _context: ProcessContext<K>, out: Collector<Out>) => out.collect(one(value)),
+      processElement2: (value: B, _context: ProcessContext<K>, out: Collector<Out>) => out.collect(two(value)),
+    }).name("coMap");
+  }
+}
+
+/** A declared sink, for its settings. */
+export class DataStreamSink {
+  readonly #node: StreamNode;
+
+  constructor(node: StreamNode) {
+    this.#node = node;
+  }
+
+  name(name: string): this {
+    this.#node.name = name;
+    return this;
+  }
+
+  uid(uid: string): this {
+    this.#node.uid = uid;
+    return this;
+  }
+
+  setParallelism(parallelism: number): this {
+    checkParallelism(parallelism, this.#node.name);
+    this.#node.parallelism = parallelism;
+    return this;
+  }
+
+  slotSharingGroup(group: string): this {
+    this.#node.slotSharingGroup = group;
+    return this;
+  }
+
+  disableChaining(): this {
+    this.#node.chaining = "never";
+    return this;
+  }
+}
+
+/** A process function object as it is; a plain function as one. */
+function processOf(process: unknown): unknown {
+  if (typeof process === "function") return { processElement: process };
+  const methods = process as { processElement?: unknown; processElement1?: unknown } | null;
+  if (typeof methods?.processElement === "function" || typeof methods?.processElement1 === "function") return process;
+  throw new GraphError(`process() got ${describe(process)}; it takes a ProcessFunction or a function (value, context, out).`);
+}
+
+function nameOf(process: unknown, otherwise: string): string {
+  const name = typeof process === "function" ? process.name : ((process as object | null)?.constructor?.name ?? "");
+  return name === "" || name === "Object" || name === "processElement" ? otherwise : name;
+}

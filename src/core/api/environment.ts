@@ -1,0 +1,320 @@
+/**
+ * Where a program starts: sources, settings, and the ways to run what was written down (Flink: StreamExecutionEnvironment).
+ *
+ * A stream is cold. `subscribe`, `for await` and `collect` run a job made of that stream's ancestors and nothing else; `execute` and
+ * `submit` run the declared sinks. Two subscriptions are two jobs.
+ */
+import { type Observable, isObservable } from "rxjs";
+import type { MalformedPolicy } from "../connectors/file.ts";
+import type { LineFormat, RowFormat } from "../connectors/formats/index.ts";
+import { RESULT_KIND, FEED_KIND, compileJob } from "../graph/chaining.ts";
+import { explain } from "../graph/explain.ts";
+import type { CompiledJob } from "../graph/job-graph.ts";
+import type { LogLine } from "../graph/job-status.ts";
+import { type StreamGraph, type StreamNode, type StreamNodeOptions, streamGraph, streamNode } from "../graph/stream-graph.ts";
+import type { JobControl, JobExecutor, RowFeed } from "../runtime/executor.ts";
+import { type Duration, durationMs } from "../types/duration.ts";
+import { GraphError, describe } from "../types/errors.ts";
+import { Configuration, options } from "../types/options.ts";
+import { DataStream } from "./data-stream.ts";
+import { OBSERVABLE_BUFFER_ROWS, iterableFeed, observableFeed } from "./feeds.ts";
+import { JobHandle, type JobResult, rowsOf } from "./job-handle.ts";
+import { absolute, functionOf, specOf } from "./spec.ts";
+
+/** Settings of a program. */
+export interface EnvironmentOptions {
+  /** Parallelism of operators that set none. Default: `parallelism.default`, 1. */
+  readonly parallelism?: number;
+  /** Run operators that can share a thread as one chain. Default true. */
+  readonly chaining?: boolean;
+  /** How long rows wait for company on their way to another task; 0: not at all. Default 100 ms. */
+  readonly bufferTimeout?: Duration;
+  /** Any option under its full key, e.g. `{ "heartbeat.timeout": "3 s" }`. */
+  readonly configuration?: Readonly<Record<string, unknown>>;
+  /** Lines of `print()` and of console calls in functions appear on this program's console while it is attached. Default true. */
+  readonly printLogs?: boolean;
+}
+
+export interface SubmitJobOptions<Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>> {
+  readonly name?: string;
+  /** The job goes on when this program ends. Needs a cluster that somebody started. */
+  readonly detached?: boolean;
+  /** Streams whose rows this program takes, besides the declared sinks. */
+  readonly outputs?: Outputs;
+}
+
+export interface GenerateOptions {
+  /** Number of rows. Default: no end. */
+  readonly count?: number;
+  /** Over all subtasks. Default: as fast as possible. */
+  readonly rowsPerSecond?: number;
+}
+
+/** A file, a folder, or several of them. Relative paths are seen from this program's folder. */
+export type FilePaths = string | URL | readonly (string | URL)[];
+
+export interface FileOptions {
+  /** A line that can't be read fails the job with file and line number, or is left out and counted. Default "fail". */
+  readonly malformed?: MalformedPolicy;
+}
+
+export interface CsvOptions extends FileOptions {
+  /** Names of the columns; absent: the first row has them. */
+  readonly columns?: readonly string[];
+  /** Default ",". */
+  readonly delimiter?: string;
+  /** Numbers, true, false and empty (null) by their look; quoted fields stay text. Default true. */
+  readonly infer?: boolean;
+}
+
+type RowsOf<Stream> = Stream extends DataStream<infer T> ? T : never;
+
+/** How an environment comes to the executor of its jobs. */
+export interface ExecutorSource {
+  /** Called for each job; starts or finds what runs jobs. */
+  connect(configuration: Configuration): Promise<JobExecutor>;
+  /** Why a detached job can't be run there; undefined when it can. */
+  readonly noDetached?: string;
+  /** Ends what belongs to it. */
+  close(): Promise<void>;
+}
+
+const DEFAULT_JOB_NAME = "drey job";
+
+export class Environment {
+  readonly #executors: ExecutorSource;
+  readonly #configuration: Configuration;
+  readonly #printLogs: boolean;
+  readonly #feeds = new Map<StreamNode, () => RowFeed>();
+  readonly #classes = new Set<new (...args: never) => unknown>();
+  #sinks: StreamNode[] = [];
+  #positions = 0;
+
+  constructor(executors: ExecutorSource, environmentOptions: EnvironmentOptions = {}, configuration: Configuration = Configuration.empty) {
+    this.#executors = executors;
+    this.#printLogs = environmentOptions.printLogs ?? true;
+    this.#configuration = configuration.with(Configuration.of(environmentOptions.configuration ?? {})).with(
+      Configuration.of({
+        [options.parallelism.key]: environmentOptions.parallelism,
+        [options.chaining.key]: environmentOptions.chaining,
+        [options.bufferTimeout.key]:
+          environmentOptions.bufferTimeout === undefined ? undefined : durationMs(environmentOptions.bufferTimeout, "environment({ bufferTimeout })"),
+      }),
+    );
+  }
+
+  /** The options in force. */
+  get configuration(): Configuration {
+    return this.#configuration;
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ sources
+
+  /** A stream of the given rows. They travel with the job. */
+  of<T>(...rows: readonly T[]): DataStream<T> {
+    return this.from(rows);
+  }
+
+  /**
+   * A stream of rows that this program has or can make:
+   * an array travels with the job; any other iterable or async iterable and an Observable stay here and are read as the job has room;
+   * a function that returns an iterable (`function* () { … }`) travels and runs in the source's subtask.
+   */
+  from<T>(rows: readonly T[] | Iterable<T> | AsyncIterable<T> | Observable<T> | (() => Iterable<T> | AsyncIterable<T>)): DataStream<T> {
+    if (Array.isArray(rows)) return this.#source("collection", specOf("collection", { rows }), { parallelismLimit: 1 });
+    if (typeof rows === "function") {
+      return this.#source("iterable", specOf("iterable", { open: rows }), { parallelismLimit: 1, asynchronous: /^async\b/.test(String(rows)) });
+    }
+    if (isObservable(rows)) return this.fromObservable(rows as Observable<T>);
+    const iterable = rows as (Iterable<T> & AsyncIterable<T>) | null | undefined;
+    if (iterable?.[Symbol.iterator] === undefined && iterable?.[Symbol.asyncIterator] === undefined) {
+      throw new GraphError(`from() got ${describe(rows)}; it takes an array, an iterable, an Observable, or a function that returns an iterable.`);
+    }
+    return this.#feed("from", () => iterableFeed(rows as Iterable<T>));
+  }
+
+  /**
+   * The rows of an Observable of this program. It is subscribed once per job. Since it can't be made to wait, rows that the job has no
+   * room for yet are kept here, up to `buffer` (default 1,000,000); one more fails the job.
+   */
+  fromObservable<T>(rows$: Observable<T>, { buffer = OBSERVABLE_BUFFER_ROWS }: { readonly buffer?: number } = {}): DataStream<T> {
+    if (!isObservable(rows$)) throw new GraphError(`fromObservable() got ${describe(rows$)}; it takes an rxjs Observable.`);
+    return this.#feed("observable", () => observableFeed(rows$, buffer));
+  }
+
+  /** Rows computed from their number: `generate(0)`, `generate(1)`, …, in parallel, at full speed or at a rate. */
+  generate<T>(generate: (index: number) => T, { count = Number.POSITIVE_INFINITY, rowsPerSecond = Number.POSITIVE_INFINITY }: GenerateOptions = {}): DataStream<T> {
+    functionOf(generate, "generate()");
+    if (!(count >= 0)) throw new GraphError(`generate(…, { count }) is ${describe(count)}; give a number ≥ 0.`);
+    if (!(rowsPerSecond > 0)) throw new GraphError(`generate(…, { rowsPerSecond }) is ${describe(rowsPerSecond)}; give a number > 0.`);
+    return this.#source("generator", specOf("generator", { generate, count, rowsPerSecond }), {});
+  }
+
+  /** Rows of files in which each line is a JSON value. `path`: a file, a folder, or several. Files are opened on the TaskManagers. */
+  fromJsonLines<T = any>(path: FilePaths, { malformed = "fail" }: FileOptions = {}): DataStream<T> {
+    return this.#files("jsonLines", path, { lines: "JSON" }, malformed);
+  }
+
+  /** The lines of text files, without their ends; empty lines are left out. */
+  fromText(path: FilePaths): DataStream<string> {
+    return this.#files("text", path, { lines: "text" }, "fail");
+  }
+
+  /** Records of CSV files, under the names of the header row or of `columns`. */
+  fromCsv<T = Record<string, string | number | boolean | null>>(path: FilePaths, csv: CsvOptions = {}): DataStream<T> {
+    const { columns, delimiter = ",", infer = true, malformed = "fail" } = csv;
+    if (delimiter.length !== 1) throw new GraphError(`fromCsv(…, { delimiter }) is ${describe(delimiter)}; give one character.`);
+    return this.#files("csv", path, { rows: "CSV", parameters: { delimiter, infer, ...(columns === undefined ? {} : { columns }) } }, malformed);
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- execution
+
+  /**
+   * Runs the declared sinks and waits for the end.
+   * @throws GraphError without sinks; JobFailedError, JobCanceledError, CaptureError, ConnectionError.
+   */
+  async execute(name: string = DEFAULT_JOB_NAME): Promise<JobResult> {
+    const handle = await this.submit(name);
+    return handle.result();
+  }
+
+  /** Starts the declared sinks, and the streams named in `outputs`, as one job; resolves when the job is accepted. */
+  async submit<Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>>(
+    nameOrOptions: string | SubmitJobOptions<Outputs> = {},
+  ): Promise<JobHandle<{ readonly [Name in keyof Outputs]: RowsOf<Outputs[Name]> }>> {
+    const { name = DEFAULT_JOB_NAME, detached = false, outputs = {} as Outputs } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
+    const results = Object.entries(outputs).map(([output, stream]) => this.#resultNode(stream as DataStream<unknown>, output));
+    const sinks = [...this.#sinks, ...results];
+    if (sinks.length === 0) {
+      throw new GraphError(
+        "There is nothing to run: no sink was declared. End a stream with sinkTo(…) or print(), name it in submit({ outputs }), or subscribe to it.",
+      );
+    }
+    const control = await this.#run(name, sinks, detached);
+    this.#sinks = [];
+    return new JobHandle(control, Object.keys(outputs));
+  }
+
+  /** The program as it stands: the declared sinks with all they need. */
+  streamGraph(name: string = DEFAULT_JOB_NAME): StreamGraph {
+    return streamGraph(name, this.#sinks);
+  }
+
+  /** The declared sinks as vertices and edges, with their functions. */
+  compile(name: string = DEFAULT_JOB_NAME): CompiledJob {
+    return this.#compile(name, this.#sinks);
+  }
+
+  /** The job graph of the declared sinks as text, for people; see `explain` of drey/core for DOT and JSON. */
+  explain(): string {
+    return explain(this.compile().graph);
+  }
+
+  /** Classes of records that no function of a job mentions, so that their instances can travel. */
+  registerClass(...classes: readonly (new (...args: never) => unknown)[]): this {
+    for (const it of classes) this.#classes.add(it);
+    return this;
+  }
+
+  /** Ends what belongs to this environment: its jobs, and a local cluster that it started. */
+  async close(): Promise<void> {
+    await this.#executors.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ------------------------------------------------------------------------------------ for streams; not for programs
+
+  /** A new operator. */
+  add(nodeOptions: StreamNodeOptions): StreamNode {
+    return streamNode(++this.#positions, nodeOptions);
+  }
+
+  declareSink(node: StreamNode): void {
+    this.#sinks.push(node);
+  }
+
+  /** A job per subscription. */
+  observe<T>(stream: DataStream<T>): Observable<T> {
+    let control: JobControl | undefined;
+    return rowsOf<T>(
+      async () => {
+        control = await this.#run(DEFAULT_JOB_NAME, [this.#resultNode(stream, RESULT)], false);
+        return control.openResult(RESULT);
+      },
+      () => void control?.cancel().catch(() => undefined),
+    );
+  }
+
+  /** A job per iteration. */
+  async *iterate<T>(stream: DataStream<T>): AsyncGenerator<T, undefined> {
+    const control = await this.#run(DEFAULT_JOB_NAME, [this.#resultNode(stream, RESULT)], false);
+    const reader = await control.openResult(RESULT);
+    try {
+      for (let rows = await reader.next(); rows !== null; rows = await reader.next()) yield* rows as readonly T[];
+    } finally {
+      reader.close();
+      await control.cancel();
+    }
+    return undefined;
+  }
+
+  async #run(name: string, sinks: readonly StreamNode[], detached: boolean): Promise<JobControl> {
+    if (detached && this.#executors.noDetached !== undefined) throw new GraphError(this.#executors.noDetached);
+    const job = this.#compile(name, sinks);
+    const feeds = new Map<string, RowFeed>();
+    const feedNodes = streamGraph(name, sinks).nodes.filter((node) => this.#feeds.has(node));
+    for (const node of feedNodes) feeds.set(node.name, (this.#feeds.get(node) as () => RowFeed)());
+    if (detached && feeds.size > 0) {
+      throw new GraphError(
+        `"${[...feeds.keys()][0]}" brings rows from this program, so the job can't be detached; use a source that runs on the cluster ` +
+          `(an array, a function, generate(), files), or submit attached.`,
+      );
+    }
+    const executor = await this.#executors.connect(this.#configuration);
+    const control = await executor.submit(job, { attached: !detached, feeds, classes: [...this.#classes] });
+    if (!detached && this.#printLogs) control.watch({ log: printLines });
+    return control;
+  }
+
+  #compile(name: string, sinks: readonly StreamNode[]): CompiledJob {
+    const configuration = this.#configuration;
+    return compileJob(streamGraph(name, sinks), {
+      parallelism: configuration.get(options.parallelism),
+      maxParallelism: configuration.get(options.maxParallelism),
+      chaining: configuration.get(options.chaining),
+      options: configuration.toRecord(),
+    });
+  }
+
+  #resultNode(stream: DataStream<unknown>, name: string): StreamNode {
+    if (!(stream instanceof DataStream)) throw new GraphError(`The output ${describe(name)} is ${describe(stream)}; name streams of this environment.`);
+    if (stream.environment !== this) throw new GraphError(`The output ${describe(name)} is a stream of another environment.`);
+    return this.add({ name: `result: ${name}`, spec: specOf(RESULT_KIND, { name }), inputs: stream.edges(0) });
+  }
+
+  #feed<T>(name: string, open: () => RowFeed): DataStream<T> {
+    const node = this.add({ name: `Feed: ${name}`, spec: specOf(FEED_KIND, {}), parallelismLimit: 1 });
+    node.name = `Feed: ${name} ${node.id}`;
+    this.#feeds.set(node, open);
+    return new DataStream<T>(this, [{ from: node, partitioning: undefined, sideOutput: undefined }]);
+  }
+
+  #files<T>(name: string, path: FilePaths, format: LineFormat | RowFormat, malformed: MalformedPolicy): DataStream<T> {
+    const paths = (Array.isArray(path) ? (path as readonly (string | URL)[]) : [path as string | URL]).map((it) => absolute(it, `${name}()`));
+    return this.#source(name, specOf("files", { paths, format, malformed }), {});
+  }
+
+  #source<T>(name: string, spec: StreamNodeOptions["spec"], extra: Partial<StreamNodeOptions>): DataStream<T> {
+    const node = this.add({ name: `Source: ${name}`, spec, ...extra });
+    return new DataStream<T>(this, [{ from: node, partitioning: undefined, sideOutput: undefined }]);
+  }
+}
+
+const RESULT = "result";
+
+function printLines(lines: readonly LogLine[]): void {
+  for (const { level, text } of lines) console[level](text);
+}

@@ -1,0 +1,147 @@
+/** One submitted job, for the program that submitted it or attached to it. */
+import { Observable } from "rxjs";
+import type { JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
+import { isFinal } from "../graph/job-status.ts";
+import type { JobControl, JobListener, ResultReader } from "../runtime/executor.ts";
+import { JobCanceledError, JobFailedError, fromWire } from "../types/errors.ts";
+import type { JobId } from "../types/ids.ts";
+
+/** What a job came to. */
+export interface JobResult {
+  readonly id: JobId;
+  readonly name: string;
+  /** From submission to the last task's end, milliseconds. */
+  readonly durationMs: number;
+  readonly details: JobDetails;
+}
+
+/**
+ * A submitted job. Everything that changes over time is an Observable; nothing here is thenable, so a handle can be returned from
+ * asynchronous functions as it is.
+ */
+export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Record<never, never>> {
+  readonly id: JobId;
+  readonly name: string;
+  readonly #control: JobControl;
+  /** The results that were asked for with `submit({ outputs })`, each to be subscribed once. */
+  readonly outputs: { readonly [Name in keyof Outputs]: Observable<Outputs[Name]> };
+
+  constructor(control: JobControl, outputs: readonly string[] = []) {
+    this.#control = control;
+    this.id = control.id;
+    this.name = control.name;
+    this.outputs = Object.fromEntries(outputs.map((name) => [name, this.output(name)])) as never;
+  }
+
+  /** The job's status: the present one at once, then each change; completes when the job has ended, however it ended. */
+  get status$(): Observable<JobDetails> {
+    return this.#listen<JobDetails>((next) => ({ status: next }));
+  }
+
+  /** Metrics of all subtasks as they are reported, once per `metrics.interval` and TaskManager. */
+  get metrics$(): Observable<MetricsReport> {
+    return this.#listen<MetricsReport>((next) => ({ metrics: next }));
+  }
+
+  /** Lines that user code and `print()` wrote to the console. */
+  get log$(): Observable<LogLine> {
+    return this.#listen<LogLine>((next) => ({ log: (lines) => lines.forEach(next) }));
+  }
+
+  /** Rows of one result, by name. One reader at a time. Unsubscribing stops reading, not the job. */
+  output<T>(name: string): Observable<T> {
+    return rowsOf<T>(() => this.#control.openResult(name));
+  }
+
+  /** The status now. */
+  details(): Promise<JobDetails> {
+    return this.#control.details();
+  }
+
+  /** Reports of metrics so far, oldest first, up to `metrics.history`. */
+  metricsHistory(): Promise<readonly MetricsReport[]> {
+    return this.#control.metricsHistory();
+  }
+
+  /**
+   * Waits for the end.
+   * @throws JobFailedError with the failure as its cause; JobCanceledError; ConnectionError when the cluster is lost.
+   */
+  result(): Promise<JobResult> {
+    return new Promise((resolve, reject) => {
+      const stop = this.#control.watch({
+        status: (details) => {
+          if (!isFinal(details.state)) return;
+          queueMicrotask(() => stop());
+          const error = outcome(details);
+          if (error !== undefined) reject(error);
+          else resolve({ id: this.id, name: this.name, durationMs: (details.endedAtMs ?? 0) - details.startedAtMs, details });
+        },
+        lost: reject,
+      });
+    });
+  }
+
+  /** Cancels the job and waits until it has ended. Does nothing when it has ended already. */
+  async cancel(): Promise<void> {
+    await this.#control.cancel();
+    await new Promise<void>((resolve, reject) => {
+      const stop = this.#control.watch({
+        status: ({ state }) => {
+          if (!isFinal(state)) return;
+          queueMicrotask(() => stop());
+          resolve();
+        },
+        lost: reject,
+      });
+    });
+  }
+
+  #listen<T>(listener: (next: (value: T) => void) => JobListener): Observable<T> {
+    return new Observable<T>((subscriber) => {
+      const told = listener((value) => subscriber.next(value));
+      return this.#control.watch({
+        ...told,
+        status: (details) => {
+          told.status?.(details);
+          if (isFinal(details.state)) queueMicrotask(() => subscriber.complete());
+        },
+        lost: (error) => subscriber.error(error),
+      });
+    });
+  }
+}
+
+/** The error that a finished job's waiters get; undefined when it succeeded or still runs. */
+export function outcome(details: JobDetails): Error | undefined {
+  if (details.state === "CANCELED") return new JobCanceledError(`Job "${details.name}" (${details.job}) was cancelled.`);
+  if (details.state !== "FAILED") return undefined;
+  const cause = details.failure === undefined ? undefined : fromWire(details.failure);
+  return new JobFailedError(`Job "${details.name}" failed: ${cause?.message ?? "for an unknown reason"}`, {
+    ...(cause === undefined ? {} : { cause }),
+    details: { job: details.job, ...(details.failure?.details ?? {}) },
+  });
+}
+
+/** The rows of a reader as an Observable; `open` is called for each subscription. */
+export function rowsOf<T>(open: () => Promise<ResultReader>, ended: () => void = () => undefined): Observable<T> {
+  return new Observable<T>((subscriber) => {
+    let reader: ResultReader | undefined;
+    const read = async (): Promise<void> => {
+      reader = await open();
+      if (subscriber.closed) return reader.close();
+      for (let rows = await reader.next(); rows !== null; rows = await reader.next()) {
+        for (const row of rows) {
+          if (subscriber.closed) return;
+          subscriber.next(row as T);
+        }
+      }
+      subscriber.complete();
+    };
+    read().catch((error: unknown) => subscriber.error(error));
+    return () => {
+      reader?.close();
+      ended();
+    };
+  });
+}

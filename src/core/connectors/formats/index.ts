@@ -1,0 +1,26 @@
+/** Every file format by its name. */
+import { InvariantError } from "../../types/errors.ts";
+import { csv } from "./csv.ts";
+import type { LineFormat, LineFormatKind, RowFormat, RowFormatKind, RowParser } from "./format.ts";
+import { jsonLines } from "./json.ts";
+import { textLines } from "./text.ts";
+
+export type { LineFormat, RowFormat } from "./format.ts";
+
+const lineFormats: readonly LineFormatKind[] = [jsonLines, textLines];
+const rowFormats: readonly RowFormatKind[] = [csv];
+
+export function lineFormat(format: LineFormat): LineFormatKind {
+  return named(lineFormats, format.lines);
+}
+
+export function rowFormat(format: RowFormat): { start(malformed: (line: number, text: string, reason: string) => void): RowParser } {
+  const kind = named(rowFormats, format.rows);
+  return { start: (malformed) => kind.start(format.parameters as never, malformed) };
+}
+
+function named<Kind extends { readonly name: string }>(kinds: readonly Kind[], name: string): Kind {
+  const kind = kinds.find((it) => it.name === name);
+  if (kind === undefined) throw new InvariantError(`No format is named ${name}.`);
+  return kind;
+}

@@ -1,0 +1,60 @@
+/** The front door of core: everything the author of a pipeline needs, without sockets, threads or processes. */
+import type { CompiledJob } from "./graph/job-graph.ts";
+import { Environment, type EnvironmentOptions } from "./api/environment.ts";
+import { LocalExecutor } from "./runtime/local.ts";
+
+export type { CompiledJob };
+export { Environment } from "./api/environment.ts";
+export type { CsvOptions, EnvironmentOptions, ExecutorSource, FileOptions, FilePaths, GenerateOptions, SubmitJobOptions } from "./api/environment.ts";
+export { ConnectedStreams, DataStream, DataStreamSink, KeyedStream, WindowedStream } from "./api/data-stream.ts";
+export type { TimestampOptions } from "./api/data-stream.ts";
+export { JobHandle } from "./api/job-handle.ts";
+export type { JobResult } from "./api/job-handle.ts";
+export { discard, jsonLines, textLines } from "./api/sinks.ts";
+export type { Sink } from "./api/sinks.ts";
+export { aggregate, filter, flatMap, keyBy, map, process, reduce, union, window, withTimestamps } from "./api/pipe.ts";
+export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
+export type { Collector, ProcessContext, RuntimeContext, SideOutput, TimerContext, TimerService } from "./operators/function.ts";
+export { average, count, sum } from "./operators/aggregates.ts";
+export type { AggregateFunction } from "./operators/aggregates.ts";
+export type { WindowContext } from "./operators/window.ts";
+export { valueState } from "./state/descriptors.ts";
+export type { ValueState, ValueStateDescriptor } from "./state/descriptors.ts";
+export { tumbling } from "./time/window.ts";
+export type { TimeWindow, TumblingWindows, WindowDescription } from "./time/window.ts";
+export type { Timestamp, WatermarkStrategy } from "./time/watermark.ts";
+export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds } from "./types/duration.ts";
+export type { Duration } from "./types/duration.ts";
+export {
+  CaptureError, ConfigurationError, ConnectionError, DeadlineError, DreyError, GraphError, InvariantError, JobCanceledError, JobFailedError, NotFoundError,
+  OutOfMemoryError, ProtocolError, RecordError, TaskManagerLostError, UserFunctionError, fromWire, toWire,
+} from "./types/errors.ts";
+export type { ErrorDomain, WireError } from "./types/errors.ts";
+export { Configuration, allOptions, options } from "./types/options.ts";
+export type { Option, OptionValue } from "./types/options.ts";
+export { compileJob } from "./graph/chaining.ts";
+export { explain } from "./graph/explain.ts";
+export { streamGraph } from "./graph/stream-graph.ts";
+export type { OperatorSpec, Partitioning, StreamGraph, StreamNode } from "./graph/stream-graph.ts";
+export { slotsNeeded } from "./graph/job-graph.ts";
+export type { JobEdge, JobGraph, JobVertex, TaskSpec } from "./graph/job-graph.ts";
+export { isFinal, isTaskFinal } from "./graph/job-status.ts";
+export type { ExecutionInfo, JobDetails, JobState, JobSummary, LogLine, MetricsReport, SubtaskMetrics, TaskState } from "./graph/job-status.ts";
+export type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./runtime/executor.ts";
+export { LocalExecutor } from "./runtime/local.ts";
+export type { LocalExecutorOptions, ShippedJob } from "./runtime/local.ts";
+export { taskMetrics } from "./runtime/metrics.ts";
+export type { MetricInfo } from "./runtime/metrics.ts";
+
+/** An environment that runs its jobs in this thread, without a cluster. `environment` of the door `drey` starts or finds one. */
+export function localEnvironment(options?: EnvironmentOptions): Environment {
+  const executor = new LocalExecutor();
+  return new Environment(
+    {
+      connect: async () => executor,
+      noDetached: "A job in this thread ends with this program, so it can't be detached; start a cluster with `drey cluster start` and connect to it.",
+      close: () => executor.close(),
+    },
+    options,
+  );
+}
