@@ -1,0 +1,458 @@
+/**
+ * The head of the JobManager: accepts jobs, remembers them and finds their masters; gives the slots of the cluster to those that wait; and
+ * tells clients what they watch. It decides only. Whatever happens outside comes in as a method call, whatever has to be done is taken out
+ * with `takeEffects` after each call; it has no sockets, and no clocks but those it is given. A simulation can drive it as `job-manager.ts` does.
+ *
+ * It trusts its caller for identities: a client or a TaskManager is who the transport says it is, and lost when the transport says so.
+ */
+import type { JobDetails, JobSummary, LogLine, MetricsReport } from "../../core/graph/job-status.ts";
+import { ConnectionError, GraphError, NotFoundError, TaskManagerLostError } from "../../core/types/errors.ts";
+import { type JobId, type TaskManagerId, newJobId } from "../../core/types/ids.ts";
+import { Configuration, options } from "../../core/types/options.ts";
+import type { Attachments, ReplyOf, RequestOf } from "../protocol/conversation.ts";
+import type {
+  ChannelGrant, ChannelSegments, ClientConversation, ClusterOverview, JobTopic, Registration, RegistrationConversation, SlotInfo, TaskManagerInfo, TaskStateChange,
+} from "../protocol/messages.ts";
+import type { Clocks } from "./clocks.ts";
+import type { Effect } from "./effect.ts";
+import { requireSound } from "./execution-graph.ts";
+import { JobMaster } from "./job-master.ts";
+import { JobStore, type JobStoreBounds } from "./job-store.ts";
+import { ResourceManager, type TaskManagerRecord } from "./resource-manager.ts";
+import { assign } from "./scheduler.ts";
+import { Watches } from "./watches.ts";
+
+export interface DispatcherOptions {
+  /** The options of the cluster; a job's own go on top. */
+  readonly configuration: Configuration;
+  readonly clocks: Clocks;
+  /** Where this JobManager listens, for people. */
+  readonly address: () => string;
+  readonly version: string;
+  readonly pid: number;
+  /** Milliseconds since a TaskManager was heard last. */
+  readonly silentMs: (taskManager: TaskManagerId) => number;
+  /** Names of new jobs; default: random ones. */
+  readonly newJobId?: () => JobId;
+  readonly bounds?: Partial<JobStoreBounds>;
+}
+
+/** An attached job outlives the loss of its client by so many heartbeats: the client may only have lost its connection. */
+const GRACE_HEARTBEATS = 3;
+
+/** Accepts jobs and serves clients and TaskManagers. */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #startedAtMs: number;
+  readonly #resources = new ResourceManager();
+  readonly #store: JobStore;
+  readonly #watches = new Watches();
+  /** In order of submission. */
+  readonly #jobs = new Map<JobId, JobMaster>();
+  /** Lost clients with attached jobs: when these are cancelled, on the elapsed clock. */
+  readonly #graces = new Map<string, number>();
+  /** Jobs unknown here whose tasks a TaskManager has been told to end. */
+  readonly #disowned = new Map<TaskManagerId, Set<JobId>>();
+  #effects: Effect[] = [];
+  #closing: string | undefined;
+  #stale = 0;
+
+  constructor(dispatcherOptions: DispatcherOptions) {
+    this.#options = dispatcherOptions;
+    this.#startedAtMs = dispatcherOptions.clocks.wallMs();
+    this.#store = new JobStore(dispatcherOptions.bounds);
+  }
+
+  /** What is to be done, in this order. Taken once. */
+  takeEffects(): readonly Effect[] {
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /** When `tick` has something to do, on the elapsed clock; Infinity: only when something happens. */
+  get nextWakeMs(): number {
+    let next = Math.min(this.#watches.nextDueMs, ...this.#graces.values());
+    for (const job of this.#jobs.values()) next = Math.min(next, job.nextWakeMs);
+    return next;
+  }
+
+  /** Time passed: ends what is overdue, gives out free slots and tells what is due. Called when `nextWakeMs` has come, and after every other call. */
+  tick(): void {
+    const nowMs = this.#options.clocks.elapsedMs();
+    for (const [client, endMs] of this.#graces) {
+      if (nowMs >= endMs) this.#abandon(client);
+    }
+    for (const job of this.#jobs.values()) job.tick();
+    this.#schedule();
+    const { jobs, cluster } = this.#watches.due(nowMs);
+    for (const id of jobs) {
+      const watchers = this.#watches.watchers(id, "status");
+      const details = watchers.length === 0 ? undefined : this.#jobs.get(id)?.details();
+      if (details !== undefined) for (const client of watchers) this.#do({ kind: "tell", client, event: "jobStatus", message: details });
+    }
+    if (cluster) {
+      const overview = this.overview();
+      for (const client of this.#watches.clusterWatchers) this.#do({ kind: "tell", client, event: "cluster", message: overview });
+    }
+  }
+
+  /** Messages that changed nothing, as they were late, repeated or about somebody who is gone. */
+  get stale(): number {
+    return [...this.#jobs.values()].reduce((sum, job) => sum + job.stale, this.#stale);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- TaskManagers
+
+  /** A TaskManager joins. One that is known must have been reported lost before. */
+  register(registration: Registration): ReplyOf<RegistrationConversation, "register"> {
+    const { configuration, clocks } = this.#options;
+    const { taskManager, slots, host, pid } = registration;
+    const owed = this.#resources.register(registration, clocks.wallMs());
+    for (const job of owed) this.#do({ kind: "release", taskManager, job });
+    this.#note(`TaskManager ${taskManager} (${host}, pid ${pid}) joined with ${slots} slots`);
+    this.#watches.clusterChanged();
+    return { heartbeatIntervalMs: configuration.get(options.heartbeatInterval), heartbeatTimeoutMs: configuration.get(options.heartbeatTimeout) };
+  }
+
+  /** A TaskManager is gone. @param reason for people, such as "no heartbeat for 5 s". */
+  taskManagerLost(taskManager: TaskManagerId, reason: string): void {
+    const lost = this.#resources.lose(taskManager);
+    if (lost === undefined) return;
+    this.#disowned.delete(taskManager);
+    const { host, pid } = lost.registration;
+    const error = new TaskManagerLostError(`TaskManager ${taskManager} (${host}, pid ${pid}) was lost: ${reason}.`, { details: { taskManager, host, pid } });
+    this.#note(error.message);
+    for (const job of this.#jobs.values()) if (job.taskManagers.has(taskManager)) job.taskManagerLost(taskManager, error);
+    this.#watches.clusterChanged();
+  }
+
+  taskState(from: TaskManagerId, change: TaskStateChange): void {
+    const job = this.#jobs.get(change.execution.job);
+    if (job === undefined) this.#stale++;
+    else job.taskChanged(from, change);
+  }
+
+  metrics(from: TaskManagerId, report: MetricsReport): void {
+    this.#resources.reported(from, report.process);
+    const ofJob = new Map<JobId, MetricsReport["subtasks"][number][]>();
+    for (const subtask of report.subtasks) {
+      const others = ofJob.get(subtask.job);
+      if (others === undefined) ofJob.set(subtask.job, [subtask]);
+      else others.push(subtask);
+    }
+    for (const [id, subtasks] of ofJob) {
+      const job = this.#jobs.get(id);
+      if (job === undefined) {
+        this.#disown(from, id);
+        continue;
+      }
+      const own = { ...report, taskManager: from, subtasks };
+      job.journal.addReport(own);
+      for (const client of this.#watches.watchers(id, "metrics")) this.#do({ kind: "tell", client, event: "jobMetrics", message: own });
+    }
+    this.#watches.clusterChanged();
+  }
+
+  log(from: TaskManagerId, lines: readonly LogLine[]): void {
+    const ofJob = new Map<JobId, LogLine[]>();
+    for (const line of lines) {
+      const others = ofJob.get(line.job);
+      if (others === undefined) ofJob.set(line.job, [line]);
+      else others.push(line);
+    }
+    for (const [id, own] of ofJob) {
+      const job = this.#jobs.get(id);
+      if (job === undefined) {
+        this.#disown(from, id);
+        continue;
+      }
+      job.journal.addLines(own);
+      for (const client of this.#watches.watchers(id, "log")) this.#do({ kind: "tell", client, event: "jobLog", message: { lines: own } });
+    }
+  }
+
+  /** The code of a job that runs. @throws NotFoundError */
+  code(digest: string): Uint8Array {
+    return this.#store.code(digest);
+  }
+
+  resultSegments(from: TaskManagerId, message: ChannelSegments, segments: Attachments): void {
+    const job = this.#jobs.get(message.job);
+    if (job === undefined) this.#stale++;
+    else job.resultArrived(from, message, segments);
+  }
+
+  grantFeed(from: TaskManagerId, grant: ChannelGrant): void {
+    const job = this.#jobs.get(grant.job);
+    if (job === undefined) this.#stale++;
+    else job.feedGranted(from, grant);
+  }
+
+  /** A "deploy" was answered; `error`: it was refused, or not answered in time. */
+  deployed(taskManager: TaskManagerId, job: JobId, error?: Error): void {
+    if (error !== undefined) this.#jobs.get(job)?.deployFailed(taskManager, error);
+  }
+
+  /** A "release" was answered; `error`: it was refused, or not answered in time. */
+  released(taskManager: TaskManagerId, id: JobId, error?: Error): void {
+    const job = this.#jobs.get(id);
+    if (error !== undefined) this.#note(`TaskManager ${taskManager} could not release job ${id}: ${error.message}`);
+    // A TaskManager that came back after a loss releases jobs which no longer have slots there.
+    const free = job?.taskManagers.has(taskManager) === true ? job.released(taskManager, error) : error === undefined;
+    if (!free) return;
+    this.#resources.released(taskManager, id);
+    this.#watches.clusterChanged();
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ clients
+
+  /** A client is there, perhaps again. */
+  clientConnected(client: string): void {
+    this.#graces.delete(client);
+  }
+
+  /** A client is gone: it reads and watches nothing any more, and after a grace the jobs attached to it are cancelled. */
+  clientLost(client: string): void {
+    this.#watches.forgetClient(client);
+    let attached = false;
+    for (const job of this.#jobs.values()) {
+      job.readerLost(client);
+      attached ||= job.owner === client && !job.isFinal;
+    }
+    const graceMs = GRACE_HEARTBEATS * this.#options.configuration.get(options.heartbeatInterval);
+    if (attached) this.#graces.set(client, this.#options.clocks.elapsedMs() + graceMs);
+  }
+
+  /**
+   * Accepts a job.
+   * @throws GraphError, ConfigurationError or ProtocolError when it can't run, ConnectionError when the JobManager is about to end.
+   */
+  submit(client: string, { graph, code, attached }: RequestOf<ClientConversation, "submit">, bytes: Uint8Array | undefined): JobId {
+    if (this.#closing !== undefined) throw new ConnectionError(`the JobManager takes no jobs any more: ${this.#closing}.`);
+    requireSound(graph);
+    const [feed] = graph.feeds;
+    if (feed !== undefined && !attached) {
+      throw new GraphError(
+        `job ${JSON.stringify(graph.name)} can't run detached: its source ${JSON.stringify(feed.name)} lives in the client that submits it. ` +
+          "Run it attached (execute or subscribe), or read from a source that the cluster reaches by itself, such as a file, a socket or Kafka.",
+      );
+    }
+    const { configuration, clocks } = this.#options;
+    const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
+    this.#store.useCode(code, bytes);
+    const job = new JobMaster({
+      job: (this.#options.newJobId ?? newJobId)(),
+      graph,
+      code,
+      configuration: ofJob,
+      ...(attached ? { owner: client } : {}),
+      clocks,
+      emit: (effect) => this.#do(effect),
+      changed: (changed, what) => this.#jobChanged(changed, what),
+    });
+    this.#jobs.set(job.id, job);
+    this.#note(`job ${job.id} ${JSON.stringify(graph.name)} was submitted${attached ? "" : ", detached"}`);
+    job.start();
+    return job.id;
+  }
+
+  /** All jobs that are remembered, in order of submission. */
+  jobs(): readonly JobSummary[] {
+    return [...this.#jobs.values()].map((job) => job.summary());
+  }
+
+  /** @throws NotFoundError */
+  job(id: JobId): JobDetails {
+    return this.#find(id).details();
+  }
+
+  /** Does nothing when the job has ended. @throws NotFoundError */
+  cancel(id: JobId): void {
+    this.#find(id).cancel();
+  }
+
+  /**
+   * The client is told of the job from now on: its present state at once, and, when it listens to the log for the first time, the lines
+   * that are kept. @throws NotFoundError
+   */
+  watchJob(client: string, id: JobId, topics: readonly JobTopic[]): void {
+    const job = this.#find(id);
+    const fresh = this.#watches.watchJob(client, id, topics);
+    if (fresh.has("log") && job.journal.lines.length > 0) this.#do({ kind: "tell", client, event: "jobLog", message: { lines: [...job.journal.lines] } });
+    if (topics.includes("status")) this.#do({ kind: "tell", client, event: "jobStatus", message: job.details() });
+  }
+
+  unwatchJob(client: string, id: JobId): void {
+    this.#watches.unwatchJob(client, id);
+  }
+
+  /** @throws NotFoundError */
+  metricsHistory(id: JobId): readonly MetricsReport[] {
+    return this.#find(id).journal.reports;
+  }
+
+  watchCluster(client: string, on: boolean): void {
+    this.#watches.watchCluster(client, on);
+    if (on) this.#do({ kind: "tell", client, event: "cluster", message: this.overview() });
+  }
+
+  /** @throws NotFoundError, ConflictError */
+  openResult(client: string, id: JobId, name: string): { readonly subtasks: number } {
+    return this.#find(id).openResult(name, client);
+  }
+
+  closeResult(client: string, id: JobId, name: string): void {
+    this.#jobs.get(id)?.closeResult(name, client);
+  }
+
+  grantResult(client: string, grant: ChannelGrant): void {
+    this.#jobs.get(grant.job)?.readerGranted(client, grant);
+  }
+
+  feedSegments(client: string, message: ChannelSegments, segments: Attachments): void {
+    const job = this.#jobs.get(message.job);
+    if (job === undefined) this.#stale++;
+    else job.feedArrived(client, message, segments);
+  }
+
+  overview(): ClusterOverview {
+    const { address, version, pid } = this.#options;
+    const slots = this.#slotTasks();
+    return {
+      version,
+      pid,
+      address: address(),
+      startedAtMs: this.#startedAtMs,
+      slotsTotal: this.#resources.slotsTotal,
+      slotsFree: this.#resources.slotsFree,
+      taskManagers: this.#resources.taskManagers.map((record) => this.#taskManagerInfo(record, slots)),
+      jobs: this.jobs(),
+    };
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- ending
+
+  /** Accepts nothing more and cancels all jobs. @param reason for people. */
+  close(reason: string): void {
+    this.#closing ??= reason;
+    for (const job of this.#jobs.values()) job.cancel();
+  }
+
+  /** Whether every job has ended and given its slots back. */
+  get isIdle(): boolean {
+    return [...this.#jobs.values()].every((job) => job.isFinal && job.taskManagers.size === 0);
+  }
+
+  /** Tells every TaskManager to end. */
+  dismissTaskManagers(reason: string): void {
+    for (const { registration } of this.#resources.taskManagers) this.#do({ kind: "dismiss", taskManager: registration.taskManager, reason });
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- inside
+
+  #do(effect: Effect): void {
+    this.#effects.push(effect);
+  }
+
+  #note(text: string): void {
+    this.#do({ kind: "note", text });
+  }
+
+  #find(id: JobId): JobMaster {
+    const job = this.#jobs.get(id);
+    if (job === undefined) throw new NotFoundError(`there is no job ${id} here; \`drey list -a\` lists the jobs that the JobManager remembers.`);
+    return job;
+  }
+
+  #jobChanged(job: JobMaster, what: "state" | "tasks"): void {
+    this.#watches.jobChanged(job.id, what === "state");
+    if (what === "tasks") return;
+    const { state, failure } = job.details();
+    this.#note(`job ${job.id} ${JSON.stringify(job.name)} is ${state}${failure === undefined ? "" : `: ${failure.message}`}`);
+    if (!job.isFinal) return;
+    this.#store.leaveCode(job.code);
+    for (const forgotten of this.#store.keep(job.id, () => job.results.reduce((sum, result) => sum + result.bufferedBytes, 0))) {
+      this.#jobs.delete(forgotten);
+      this.#watches.forgetJob(forgotten);
+    }
+  }
+
+  /** Gives free slots to jobs that wait, and the others their reason. */
+  #schedule(): void {
+    const waiting = [...this.#jobs.values()].filter((job) => job.wantsSlots);
+    if (waiting.length === 0) return;
+    const { free, slotsTotal } = this.#resources;
+    const demands = waiting.map((job) => ({ job: job.id, shares: job.shares, waitedMs: job.ageMs, patienceMs: job.slotTimeoutMs / 2 }));
+    for (const [id, placements] of assign(demands, free, slotsTotal)) {
+      this.#resources.take(id, placements);
+      this.#find(id).giveSlots(placements, (taskManager) => (this.#resources.find(taskManager) as TaskManagerRecord).registration.dataAddress);
+    }
+    const { slotsFree, taskManagers } = this.#resources;
+    const cluster = `${slotsFree} ${slotsFree === 1 ? "is" : "are"} free of ${slotsTotal} on ${counted(taskManagers.length, "TaskManager")}`;
+    for (const job of waiting) {
+      if (!job.wantsSlots) continue;
+      const reason = `needs ${counted(job.shares.length, "slot")}, ${cluster}`;
+      if (reason === job.waitingFor) continue;
+      job.waitingFor = reason;
+      this.#watches.jobChanged(job.id, false);
+    }
+  }
+
+  #abandon(client: string): void {
+    this.#graces.delete(client);
+    for (const job of this.#jobs.values()) {
+      if (job.owner !== client || job.isFinal) continue;
+      this.#note(`job ${job.id} ${JSON.stringify(job.name)} is cancelled: its client is gone`);
+      job.cancel();
+    }
+  }
+
+  /** Tasks of a job that nobody knows here, left over from a former JobManager: they can go. */
+  #disown(taskManager: TaskManagerId, job: JobId): void {
+    const told = this.#disowned.get(taskManager) ?? new Set<JobId>();
+    this.#disowned.set(taskManager, told);
+    this.#stale++;
+    if (told.has(job)) return;
+    told.add(job);
+    this.#do({ kind: "release", taskManager, job });
+  }
+
+  #slotTasks(): ReadonlyMap<string, SlotInfo["tasks"]> {
+    const slots = new Map<string, SlotInfo["tasks"][number][]>();
+    for (const job of this.#jobs.values()) {
+      if (job.taskManagers.size === 0) continue;
+      const names = new Map(job.graph.vertices.map(({ id, name }) => [id, name]));
+      for (const { at, address, state } of job.executions.executions) {
+        if (at === undefined || !job.taskManagers.has(at.taskManager)) continue;
+        const slot = `${at.taskManager}/${at.slot}`;
+        const task = { vertex: address.vertex, name: names.get(address.vertex) as string, subtask: address.subtask, state };
+        const others = slots.get(slot);
+        if (others === undefined) slots.set(slot, [task]);
+        else others.push(task);
+      }
+    }
+    return slots;
+  }
+
+  #taskManagerInfo({ registration, registeredAtMs, slots, process }: TaskManagerRecord, tasks: ReadonlyMap<string, SlotInfo["tasks"]>): TaskManagerInfo {
+    const { taskManager, host, pid, dataAddress, slotHeapBytes } = registration;
+    return {
+      taskManager,
+      host,
+      pid,
+      dataAddress,
+      registeredAtMs,
+      silentMs: this.#options.silentMs(taskManager),
+      slotHeapBytes,
+      slots: slots.map((holder, slot): SlotInfo => {
+        if (holder === undefined) return { slot, tasks: [] };
+        const name = this.#jobs.get(holder)?.name;
+        return { slot, job: holder, ...(name === undefined ? {} : { jobName: name }), tasks: tasks.get(`${taskManager}/${slot}`) ?? [] };
+      }),
+      process,
+    };
+  }
+}
+
+const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;

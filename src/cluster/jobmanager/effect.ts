@@ -1,0 +1,38 @@
+/**
+ * What decisions of the control plane want done, as data. The dispatcher and its job masters only return effects; `job-manager.ts`
+ * performs them in order. An effect that fails comes back to the dispatcher as a fact (`deployed`, `released`) or as the loss of its
+ * addressee; effects for somebody who is gone are dropped.
+ */
+import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
+import type { Attachments, RequestOf } from "../protocol/conversation.ts";
+import type { ChannelGrant, ChannelSegments, ClientEvents, ExecutionAddress, TaskDeployment } from "../protocol/messages.ts";
+
+/** Tells a client something. */
+export type Tell = {
+  readonly [E in keyof ClientEvents]: {
+    readonly kind: "tell";
+    readonly client: string;
+    readonly event: E;
+    readonly message: RequestOf<ClientEvents, E>;
+    readonly attachments?: Attachments;
+  };
+}[keyof ClientEvents];
+
+/** One thing to do. */
+export type Effect =
+  /** Start tasks; the answer goes to `Dispatcher.deployed`. */
+  | { readonly kind: "deploy"; readonly taskManager: TaskManagerId; readonly job: JobId; readonly tasks: readonly TaskDeployment[] }
+  /** Cancel executions; each reports its end. Repeated by the job until it did. */
+  | { readonly kind: "cancel"; readonly taskManager: TaskManagerId; readonly executions: readonly ExecutionAddress[] }
+  /** End what is left of a job on a TaskManager; the answer goes to `Dispatcher.released`. */
+  | { readonly kind: "release"; readonly taskManager: TaskManagerId; readonly job: JobId }
+  /** Tell a TaskManager to end itself. */
+  | { readonly kind: "dismiss"; readonly taskManager: TaskManagerId; readonly reason: string }
+  | { readonly kind: "grantResult"; readonly taskManager: TaskManagerId; readonly grant: ChannelGrant }
+  | { readonly kind: "feed"; readonly taskManager: TaskManagerId; readonly message: ChannelSegments; readonly segments: Attachments }
+  | Tell
+  /** A line for whoever runs the cluster. */
+  | { readonly kind: "note"; readonly text: string };
+
+/** Takes effects as they are decided. */
+export type Emit = (effect: Effect) => void;

@@ -1,0 +1,309 @@
+/**
+ * One JobManager: the only part of it that has sockets and timers. It hands what arrives to the dispatcher and performs the effects that
+ * come back, in order.
+ *
+ *     message, loss or timer ──▶ Dispatcher ──▶ effects ──▶ calls and events to TaskManagers and clients
+ *                                    ▲                           │
+ *                                    └──────── deployed, released ┘
+ *
+ * TaskManagers and clients connect to the same socket; who registers is a TaskManager, who says hello a client. It trusts the transport
+ * (protocol/rpc.ts) for identities, order, liveness and fencing. Main thread only.
+ */
+import { ConflictError, ProtocolError } from "../../core/types/errors.ts";
+import type { TaskManagerId } from "../../core/types/ids.ts";
+import { type Configuration, options } from "../../core/types/options.ts";
+import { type Handlers, ReplyWithAttachments } from "../protocol/conversation.ts";
+import type { ServerKeys } from "../protocol/keys.ts";
+import {
+  type ClientConversation, type ClientEvents, type RegistrationConversation, type TaskManagerConversation,
+  clientConversation, clientEvents, registrationConversation, taskManagerConversation,
+} from "../protocol/messages.ts";
+import { type Peer, RpcServer } from "../protocol/rpc.ts";
+import { VERSION } from "../protocol/version.ts";
+import { type Clocks, systemClocks } from "./clocks.ts";
+import { Dispatcher } from "./dispatcher.ts";
+import type { Effect } from "./effect.ts";
+import type { JobStoreBounds } from "./job-store.ts";
+
+export interface JobManagerOptions {
+  /** `ipc://…` or `tcp://…`, as in protocol/addresses.ts. */
+  readonly address: string;
+  readonly configuration: Configuration;
+  /** Without keys the address must be out of strangers' reach. */
+  readonly keys?: ServerKeys;
+  /** Greater than that of any JobManager that was at this address before; default: the time of day in milliseconds. */
+  readonly epoch?: number;
+  /** Takes lines for whoever runs the cluster; default: nobody does. */
+  readonly note?: (text: string) => void;
+  readonly clocks?: Clocks;
+  readonly bounds?: Partial<JobStoreBounds>;
+}
+
+type Served = RegistrationConversation & ClientConversation;
+type Called = TaskManagerConversation & ClientEvents;
+type Role = { readonly kind: "client"; readonly client: string } | { readonly kind: "taskManager"; readonly taskManager: TaskManagerId };
+
+/** Starting a job's tasks can take a while: code is fetched, threads are started. */
+const DEPLOY_DEADLINE_MS = 30_000;
+/** Ending the threads of a job that don't listen, too. */
+const RELEASE_DEADLINE_MS = 15_000;
+/** How long a JobManager that ends waits for its jobs to end, beyond their own time for it. */
+const FAREWELL_MS = 2_000;
+/** The longest delay that a timer takes. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** A running JobManager. Whoever starts it closes it. */
+export class JobManager {
+  readonly #configuration: Configuration;
+  readonly #clocks: Clocks;
+  readonly #note: (text: string) => void;
+  readonly #dispatcher: Dispatcher;
+  readonly #server: RpcServer<Served, Called>;
+  readonly #taskManagers = new Map<TaskManagerId, Peer<Called>>();
+  readonly #clients = new Map<string, Peer<Called>>();
+  readonly #closed: Promise<void>;
+  #whenClosed: () => void = () => undefined;
+  #whenIdle: (() => void) | undefined;
+  #acting = false;
+  #timer: NodeJS.Timeout | undefined;
+  #windingDown: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** @throws ConfigurationError when the address, the keys or the heartbeats can't be. */
+  constructor({ address, configuration, keys, epoch = Date.now(), note = () => undefined, clocks = systemClocks, bounds }: JobManagerOptions) {
+    this.#configuration = configuration;
+    this.#clocks = clocks;
+    this.#note = note;
+    this.#closed = new Promise((resolve) => (this.#whenClosed = resolve));
+    this.#dispatcher = new Dispatcher({
+      configuration,
+      clocks,
+      address: () => this.#server.address,
+      version: VERSION,
+      pid: process.pid,
+      silentMs: (taskManager) => Math.max(0, clocks.elapsedMs() - (this.#taskManagers.get(taskManager)?.lastSeenMs ?? clocks.elapsedMs())),
+      ...(bounds === undefined ? {} : { bounds }),
+    });
+    this.#server = new RpcServer<Served, Called>({
+      address,
+      epoch,
+      served: { ...registrationConversation, ...clientConversation },
+      handlers: { ...this.#taskManagerHandlers(), ...this.#clientHandlers() },
+      called: { ...taskManagerConversation, ...clientEvents },
+      heartbeat: { intervalMs: configuration.get(options.heartbeatInterval), timeoutMs: configuration.get(options.heartbeatTimeout) },
+      clock: () => clocks.elapsedMs(),
+      onPeerLost: (peer, reason) => this.#lost(peer, reason),
+      onError: (error) => note(`unexpected: ${error.stack ?? error.message}${error.cause instanceof Error ? `\n  caused by ${error.cause.stack}` : ""}`),
+      ...(keys === undefined ? {} : { keys }),
+    });
+  }
+
+  /** Listens. Resolves with the address for TaskManagers and clients. @throws ConfigurationError when it can't be had. */
+  start(): Promise<string> {
+    return this.#server.start();
+  }
+
+  /** Resolves when it was closed, by `close` or by a client. */
+  get closed(): Promise<void> {
+    return this.#closed;
+  }
+
+  /**
+   * Cancels all jobs, waits for their end as long as cancellation may take, tells the TaskManagers to end, and frees the address.
+   * Closing twice is harmless.
+   * @param reason for people.
+   */
+  close(reason = "it was closed"): Promise<void> {
+    this.#closing ??= this.#windDown(reason).then(() => this.#hangUp());
+    return this.#closing;
+  }
+
+  // ---------------------------------------------------------------------------------------------- what arrives
+
+  #taskManagerHandlers(): Handlers<RegistrationConversation, Peer<Called>> {
+    const from = (peer: Peer<Called>): TaskManagerId => {
+      const role = roleOf(peer);
+      if (role?.kind !== "taskManager") throw new ProtocolError(`${peer.id} is not registered here; register first.`);
+      return role.taskManager;
+    };
+    return {
+      register: (registration, peer) =>
+        this.#decide(() => {
+          const { taskManager } = registration;
+          const before = this.#taskManagers.get(taskManager);
+          if (before !== undefined && before.id !== peer.id) {
+            throw new ConflictError(`there is a TaskManager ${taskManager} already; start this one under another id.`);
+          }
+          // The same process once more: it has begun anew.
+          if (before !== undefined) this.#dispatcher.taskManagerLost(taskManager, "it registered again");
+          this.#taskManagers.set(taskManager, peer);
+          peer.data = { kind: "taskManager", taskManager } satisfies Role;
+          return this.#dispatcher.register(registration);
+        }),
+      taskState: (change, peer) => this.#decide(() => this.#dispatcher.taskState(from(peer), change)),
+      metrics: (report, peer) => this.#decide(() => this.#dispatcher.metrics(from(peer), report)),
+      log: ({ lines }, peer) => this.#decide(() => this.#dispatcher.log(from(peer), lines)),
+      fetchCode: ({ code }, peer) => {
+        from(peer);
+        return new ReplyWithAttachments(undefined, [this.#dispatcher.code(code)]);
+      },
+      resultSegments: (message, peer, segments) => this.#decide(() => this.#dispatcher.resultSegments(from(peer), message, segments)),
+      grantFeed: (grant, peer) => this.#decide(() => this.#dispatcher.grantFeed(from(peer), grant)),
+    };
+  }
+
+  #clientHandlers(): Handlers<ClientConversation, Peer<Called>> {
+    const from = (peer: Peer<Called>): string => {
+      const role = roleOf(peer);
+      if (role?.kind !== "client") throw new ProtocolError(`${peer.id} has not said hello; say hello first.`);
+      return role.client;
+    };
+    const asked = <T>(peer: Peer<Called>, answer: (client: string) => T): T => this.#decide(() => answer(from(peer)));
+    const dispatcher = this.#dispatcher;
+    return {
+      hello: (_, peer) =>
+        this.#decide(() => {
+          // A program that was started anew is another client, even under the same name.
+          const client = `${peer.id} ${peer.incarnation}`;
+          peer.data = { kind: "client", client } satisfies Role;
+          this.#clients.set(client, peer);
+          dispatcher.clientConnected(client);
+          return { version: VERSION, pid: process.pid };
+        }),
+      submit: (request, peer, [bytes]) => asked(peer, (client) => ({ job: dispatcher.submit(client, request, bytes) })),
+      jobs: (_, peer) => asked(peer, () => ({ jobs: dispatcher.jobs() })),
+      job: ({ job }, peer) => asked(peer, () => dispatcher.job(job)),
+      cancel: ({ job }, peer) => asked(peer, () => dispatcher.cancel(job)),
+      watchJob: ({ job, topics }, peer) => asked(peer, (client) => dispatcher.watchJob(client, job, topics)),
+      unwatchJob: ({ job }, peer) => asked(peer, (client) => dispatcher.unwatchJob(client, job)),
+      metricsHistory: ({ job }, peer) => asked(peer, () => ({ reports: dispatcher.metricsHistory(job) })),
+      overview: (_, peer) => asked(peer, () => dispatcher.overview()),
+      watchCluster: ({ on }, peer) => asked(peer, (client) => dispatcher.watchCluster(client, on)),
+      openResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.openResult(client, job, name)),
+      closeResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.closeResult(client, job, name)),
+      grantResult: (grant, peer) => asked(peer, (client) => dispatcher.grantResult(client, grant)),
+      feedSegments: (message, peer, segments) => asked(peer, (client) => dispatcher.feedSegments(client, message, segments)),
+      shutdownCluster: async (_, peer) => {
+        await this.#windDown(`client ${from(peer)} shut the cluster down`);
+        // After the answer is on its way.
+        setImmediate(() => void this.close());
+      },
+    };
+  }
+
+  #lost(peer: Peer<Called>, reason: string): void {
+    const role = roleOf(peer);
+    this.#decide(() => {
+      if (role?.kind === "client") {
+        this.#clients.delete(role.client);
+        this.#dispatcher.clientLost(role.client);
+      } else if (role?.kind === "taskManager" && this.#taskManagers.get(role.taskManager) === peer) {
+        this.#taskManagers.delete(role.taskManager);
+        this.#dispatcher.taskManagerLost(role.taskManager, reason);
+      }
+    });
+  }
+
+  // -------------------------------------------------------------------------------------------------- what is done
+
+  /** Lets the dispatcher decide, and does what it decided. */
+  #decide<T>(decision: () => T): T {
+    try {
+      return decision();
+    } finally {
+      this.#act();
+    }
+  }
+
+  #act(): void {
+    // An effect that fails at once comes back here; the outer round goes on with what follows from it.
+    if (this.#acting) return;
+    this.#acting = true;
+    try {
+      this.#dispatcher.tick();
+      for (let effects = this.#dispatcher.takeEffects(); effects.length > 0; effects = this.#dispatcher.takeEffects()) {
+        for (const effect of effects) {
+          try {
+            this.#perform(effect);
+          } catch (error) {
+            // Such as a message that is too large. The others must still go.
+            this.#note(`could not perform ${effect.kind}: ${(error as Error).message}`);
+          }
+        }
+      }
+    } finally {
+      this.#acting = false;
+      clearTimeout(this.#timer);
+      const waitMs = this.#dispatcher.nextWakeMs - this.#clocks.elapsedMs();
+      if (Number.isFinite(waitMs)) this.#timer = setTimeout(() => this.#act(), Math.min(Math.max(0, waitMs), MAX_TIMER_MS));
+      if (this.#dispatcher.isIdle) this.#whenIdle?.();
+    }
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.kind) {
+      case "note":
+        return this.#note(effect.text);
+      case "tell":
+        return this.#clients.get(effect.client)?.notify(effect.event, effect.message, effect.attachments);
+      case "grantResult":
+        return this.#taskManagers.get(effect.taskManager)?.notify("grantResult", effect.grant);
+      case "feed":
+        return this.#taskManagers.get(effect.taskManager)?.notify("feedSegments", effect.message, effect.segments);
+      case "dismiss":
+        return this.#taskManagers.get(effect.taskManager)?.notify("shutdown", { reason: effect.reason });
+      case "cancel":
+        // Not heard: it is repeated until the tasks report their ends.
+        this.#taskManagers.get(effect.taskManager)?.call("cancel", { executions: effect.executions }).catch(() => undefined);
+        return;
+      case "deploy": {
+        const { taskManager, job, tasks } = effect;
+        return this.#ask(taskManager, (peer) => peer.call("deploy", { tasks }, { deadlineMs: DEPLOY_DEADLINE_MS }), (error) =>
+          this.#dispatcher.deployed(taskManager, job, error),
+        );
+      }
+      case "release": {
+        const { taskManager, job } = effect;
+        return this.#ask(taskManager, (peer) => peer.call("releaseJob", { job }, { deadlineMs: RELEASE_DEADLINE_MS }), (error) =>
+          this.#dispatcher.released(taskManager, job, error),
+        );
+      }
+    }
+  }
+
+  /** Calls a TaskManager and tells the dispatcher how it went, unless the TaskManager got lost: that is told for itself. */
+  #ask(taskManager: TaskManagerId, call: (peer: Peer<Called>) => Promise<void>, answered: (error?: Error) => void): void {
+    const peer = this.#taskManagers.get(taskManager);
+    if (peer === undefined) return;
+    call(peer).then(
+      () => peer.signal.aborted || this.#decide(() => answered()),
+      (error: Error) => peer.signal.aborted || this.#decide(() => answered(error)),
+    );
+  }
+
+  // ------------------------------------------------------------------------------------------------------- its end
+
+  #windDown(reason: string): Promise<void> {
+    this.#windingDown ??= this.#endJobs(reason);
+    return this.#windingDown;
+  }
+
+  async #endJobs(reason: string): Promise<void> {
+    const idle = new Promise<void>((resolve) => (this.#whenIdle = resolve));
+    this.#decide(() => this.#dispatcher.close(reason));
+    const deadlineMs = this.#configuration.get(options.cancellationTimeout) + FAREWELL_MS;
+    const deadline = setTimeout(() => this.#whenIdle?.(), deadlineMs);
+    await idle;
+    clearTimeout(deadline);
+    this.#decide(() => this.#dispatcher.dismissTaskManagers(reason));
+  }
+
+  async #hangUp(): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#server.close();
+    clearTimeout(this.#timer);
+    this.#whenClosed();
+  }
+}
+
+const roleOf = (peer: Peer<Called>): Role | undefined => peer.data as Role | undefined;

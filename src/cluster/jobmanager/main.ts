@@ -1,0 +1,94 @@
+/**
+ * The process of a JobManager: `node jobmanager/main.js [--owned] [-Dkey=value …]`.
+ *
+ * When it listens it prints `JobManager ready at <address>` and, if it was started with an IPC channel, sends `{ ready: address }`. SIGTERM,
+ * SIGINT, a client's `shutdownCluster` and, with `--owned`, the end of the parent end it: jobs are cancelled, TaskManagers told to end, the
+ * address freed. A second signal ends it at once. It leaves no process and no file behind.
+ */
+import { realpathSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { ConfigurationError, DreyError, describe } from "../../core/types/errors.ts";
+import { Configuration, options } from "../../core/types/options.ts";
+import { makeSocketFolder } from "../protocol/addresses.ts";
+import { JobManager } from "./job-manager.ts";
+
+/**
+ * Runs a JobManager in this process until it is told to end.
+ * @param args flags, without node and the script.
+ * @returns the exit code: 0, or 1 when it could not start (the reason is on stderr).
+ */
+export async function jobManagerMain(args: readonly string[]): Promise<number> {
+  let folder: { remove(): void } | undefined;
+  try {
+    const { owned, configuration } = readArguments(args);
+    let address = configuration.get(options.jobManagerAddress);
+    if (address === "") {
+      const made = makeSocketFolder();
+      folder = made;
+      // Also when a second signal ends the process at once.
+      process.once("exit", () => made.remove());
+      address = made.address("jobmanager");
+    }
+    const jobManager = new JobManager({ address, configuration, note: (text) => process.stderr.write(`${new Date().toISOString()} ${text}\n`) });
+    const bound = await jobManager.start();
+    const unlisten = endWhenTold(jobManager, owned);
+    process.stdout.write(`JobManager ready at ${bound}\n`);
+    if (process.connected) process.send?.({ ready: bound });
+    await jobManager.closed;
+    unlisten();
+    return 0;
+  } catch (error) {
+    process.stderr.write(`${error instanceof DreyError ? error.message : (error as Error).stack}\n`);
+    return 1;
+  } finally {
+    folder?.remove();
+    if (process.connected) process.disconnect();
+  }
+}
+
+/** Returns what takes the listeners away. */
+function endWhenTold(jobManager: JobManager, owned: boolean): () => void {
+  let told = false;
+  const end = (reason: string): void => {
+    told = true;
+    void jobManager.close(reason);
+  };
+  const onSignal = (signal: NodeJS.Signals): void => (told ? process.exit(130) : end(`the JobManager got ${signal}`));
+  const onDisconnect = (): void => end("the program that started the cluster ended");
+  process.on("SIGTERM", onSignal).on("SIGINT", onSignal);
+  if (owned) {
+    process.on("disconnect", onDisconnect);
+    // The parent may have ended before we began to listen.
+    if (!process.connected) onDisconnect();
+  }
+  return () => process.off("SIGTERM", onSignal).off("SIGINT", onSignal).off("disconnect", onDisconnect);
+}
+
+function readArguments(args: readonly string[]): { readonly owned: boolean; readonly configuration: Configuration } {
+  let owned = false;
+  const values: Record<string, string> = {};
+  for (const argument of args) {
+    const option = /^-D([^=]+)=(.*)$/s.exec(argument);
+    if (argument === "--owned") owned = true;
+    else if (option !== null) values[option[1] as string] = option[2] as string;
+    else throw new ConfigurationError(`the JobManager does not know the argument ${describe(argument)}; it takes --owned and -Dkey=value.`);
+  }
+  return { owned, configuration: Configuration.of(values, "-D") };
+}
+
+/** Whether this file is what node was started with. */
+function isEntry(): boolean {
+  const script = process.argv[1];
+  try {
+    return script !== undefined && pathToFileURL(realpathSync(script)).href === import.meta.url;
+  } catch {
+    return false;
+  }
+}
+
+if (isEntry()) {
+  process.title = "drey jobmanager";
+  void jobManagerMain(process.argv.slice(2)).then((code) => {
+    process.exitCode = code;
+  });
+}

@@ -1,0 +1,302 @@
+/**
+ * The rows of one result on their way from its tasks to a client, at the JobManager: a bounded queue per subtask with credits on both
+ * sides. It takes from a task only what it granted, and gives to a reader only what the reader granted; so a slow or absent reader makes the
+ * queues fill, and then the policy decides: the job blocks, old rows are dropped, or the job fails.
+ *
+ *     task ── resultSegments ──▶ queue of the subtask ── resultSegments ──▶ reader
+ *          ◀── grantResult ────                       ◀── grantResult ────
+ *
+ * Invariants: with policy "block" a subtask's queue, together with what may still arrive, never exceeds its share of the capacity; a segment
+ * is delivered in order and to one reader; a gap in what a task sends is noticed at the next segment and fails the job, as rows are
+ * missing. Segments are opaque but for three words of their headers: their kind, their number of rows, and whether a piece is the last of its row.
+ *
+ * Delivery is at most once: what was sent to a reader that vanished is gone, and the next reader begins where that one stopped.
+ * Exactly-once to clients needs checkpoints.
+ */
+import { LAST_PIECE, SEGMENT_HEADER_BYTES, SegmentKind } from "../../core/data/element.ts";
+import { formatDuration } from "../../core/types/duration.ts";
+import { ConflictError, DeadlineError, type DreyError, JobFailedError, ProtocolError } from "../../core/types/errors.ts";
+
+/** What happens when a result's rows have no room any more (`execution.results.overflow`). */
+export type OverflowPolicy = "block" | "drop-oldest" | "fail";
+
+export interface ResultBufferOptions {
+  /** The result and its job, for messages: `result "rides" of job "taxi"`. */
+  readonly name: string;
+  readonly subtasks: number;
+  /** Bound of what is kept, in bytes. Each subtask has an equal share of it, and room for one segment at the least. */
+  readonly capacityBytes: number;
+  /** The size of a segment, in bytes. */
+  readonly segmentBytes: number;
+  readonly policy: OverflowPolicy;
+}
+
+/** Segments for the reader; `sequence` is the number of the first since the reader came. */
+export interface Delivery {
+  readonly reader: string;
+  readonly subtask: number;
+  readonly sequence: number;
+  readonly segments: readonly Uint8Array[];
+}
+
+/** What follows from an input. */
+export interface ResultChange {
+  /** How many segments the task of a subtask may have sent in all. */
+  readonly grants: readonly { readonly subtask: number; readonly granted: number }[];
+  readonly deliveries: readonly Delivery[];
+  /** The job must fail with this. */
+  readonly failure?: DreyError;
+  /** The reader should be told. */
+  readonly warning?: { readonly reader: string; readonly text: string };
+}
+
+/** One message carries at most so much. */
+const MAX_DELIVERED_SEGMENTS = 64;
+const MAX_DELIVERED_BYTES: number = 4 * 1024 * 1024;
+/** What keeping a segment costs beyond its bytes; so tiny segments count too. */
+const BOOKKEEPING_BYTES = 256;
+/** How long the rest of a result may be on its way after its task has ended and there is room for it. */
+export const MAX_TAIL_MS = 30_000;
+
+interface Channel {
+  readonly queue: Uint8Array[];
+  queuedBytes: number;
+  /** Segments that the task has sent, and may have sent. */
+  received: number;
+  granted: number;
+  /** The last segment, once it is here. Every reader gets it, also one that comes when all rows were read. */
+  end: Uint8Array | undefined;
+  /** Pieces of a row were dropped, so the rest of that row, which is still to come, has to go too. */
+  dropsRow: boolean;
+  /** The reader has pieces of a row, but not its last. */
+  midRow: boolean;
+  /** Segments that went to the present reader, and may have gone. */
+  sent: number;
+  readable: number;
+}
+
+/** The buffer of one result. */
+export class ResultBuffer {
+  readonly #options: ResultBufferOptions;
+  readonly #shareBytes: number;
+  readonly #channels: readonly Channel[];
+  #reader: string | undefined;
+  #droppedRows = 0;
+  #toldReader = false;
+
+  constructor(options: ResultBufferOptions) {
+    this.#options = options;
+    this.#shareBytes = Math.max(Math.floor(options.capacityBytes / options.subtasks), options.segmentBytes + BOOKKEEPING_BYTES);
+    this.#channels = Array.from({ length: options.subtasks }, () => ({
+      queue: [], queuedBytes: 0, received: 0, granted: 0, end: undefined, dropsRow: false, midRow: false, sent: 0, readable: 0,
+    }));
+  }
+
+  /** Subtasks that produce it: as many channels a reader gets. */
+  get subtasks(): number {
+    return this.#channels.length;
+  }
+
+  /** The client that reads it now. */
+  get reader(): string | undefined {
+    return this.#reader;
+  }
+
+  /** Memory that is kept, in bytes. */
+  get bufferedBytes(): number {
+    return this.#channels.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0);
+  }
+
+  /** Rows that were dropped for want of room. */
+  get droppedRows(): number {
+    return this.#droppedRows;
+  }
+
+  /** Whether the last segment of every subtask is here, though perhaps not read. */
+  get ended(): boolean {
+    return this.#channels.every(({ end }) => end !== undefined);
+  }
+
+  /** Subtasks whose last segment is not here. */
+  get unfinished(): readonly number[] {
+    return this.#channels.flatMap(({ end }, subtask) => (end === undefined ? [subtask] : []));
+  }
+
+  /** Whether some of them has credit, so that its rest could be here. */
+  get awaitsTail(): boolean {
+    return this.#channels.some(({ end, granted, received }) => end === undefined && granted > received);
+  }
+
+  /** The error for a tail that did not come within MAX_TAIL_MS. */
+  tailMissing(): DreyError {
+    return new DeadlineError(
+      `the end of ${this.#options.name} did not arrive within ${formatDuration(MAX_TAIL_MS)} after its tasks had ended (subtasks ${this.unfinished.join(", ")}).`,
+    );
+  }
+
+  /** The tasks are there: grants them what fits. */
+  begin(): ResultChange {
+    return this.#change(this.#channels.flatMap((channel, subtask) => this.#grant(channel, subtask)));
+  }
+
+  /** Segments of a task arrived; `sequence` numbers the first of them, from 0. Repeated ones are passed over. */
+  accept(subtask: number, sequence: number, segments: readonly Uint8Array[]): ResultChange {
+    const channel = this.#channels[subtask];
+    const { name, policy, segmentBytes } = this.#options;
+    if (channel === undefined) return this.#fails(new ProtocolError(`${name} has no subtask ${subtask}.`));
+    if (sequence > channel.received) {
+      const lost = sequence - channel.received;
+      return this.#fails(new ProtocolError(`${lost} segments of ${name} (subtask ${subtask + 1} of ${this.subtasks}) got lost on their way to the JobManager.`));
+    }
+    for (const segment of segments.slice(channel.received - sequence)) {
+      if (channel.received >= channel.granted) {
+        return this.#fails(new ProtocolError(`${name} (subtask ${subtask + 1} of ${this.subtasks}) sent more than the ${channel.granted} segments it was granted.`));
+      }
+      if (segment.byteLength < SEGMENT_HEADER_BYTES || segment.byteLength > segmentBytes) {
+        return this.#fails(new ProtocolError(`${name} sent a segment of ${segment.byteLength} bytes; segments have ${SEGMENT_HEADER_BYTES} to ${segmentBytes}.`));
+      }
+      channel.received++;
+      if (kindOf(segment) === SegmentKind.end) channel.end = segment;
+      channel.queuedBytes += cost(segment);
+      if (channel.dropsRow && kindOf(segment) === SegmentKind.piece) {
+        this.#passOver(channel, segment);
+      } else {
+        channel.dropsRow = false;
+        channel.queue.push(segment);
+      }
+    }
+    const deliveries = this.#deliver(channel, subtask);
+    if (channel.queuedBytes > this.#shareBytes && policy === "fail") return this.#fails(this.#overflow());
+    if (channel.queuedBytes > this.#shareBytes && policy === "drop-oldest") this.#drop(channel);
+    return this.#change(this.#grant(channel, subtask), deliveries);
+  }
+
+  /**
+   * A client begins to read; what it may be sent starts at nothing.
+   * @throws ConflictError while another client reads.
+   */
+  open(reader: string): ResultChange {
+    if (this.#reader !== undefined) {
+      throw new ConflictError(`${this.#options.name} is being read by ${this.#reader === reader ? "this client already" : "another client"}; close that reader first.`);
+    }
+    this.#reader = reader;
+    this.#toldReader = false;
+    for (const channel of this.#channels) {
+      channel.sent = channel.readable = 0;
+      if (channel.end === undefined || channel.queue.includes(channel.end)) continue;
+      channel.queue.push(channel.end);
+      channel.queuedBytes += cost(channel.end);
+    }
+    return this.#change([]);
+  }
+
+  /** The reader closed it or is gone. Harmless when somebody else reads. The rest of a row that it has read in part goes with it. */
+  close(reader: string): void {
+    if (this.#reader !== reader) return;
+    this.#reader = undefined;
+    for (const channel of this.#channels) {
+      if (channel.midRow) this.#dropRow(channel, 0);
+      channel.midRow = false;
+    }
+  }
+
+  /** The reader can take `granted` segments in all of a subtask, counted since it came. A lower number than before is late and changes nothing. */
+  read(reader: string, subtask: number, granted: number): ResultChange {
+    const channel = this.#channels[subtask];
+    if (channel === undefined || this.#reader !== reader) return this.#change([]);
+    channel.readable = Math.max(channel.readable, granted);
+    const deliveries = this.#deliver(channel, subtask);
+    return this.#change(this.#grant(channel, subtask), deliveries);
+  }
+
+  /** What the task may send beyond what it may already. Told in strides, and always to a task that has nothing left. */
+  #grant(channel: Channel, subtask: number): ResultChange["grants"] {
+    if (channel.end !== undefined) return [];
+    const { segmentBytes, policy } = this.#options;
+    const window = Math.max(1, Math.floor(this.#shareBytes / (segmentBytes + BOOKKEEPING_BYTES)));
+    const outstanding = channel.granted - channel.received;
+    const room = this.#shareBytes - channel.queuedBytes - outstanding * (segmentBytes + BOOKKEEPING_BYTES);
+    const more = policy === "block" ? Math.floor(room / (segmentBytes + BOOKKEEPING_BYTES)) : window - outstanding;
+    if (more <= 0 || (outstanding > 0 && more < window / 4)) return [];
+    channel.granted += more;
+    return [{ subtask, granted: channel.granted }];
+  }
+
+  #deliver(channel: Channel, subtask: number): Delivery[] {
+    const reader = this.#reader;
+    const deliveries: Delivery[] = [];
+    while (reader !== undefined && channel.queue.length > 0 && channel.sent < channel.readable) {
+      const limit = Math.min(channel.readable - channel.sent, MAX_DELIVERED_SEGMENTS);
+      let count = 0;
+      let bytes = 0;
+      for (const segment of channel.queue) {
+        if (count === limit || (count > 0 && bytes + segment.byteLength > MAX_DELIVERED_BYTES)) break;
+        count++;
+        bytes += segment.byteLength;
+      }
+      const segments = channel.queue.splice(0, count);
+      channel.queuedBytes -= segments.reduce((sum, segment) => sum + cost(segment), 0);
+      deliveries.push({ reader, subtask, sequence: channel.sent, segments });
+      channel.sent += count;
+      const last = segments[count - 1] as Uint8Array;
+      channel.midRow = kindOf(last) === SegmentKind.piece && !isLastPiece(last);
+    }
+    // Who has got everything is no reader any more.
+    if (this.#channels.every(({ end, queue }) => end !== undefined && queue.length === 0)) this.#reader = undefined;
+    return deliveries;
+  }
+
+  /** Makes room by the oldest segments, whole rows at a time; never by the last segment, nor by the rest of a row that is half read. */
+  #drop(channel: Channel): void {
+    const { queue } = channel;
+    const first = channel.midRow ? queue.findIndex(isLastPiece) + 1 : 0;
+    if (channel.midRow && first === 0) return;
+    while (channel.queuedBytes > this.#shareBytes) {
+      const oldest = queue[first];
+      if (oldest === undefined || kindOf(oldest) === SegmentKind.end) return;
+      if (kindOf(oldest) === SegmentKind.piece) this.#dropRow(channel, first);
+      else this.#passOver(channel, queue.splice(first, 1)[0] as Uint8Array);
+    }
+  }
+
+  /** Drops the pieces of one row from position `first` on, those to come included. */
+  #dropRow(channel: Channel, first: number): void {
+    channel.dropsRow = true;
+    while (channel.dropsRow && channel.queue.length > first) this.#passOver(channel, channel.queue.splice(first, 1)[0] as Uint8Array);
+  }
+
+  #passOver(channel: Channel, segment: Uint8Array): void {
+    channel.queuedBytes -= cost(segment);
+    const isPiece = kindOf(segment) === SegmentKind.piece;
+    channel.dropsRow = isPiece && !isLastPiece(segment);
+    if (!isPiece) this.#droppedRows += Math.max(0, word(segment, 1));
+    else if (!channel.dropsRow) this.#droppedRows++;
+  }
+
+  #overflow(): DreyError {
+    const { name, capacityBytes } = this.#options;
+    return new JobFailedError(
+      `${name} has ${capacityBytes} bytes of rows that nobody reads. Read faster, raise execution.results.buffer-size, ` +
+        'or let execution.results.overflow be "block" or "drop-oldest".',
+    );
+  }
+
+  #fails(failure: DreyError): ResultChange {
+    return { grants: [], deliveries: [], failure };
+  }
+
+  #change(grants: ResultChange["grants"], deliveries: readonly Delivery[] = []): ResultChange {
+    if (this.#droppedRows === 0 || this.#toldReader || this.#reader === undefined) return { grants, deliveries };
+    this.#toldReader = true;
+    const text =
+      `rows of ${this.#options.name} were dropped, ${this.#droppedRows} so far: they came faster than they were read, ` +
+      "execution.results.buffer-size was full and execution.results.overflow is drop-oldest.";
+    return { grants, deliveries, warning: { reader: this.#reader, text } };
+  }
+}
+
+const word = (segment: Uint8Array, index: number): number =>
+  new DataView(segment.buffer, segment.byteOffset, segment.byteLength).getInt32(4 * index, true);
+const kindOf = (segment: Uint8Array): number => word(segment, 0);
+const isLastPiece = (segment: Uint8Array): boolean => kindOf(segment) === SegmentKind.piece && (word(segment, 3) & LAST_PIECE) !== 0;
+const cost = (segment: Uint8Array): number => segment.byteLength + BOOKKEEPING_BYTES;

@@ -1,0 +1,42 @@
+/**
+ * Every state of a job and every way between them. Nothing else changes a job's state.
+ *
+ *     CREATED ─▶ WAITING ─▶ RUNNING ─▶ FINISHED
+ *                   │ │        │ │
+ *                   │ └────────┼─┴──▶ CANCELLING ─▶ CANCELED
+ *                   └──────────┴────▶ FAILING ────▶ FAILED
+ */
+import type { JobState } from "../../../core/graph/job-status.ts";
+import { canceled } from "./canceled.ts";
+import { cancelling } from "./cancelling.ts";
+import { created } from "./created.ts";
+import { failed } from "./failed.ts";
+import { failing } from "./failing.ts";
+import { finished } from "./finished.ts";
+import { running } from "./running.ts";
+import type { StateOfJob } from "./state.ts";
+import { waiting } from "./waiting.ts";
+
+/** How a job behaves in each state. */
+export const states: Readonly<Record<JobState, StateOfJob>> = {
+  CREATED: created,
+  WAITING: waiting,
+  RUNNING: running,
+  FINISHED: finished,
+  CANCELLING: cancelling,
+  CANCELED: canceled,
+  FAILING: failing,
+  FAILED: failed,
+};
+
+/** Which state may follow which. */
+export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
+  CREATED: ["WAITING"],
+  WAITING: ["RUNNING", "CANCELLING", "FAILING"],
+  RUNNING: ["FINISHED", "CANCELLING", "FAILING"],
+  FINISHED: [],
+  CANCELLING: ["CANCELED"],
+  CANCELED: [],
+  FAILING: ["FAILED"],
+  FAILED: [],
+};

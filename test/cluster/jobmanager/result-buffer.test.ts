@@ -1,0 +1,264 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { LAST_PIECE, SegmentKind } from "../../../src/core/data/element.ts";
+import { ConflictError, JobFailedError, ProtocolError } from "../../../src/core/types/errors.ts";
+import { type OverflowPolicy, ResultBuffer, type ResultChange } from "../../../src/cluster/jobmanager/result-buffer.ts";
+import { END, rows, segment } from "./graphs.ts";
+
+const SEGMENT_BYTES = 1_000;
+
+function bufferOf(policy: OverflowPolicy, { subtasks = 1, capacityBytes = 10_000 } = {}): ResultBuffer {
+  return new ResultBuffer({ name: 'result "r" of job "j"', subtasks, capacityBytes, segmentBytes: SEGMENT_BYTES, policy });
+}
+
+/** A task that sends whatever it may. */
+class Task {
+  granted = 0;
+  sent = 0;
+  readonly buffer: ResultBuffer;
+  readonly subtask: number;
+  constructor(buffer: ResultBuffer, subtask = 0, begun?: ResultChange) {
+    this.buffer = buffer;
+    this.subtask = subtask;
+    this.heed(begun ?? buffer.begin());
+  }
+  heed(change: ResultChange): ResultChange {
+    for (const { subtask, granted } of change.grants) if (subtask === this.subtask) this.granted = granted;
+    return change;
+  }
+  send(piece: Uint8Array): ResultChange {
+    return this.heed(this.buffer.accept(this.subtask, this.sent++, [piece]));
+  }
+  get mayRun(): boolean {
+    return this.sent < this.granted;
+  }
+}
+
+const delivered = (change: ResultChange): readonly Uint8Array[] => change.deliveries.flatMap(({ segments }) => segments);
+
+describe("a result that blocks", () => {
+  test("a task may send no more than fits, and goes on when rows are read", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    while (task.mayRun) task.send(rows(10, SEGMENT_BYTES));
+    const before = task.sent;
+    expect(before).toBeGreaterThan(3);
+    expect(buffer.bufferedBytes).toBeLessThanOrEqual(10_000);
+    buffer.open("client");
+    expect(delivered(task.heed(buffer.read("client", 0, before)))).toHaveLength(before);
+    expect(task.mayRun).toBe(true);
+  });
+
+  test("what is kept and what may still come never exceed the capacity, whatever the sizes and the reader's pace", () => {
+    const step = fc.oneof(
+      fc.record({ send: fc.integer({ min: 32, max: SEGMENT_BYTES }) }),
+      fc.record({ read: fc.integer({ min: 1, max: 5 }) }),
+      fc.constant({ leave: true as const }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+        const buffer = bufferOf("block");
+        const task = new Task(buffer);
+        let readable = 0;
+        let opened = false;
+        const got: Uint8Array[] = [];
+        const sent: Uint8Array[] = [];
+        for (const action of steps) {
+          if ("send" in action && task.mayRun) {
+            const next = rows(1, action.send, sent.length % 256);
+            sent.push(next);
+            got.push(...delivered(task.send(next)));
+          } else if ("read" in action) {
+            if (!opened) got.push(...delivered(buffer.open("client")));
+            opened = true;
+            readable += action.read;
+            got.push(...delivered(task.heed(buffer.read("client", 0, readable))));
+          } else if ("leave" in action && opened) {
+            buffer.close("client");
+            opened = false;
+            readable = 0;
+          }
+          expect(buffer.bufferedBytes + (task.granted - task.sent) * SEGMENT_BYTES).toBeLessThanOrEqual(10_000);
+        }
+        expect(got).toEqual(sent.slice(0, got.length));
+        // It never starves: with everything read the task may go on.
+        if (!opened) buffer.open("client");
+        task.heed(buffer.read("client", 0, 1_000_000));
+        expect(task.mayRun).toBe(true);
+      }),
+    );
+  });
+
+  test("many small segments use the room that large ones would", () => {
+    const buffer = bufferOf("block", { capacityBytes: 100_000 });
+    const task = new Task(buffer);
+    while (task.mayRun) task.send(rows(1, 40));
+    expect(task.sent).toBeGreaterThan(300);
+  });
+
+  test("each subtask has a share of its own, so that one that nobody reads does not stop the others", () => {
+    const buffer = bufferOf("block", { subtasks: 2, capacityBytes: 10_000 });
+    const begun = buffer.begin();
+    const [one, other] = [new Task(buffer, 0, begun), new Task(buffer, 1, begun)];
+    while (one.mayRun) one.send(rows(1, SEGMENT_BYTES));
+    expect(other.mayRun).toBe(true);
+  });
+
+  test("a subtask can always send one segment, however small the buffer", () => {
+    expect(bufferOf("block", { subtasks: 2, capacityBytes: 0 }).begin().grants).toEqual([{ subtask: 0, granted: 1 }, { subtask: 1, granted: 1 }]);
+  });
+});
+
+describe("a result that drops its oldest rows", () => {
+  test("the task goes on, the newest rows stay, and the reader is told once how many are missing", () => {
+    const buffer = bufferOf("drop-oldest");
+    const task = new Task(buffer);
+    for (let index = 0; index < 50; index++) {
+      expect(task.mayRun).toBe(true);
+      task.send(rows(10, 900, index));
+    }
+    const opened = buffer.open("client");
+    expect(opened.warning?.text).toMatch(/rows of result "r" of job "j" were dropped, (\d+) so far/);
+    const left = delivered(buffer.read("client", 0, 100));
+    expect(buffer.droppedRows).toBe(500 - 10 * left.length);
+    expect(left.map((piece) => piece[32])).toEqual(Array.from({ length: left.length }, (_, index) => 50 - left.length + index));
+    expect(buffer.bufferedBytes).toBe(0);
+    expect(task.send(rows(1)).warning).toBeUndefined();
+  });
+
+  test("the end of the result is never dropped", () => {
+    const buffer = bufferOf("drop-oldest", { capacityBytes: 0 });
+    const task = new Task(buffer);
+    for (let index = 0; index < 5; index++) task.send(rows(1, SEGMENT_BYTES));
+    task.send(END);
+    buffer.open("client");
+    expect(delivered(buffer.read("client", 0, 100)).at(-1)).toEqual(END);
+  });
+
+  test("a row in several pieces is dropped whole", () => {
+    const piece = (payload: number, last = false): Uint8Array => segment(SegmentKind.piece, { bytes: 900, flags: last ? LAST_PIECE : 0, payload });
+    const stream = fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 6 })), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(stream, fc.integer({ min: 0, max: 8_000 }), fc.array(fc.nat(12), { maxLength: 60 }), (lengths, capacityBytes, paces) => {
+        const buffer = bufferOf("drop-oldest", { capacityBytes });
+        const task = new Task(buffer);
+        buffer.open("client");
+        const got: Uint8Array[] = [];
+        let readable = 0;
+        const read = (more: number): void => {
+          readable += more;
+          got.push(...delivered(task.heed(buffer.read("client", 0, readable))));
+        };
+        let at = 0;
+        for (const [row, length] of lengths.entries()) {
+          for (let part = 0; part < length; part++) {
+            got.push(...delivered(length === 1 ? task.send(rows(1, 900, row)) : task.send(piece(row, part === length - 1))));
+            read((paces[at++ % Math.max(1, paces.length)] ?? 0) >> 2);
+          }
+        }
+        got.push(...delivered(task.send(END)));
+        read(1_000);
+        const seen = new Map<number, number>();
+        for (const part of got) if (part.byteLength > 32) seen.set(part[32]!, (seen.get(part[32]!) ?? 0) + 1);
+        for (const [row, parts] of seen) expect(parts).toBe(lengths[row]);
+        expect(buffer.droppedRows).toBe(lengths.length - seen.size);
+      }),
+    );
+  });
+});
+
+describe("a result that fails its job", () => {
+  test("rows beyond the capacity fail the job, naming the options", () => {
+    const buffer = bufferOf("fail");
+    const task = new Task(buffer);
+    let change: ResultChange = { grants: [], deliveries: [] };
+    for (let index = 0; index < 50 && change.failure === undefined; index++) change = task.send(rows(1, SEGMENT_BYTES));
+    expect(change.failure).toBeInstanceOf(JobFailedError);
+    expect(change.failure?.message).toMatch(/execution\.results\.buffer-size.*execution\.results\.overflow/);
+  });
+});
+
+describe("reading a result", () => {
+  test("a reader gets segments only as far as it granted, numbered from 0", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    for (let index = 0; index < 4; index++) task.send(rows(1, 100, index));
+    buffer.open("client");
+    expect(buffer.read("client", 0, 3).deliveries).toMatchObject([{ reader: "client", subtask: 0, sequence: 0, segments: [{}, {}, {}] }]);
+    expect(buffer.read("client", 0, 3).deliveries).toEqual([]);
+    expect(buffer.read("client", 0, 5).deliveries).toMatchObject([{ sequence: 3 }]);
+    expect(task.send(rows(1, 100, 4)).deliveries).toMatchObject([{ sequence: 4 }]);
+  });
+
+  test("a late grant takes nothing back", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    buffer.open("client");
+    buffer.read("client", 0, 5);
+    buffer.read("client", 0, 2);
+    expect(delivered(task.send(rows(1)))).toHaveLength(1);
+  });
+
+  test("there is one reader at a time, and one that vanished makes room for another, who gets the rest", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    for (let index = 0; index < 4; index++) task.send(rows(1, 100, index));
+    buffer.open("first");
+    expect(() => buffer.open("second")).toThrow(ConflictError);
+    buffer.read("first", 0, 1);
+    buffer.close("first");
+    buffer.open("second");
+    const rest = buffer.read("second", 0, 10).deliveries;
+    expect(rest).toMatchObject([{ reader: "second", sequence: 0 }]);
+    expect(rest[0]!.segments.map((piece) => piece[32])).toEqual([1, 2, 3]);
+  });
+
+  test("who comes after everything was read learns that it is the end", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    task.send(rows(1));
+    task.send(END);
+    expect(buffer.ended).toBe(true);
+    buffer.open("first");
+    expect(delivered(buffer.read("first", 0, 10))).toHaveLength(2);
+    buffer.open("second");
+    expect(delivered(buffer.read("second", 0, 10))).toEqual([END]);
+  });
+
+  test("a new reader never begins in the middle of a row", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    task.send(segment(SegmentKind.piece, { bytes: 500, payload: 1 }));
+    buffer.open("first");
+    expect(delivered(buffer.read("first", 0, 1))).toHaveLength(1);
+    buffer.close("first");
+    task.send(segment(SegmentKind.piece, { bytes: 500, flags: LAST_PIECE, payload: 1 }));
+    task.send(rows(1, 100, 2));
+    buffer.open("second");
+    expect(delivered(buffer.read("second", 0, 10)).map((piece) => piece[32])).toEqual([2]);
+  });
+});
+
+describe("what a task sends", () => {
+  test("repeated segments are passed over", () => {
+    const buffer = bufferOf("block");
+    new Task(buffer);
+    buffer.accept(0, 0, [rows(1, 100, 0), rows(1, 100, 1)]);
+    expect(buffer.accept(0, 1, [rows(1, 100, 1), rows(1, 100, 2)]).failure).toBeUndefined();
+    buffer.open("client");
+    expect(delivered(buffer.read("client", 0, 9)).map((piece) => piece[32])).toEqual([0, 1, 2]);
+  });
+
+  test("a gap fails the job", () => {
+    const buffer = bufferOf("block");
+    new Task(buffer);
+    expect(buffer.accept(0, 2, [rows(1)]).failure).toBeInstanceOf(ProtocolError);
+  });
+
+  test("more than was granted fails the job", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    while (task.mayRun) task.send(rows(1, SEGMENT_BYTES));
+    expect(task.send(rows(1)).failure).toBeInstanceOf(ProtocolError);
+  });
+});
