@@ -52,7 +52,7 @@ export function aggregate<T, K, Acc, Result, Out>(
   aggregate: AggregateFunction<T, Acc, Result>, finish: (result: Result, context: WindowContext<K>) => Out,
 ): (stream: WindowedStream<T, K>) => DataStream<Out>;
 // `any`: the overloads above are the types; behind them the arguments are only handed on.
-export function aggregate(aggregate: AggregateFunction<never, never, never>, finish?: any): any {
+export function aggregate(aggregate: any, finish?: any): any {
   return (stream: WindowedStream<never, never>) => (finish === undefined ? stream.aggregate(aggregate) : stream.aggregate(aggregate, finish));
 }
 

@@ -6,7 +6,7 @@
  * Every subtask works out the same list of ranges from names and sizes and takes each p-th, so nothing has to hand them out. Paths are
  * opened where the subtask runs; relative ones are made absolute in the program that wrote them.
  */
-import { closeSync, mkdirSync, openSync, readSync, readdirSync, statSync, writeSync } from "node:fs";
+import { type Stats, closeSync, mkdirSync, openSync, readSync, readdirSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { Operator, OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
@@ -150,7 +150,7 @@ function rangesOf(spec: FileSourceSpec, parallelism: number): Range[] {
   });
 }
 
-function statOf(path: string): ReturnType<typeof statSync> & object {
+function statOf(path: string): Stats {
   try {
     return statSync(path);
   } catch (error) {

@@ -20,8 +20,8 @@ export interface ChainingOptions {
 }
 
 /** Operator kinds whose rows come from or go to the client instead of another vertex. */
-export const FEED_KIND = "feed";
-export const RESULT_KIND = "result";
+export const FEED_KIND = "feed" as const;
+export const RESULT_KIND = "result" as const;
 
 const DEFAULT_GROUP = "default";
 const FORWARD: Partitioning = { kind: "forward" };
