@@ -47,6 +47,8 @@ const SPARES_PER_SLOT = 2;
 const MAX_SPARES = 8;
 /** A broken channel is often the echo of a failure that the JobManager hears of at the same time, and whose name is better. */
 const ECHO_MS = 1_000;
+/** A state that was not acknowledged for so long is told again. */
+const STATE_DEADLINE_MS = 3_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1_000;
 
@@ -153,7 +155,7 @@ export class TaskManager {
     this.#channels = new ChannelTable({ links: this.#links, clients: this.#clients, segmentBytes });
     this.#code = new CodeCache((code) => this.#fetchCode(code));
     this.#states = new StateReports({
-      send: (change) => this.#client.call("taskState", change, { signal: this.#session.signal }),
+      send: (change) => this.#client.call("taskState", change, { signal: this.#session.signal, deadlineMs: STATE_DEADLINE_MS }),
       onGivenUp: ({ execution, state }, error) =>
         this.#log(`TaskManager ${this.id} could not report ${executionKey(execution)} as ${state}: ${error.message}`),
     });
