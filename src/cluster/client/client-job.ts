@@ -4,10 +4,11 @@
  * Invariant: once a final state is known, or the connection is lost, every reader is answered and every feed stopped. A job holds the
  * connection while somebody waits for it: it is attached and runs, somebody listens and it runs, or rows are on their way.
  */
+import { outcome } from "../../core/api/job-handle.ts";
 import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
 import { type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
 import type { JobControl, JobListener, ResultReader, RowFeed } from "../../core/runtime/executor.ts";
-import { type ConnectionError, JobCanceledError, JobFailedError, fromWire, toWire } from "../../core/types/errors.ts";
+import { type ConnectionError, toWire } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { JobTopic } from "../protocol/messages.ts";
 import type { Connection } from "./connection.ts";
@@ -192,7 +193,7 @@ export class ClientJob implements JobControl {
     if (!isFinal(details.state)) return;
     for (const feed of [...this.#feeds.values()]) feed.stop();
     if (details.state === "FINISHED") return;
-    for (const stream of [...this.#results.values()]) stream.fail(endError(details));
+    for (const stream of [...this.#results.values()]) stream.fail(outcome(details)!);
   }
 
   /** Takes or gives back the hold on the connection, and asks the JobManager to tell what somebody wants to hear. */
@@ -225,12 +226,4 @@ export class ClientJob implements JobControl {
     if (details.state === "CANCELED") return { ...details, state: "FAILED", failure: toWire(this.#feedFailure) };
     return details.state === "CANCELLING" ? { ...details, state: "FAILING", failure: toWire(this.#feedFailure) } : details;
   }
-}
-
-/** What somebody who waits for rows of a job is told when it ended in FAILED or CANCELED. */
-function endError({ job, name, state, failure }: JobDetails): Error {
-  const details = { job };
-  if (state === "CANCELED") return new JobCanceledError(`Job "${name}" was canceled.`, { details });
-  const cause = failure === undefined ? undefined : fromWire(failure);
-  return new JobFailedError(`Job "${name}" failed${cause === undefined ? "." : `: ${cause.message}`}`, cause === undefined ? { details } : { details, cause });
 }

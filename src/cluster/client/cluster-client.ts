@@ -5,6 +5,8 @@
  * Invariant: whoever waits here (for an answer, a job's end, rows) is answered or told why not: by the JobManager, by a deadline, or by the
  * loss of the connection, which ends everything that hung on it.
  */
+import { Observable, map } from "rxjs";
+import { JobHandle } from "../../core/api/job-handle.ts";
 import type { ShippedClass } from "../../core/data/classes.ts";
 import type { CompiledJob } from "../../core/graph/job-graph.ts";
 import type { JobSummary } from "../../core/graph/job-status.ts";
@@ -13,9 +15,8 @@ import { ConfigurationError, ConnectionError } from "../../core/types/errors.ts"
 import type { JobId } from "../../core/types/ids.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { bundleDigest, encodeBundle } from "../code/bundle.ts";
-import type { KnownModule } from "../code/identities.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
-import type { ClusterOverview } from "../protocol/messages.ts";
+import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/messages.ts";
 import { ClientJob } from "./client-job.ts";
 import { Connection, type JobManagerCaller } from "./connection.ts";
 import { captureJob } from "./job-code.ts";
@@ -27,8 +28,6 @@ export interface ClusterClientOptions {
   readonly connectDeadlineMs?: number;
   /** For a JobManager with CURVE keys. */
   readonly keys?: ClientKeys;
-  /** Modules whose exports travel by name: drey itself. */
-  readonly knownModules?: readonly KnownModule[];
 }
 
 /** What a listener of the whole cluster is told. */
@@ -42,7 +41,6 @@ export interface ClusterListener {
 /** A client of one cluster. Main thread; owned by whoever connected it. */
 export class ClusterClient implements JobExecutor {
   readonly address: string;
-  readonly #options: ClusterClientOptions;
   readonly #connection: Connection;
   /** Jobs that were submitted or asked for here; the oldest that nobody waits for are forgotten. */
   readonly #jobs = new Map<JobId, ClientJob>();
@@ -50,7 +48,6 @@ export class ClusterClient implements JobExecutor {
 
   private constructor(address: string, options: ClusterClientOptions) {
     this.address = address;
-    this.#options = options;
     const ofJob = (job: JobId): ClientJob | undefined => this.#jobs.get(job);
     this.#connection = new Connection({
       address,
@@ -97,7 +94,7 @@ export class ClusterClient implements JobExecutor {
     }
     const release = this.#connection.hold();
     try {
-      const code = await captureJob(job, classes, this.#options.knownModules ?? []);
+      const code = await captureJob(job, classes);
       const bytes = encodeBundle(code.bundle);
       const { job: id } = await this.#connection.use((jobManager) =>
         jobManager.call("submit", { graph: job.graph, code: bundleDigest(bytes), attached }, { attachments: [bytes], deadlineMs: this.#connection.deadlineMs }),
@@ -121,6 +118,11 @@ export class ClusterClient implements JobExecutor {
     if (known !== undefined) return known;
     const details = await this.#ask((jobManager, deadlineMs) => jobManager.call("job", { job: id }, { deadlineMs }));
     return this.#track(id, details.name, []);
+  }
+
+  /** As `job`, with Observables. */
+  async attach(id: JobId | string): Promise<JobHandle> {
+    return new JobHandle(await this.job(id as JobId));
   }
 
   /** Running and finished jobs, the latest last. */
@@ -147,6 +149,24 @@ export class ClusterClient implements JobExecutor {
       stop();
     });
     return stop;
+  }
+
+  /** The cluster as it changes: TaskManagers with their slots, and jobs. Each subscription holds the connection. */
+  get overview$(): Observable<ClusterOverview> {
+    return new Observable((subscriber) => this.watchCluster({ overview: (overview) => subscriber.next(overview), lost: (error) => subscriber.error(error) }));
+  }
+
+  get taskManagers$(): Observable<readonly TaskManagerInfo[]> {
+    return this.overview$.pipe(map(({ taskManagers }) => taskManagers));
+  }
+
+  /** The slots of all TaskManagers. */
+  get slots$(): Observable<readonly (SlotInfo & Pick<TaskManagerInfo, "taskManager">)[]> {
+    return this.taskManagers$.pipe(map((all) => all.flatMap(({ taskManager, slots }) => slots.map((slot) => ({ ...slot, taskManager })))));
+  }
+
+  get jobs$(): Observable<readonly JobSummary[]> {
+    return this.overview$.pipe(map(({ jobs }) => jobs));
   }
 
   /** Ends the cluster: running jobs are cancelled, then its processes end. */

@@ -15,8 +15,10 @@ export interface RunContext {
   readonly detached: boolean;
   /** Jobs are not run: the first one is handed to `described`, and submitting it fails with `ProgramDescribed`. */
   readonly describe: boolean;
-  /** A job was accepted. */
-  submitted(job: JobControl, graph: JobGraph): void;
+  /** A job is being submitted. @returns is told when it was accepted, or (undefined) when it was not. */
+  submitting(graph: JobGraph): (job: JobControl | undefined) => void;
+  /** The program waits for the end of a detached job: there is nothing more to do for it. */
+  waiting(): void;
   described(graph: JobGraph): void;
 }
 

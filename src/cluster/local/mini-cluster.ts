@@ -5,6 +5,7 @@
  * Invariant: after `stop`, and after the end of this process, there is no process of the cluster and no folder of it. What can't be done
  * when this process is killed outright, the children do themselves: they see their IPC channel close.
  */
+import { randomUUID } from "node:crypto";
 import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { ClusterClient, type ClusterClientOptions } from "../client/cluster-client.ts";
@@ -86,7 +87,12 @@ export class LocalCluster {
     if (!this.isRunning) throw new ConnectionError("the local cluster does not run any more; start another.");
     const index = this.#taskManagers.length;
     const process = new RoleProcess(
-      { role: "taskmanager", name: `TaskManager ${index}`, configuration: this.configuration },
+      {
+        role: "taskmanager",
+        name: `TaskManager ${index}`,
+        configuration: this.configuration,
+        args: ["--id", `tm-${index}-${randomUUID().slice(0, 8)}`, "--data-address", this.#folder.address(`tm${index}`)],
+      },
       (it) => this.#endedUnasked(it),
     );
     this.#taskManagers.push(process);

@@ -28,6 +28,8 @@ export interface RoleProcessOptions {
   /** Names the process in messages: "TaskManager 2". */
   readonly name: string;
   readonly configuration: Configuration;
+  /** Further arguments of the role. */
+  readonly args?: readonly string[];
 }
 
 /** Of each output stream of a child, so many characters at the end are kept, to be shown if it fails. */
@@ -43,9 +45,9 @@ export class RoleProcess {
   #outcome: string | undefined;
 
   /** @param onUnexpectedEnd the process ended, and neither `stop` nor `kill` was called. */
-  constructor({ role, name, configuration }: RoleProcessOptions, onUnexpectedEnd: (process: RoleProcess) => void) {
+  constructor({ role, name, configuration, args = [] }: RoleProcessOptions, onUnexpectedEnd: (process: RoleProcess) => void) {
     this.name = name;
-    this.#child = fork(roleEntry(role), ["--owned", ...flagsOf(configuration)], {
+    this.#child = fork(roleEntry(role), ["--owned", ...args, ...flagsOf(configuration)], {
       stdio: ["ignore", "pipe", "pipe", "ipc"],
       detached: true,
       // This program's own --import, --inspect and the like are not for its children.

@@ -1,0 +1,68 @@
+/**
+ * The front door `drey`: all of core by name, with environments that find or start a cluster; and clusters themselves.
+ */
+import { Environment, type EnvironmentOptions } from "../core/api/environment.ts";
+import { Configuration } from "../core/types/options.ts";
+import { ClusterClient, type ClusterClientOptions } from "./client/cluster-client.ts";
+import { runContext } from "./client/run-context.ts";
+import { loadConfiguration } from "./configuration-file.ts";
+import { LocalCluster } from "./local/mini-cluster.ts";
+import { ProgramCluster } from "./local/program-cluster.ts";
+
+export {
+  aggregate, allOptions, average, CaptureError, compileJob, Configuration, ConfigurationError, ConnectedStreams, ConnectionError,
+  CoProcessFunction, count, DataStream, DataStreamSink, days, DeadlineError, discard, DreyError, durationMs, Environment, explain, filter,
+  flatMap, formatDuration, fromWire, GraphError, hours, InvariantError, isFinal, isTaskFinal, JobCanceledError, JobFailedError, JobHandle,
+  keyBy, KeyedProcessFunction, KeyedStream, localEnvironment, LocalExecutor, map, milliseconds, minutes, NotFoundError, options,
+  OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, sideOutput, slotsNeeded, streamGraph, sum,
+  TaskManagerLostError, taskMetrics, toWire, tumbling, union, UserFunctionError, valueState, window, WindowedStream, withTimestamps,
+} from "../core/index.ts";
+export type {
+  AggregateFunction, Collector, CompiledJob, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo, ExecutorSource, GenerateOptions,
+  JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult, JobState, JobSummary, JobVertex, LocalExecutorOptions,
+  LogLine, MetricInfo, MetricsReport, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed,
+  RuntimeContext, ShippedJob, SideOutput, Sink, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions, SubtaskMetrics, TaskSpec,
+  TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, TumblingWindows, ValueState, ValueStateDescriptor,
+  WatermarkStrategy, WindowContext, WindowDescription, WireError,
+} from "../core/index.ts";
+export { ClusterClient } from "./client/cluster-client.ts";
+export type { ClusterClientOptions, ClusterListener } from "./client/cluster-client.ts";
+export { LocalCluster } from "./local/mini-cluster.ts";
+export type { LocalClusterOptions } from "./local/mini-cluster.ts";
+export type { ClusterOverview, SlotInfo, TaskManagerInfo } from "./protocol/messages.ts";
+
+/** Settings of a program and of the cluster that it runs on. */
+export interface ProgramOptions extends EnvironmentOptions {
+  /** The cluster to run on: one that this program has started or connected to, or a JobManager's address. */
+  readonly cluster?: LocalCluster | ClusterClient | string;
+  /** Start a local cluster of so many TaskManagers, even if one runs in the background. */
+  readonly taskManagers?: number;
+  /** Slots of each TaskManager of the local cluster. */
+  readonly slots?: number;
+}
+
+/**
+ * A new program. Its jobs run on the cluster that is named here, or that `drey run` is connected to, or that DREY_JOBMANAGER or
+ * `jobmanager.rpc.address` names, or that runs in the background (`drey cluster start`); where none does, a local cluster is started with
+ * the first job, real processes that end with this one.
+ *
+ * Options of the engine come from the configuration file, then environment variables, then `options.configuration`; later ones win.
+ * @throws ConfigurationError when one of them says something that can't be.
+ */
+export function environment({ cluster, taskManagers, slots, ...options }: ProgramOptions = {}): Environment {
+  const context = runContext();
+  const configuration = context === undefined ? loadConfiguration() : Configuration.of(context.options, "drey run");
+  const program = new ProgramCluster({
+    ...(cluster === undefined ? {} : { cluster }),
+    local: { ...(taskManagers === undefined ? {} : { taskManagers }), ...(slots === undefined ? {} : { slots }) },
+  });
+  return new Environment(program, options, configuration);
+}
+
+/**
+ * Connects to a cluster, to see and steer its jobs, and to run programs on it: `environment({ cluster: await connect(address) })`.
+ * @throws ConnectionError when no JobManager answers there.
+ */
+export function connect(address: string, options: ClusterClientOptions = {}): Promise<ClusterClient> {
+  return ClusterClient.connect(address, { configuration: loadConfiguration(), ...options });
+}
