@@ -23,9 +23,9 @@ export class FeedRelay {
     return this.#granted;
   }
 
-  /** The task can take `granted` segments in all. Returns whether that is news for the client. */
+  /** The task can take `granted` segments in all. Returns whether the client should hear it: a late grant says less, a repeated one heals. */
   grant(granted: number): boolean {
-    if (granted <= this.#granted) return false;
+    if (granted < this.#granted) return false;
     this.#granted = granted;
     return true;
   }

@@ -231,6 +231,11 @@ export class JobMaster {
       this.stale++;
       return;
     }
+    if (state === "INITIALIZING" || state === "RUNNING") {
+      for (const { name } of this.graph.results.filter((result) => result.vertex === address.vertex)) {
+        this.#follow(name, this.#result(name).repeatGrant(address.subtask));
+      }
+    }
     const winding = this.state === "CANCELLING" || this.state === "FAILING";
     if (state === "FAILED" || (state === "CANCELED" && !winding)) {
       const reason = error === undefined ? new TaskManagerLostError(`TaskManager ${from} ended the task (${state}) without saying why.`) : fromWire(error);

@@ -139,10 +139,16 @@ export class ResultBuffer {
     return this.#change(this.#channels.flatMap((channel, subtask) => this.#grant(channel, subtask)));
   }
 
+  /** The task of a subtask has opened its channel: what it was granted before may not have found it. */
+  repeatGrant(subtask: number): ResultChange {
+    const channel = this.#channels[subtask];
+    return this.#change(channel === undefined || channel.granted <= channel.received ? [] : [{ subtask, granted: channel.granted }]);
+  }
+
   /** Segments of a task arrived; `sequence` numbers the first of them, from 0. Repeated ones are passed over. */
   accept(subtask: number, sequence: number, segments: readonly Uint8Array[]): ResultChange {
     const channel = this.#channels[subtask];
-    const { name, policy, segmentBytes } = this.#options;
+    const { name, policy } = this.#options;
     if (channel === undefined) return this.#fails(new ProtocolError(`${name} has no subtask ${subtask}.`));
     if (sequence > channel.received) {
       const lost = sequence - channel.received;
@@ -152,8 +158,8 @@ export class ResultBuffer {
       if (channel.received >= channel.granted) {
         return this.#fails(new ProtocolError(`${name} (subtask ${subtask + 1} of ${this.subtasks}) sent more than the ${channel.granted} segments it was granted.`));
       }
-      if (segment.byteLength < SEGMENT_HEADER_BYTES || segment.byteLength > segmentBytes) {
-        return this.#fails(new ProtocolError(`${name} sent a segment of ${segment.byteLength} bytes; segments have ${SEGMENT_HEADER_BYTES} to ${segmentBytes}.`));
+      if (segment.byteLength < SEGMENT_HEADER_BYTES) {
+        return this.#fails(new ProtocolError(`${name} sent a segment of ${segment.byteLength} bytes; a header alone has ${SEGMENT_HEADER_BYTES}.`));
       }
       channel.received++;
       if (kindOf(segment) === SegmentKind.end) channel.end = segment;
