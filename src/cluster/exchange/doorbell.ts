@@ -28,6 +28,11 @@ const ASLEEP = 32;
 const FLAG = 64;
 const WORDS = 96;
 
+// Falling asleep and being woken costs two system calls and about 10 µs. Looking for work for a few microseconds first doubled the rate
+// of tiny segments through a ring, per CPU-second too (test/bench/micro/exchange.mjs).
+const LOOK_MS = 0.003;
+const LOOKS = 16;
+
 /** A new bell, silent. Any thread. */
 export function createBell(): BellDescriptor {
   return { words: new Int32Array(new SharedArrayBuffer(WORDS * 4)) };
@@ -70,6 +75,10 @@ export class ThreadDoorbell implements Doorbell {
   /** As the contract says; also returns at once while the control flag is raised, and ends when it is. */
   park(timeoutMs: number, ready: () => boolean): void {
     const words = this.words;
+    const lookUntil = performance.now() + LOOK_MS;
+    do {
+      for (let i = 0; i < LOOKS; i += 1) if (ready()) return;
+    } while (performance.now() < lookUntil);
     const sequence = Atomics.load(words, SEQUENCE);
     Atomics.store(words, ASLEEP, 1);
     try {

@@ -29,6 +29,15 @@ describe("parking a thread", () => {
     expect(performance.now() - before).toBeLessThan(1_000);
   });
 
+  test("work is looked for once more after the bell is armed", () => {
+    const bell = createBell();
+    // Work that appears in the last moment in which a ringer still finds the thread awake, and so does not ring.
+    const armed = (): boolean => Atomics.load(bell.words, 32) === 1;
+    const before = performance.now();
+    new ThreadDoorbell(bell).park(5_000, armed);
+    expect(performance.now() - before).toBeLessThan(1_000);
+  });
+
   test("a ring while nobody sleeps leaves no trace", () => {
     const bell = createBell();
     ringBell(bell);

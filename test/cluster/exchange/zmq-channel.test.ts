@@ -148,7 +148,6 @@ describe("channels between TaskManagers", () => {
     b.address = `ipc://${folder}/b`;
     const out = a.output("x", b);
     write(out.ring, 5);
-    await new Promise((resolve) => setTimeout(resolve, 150));
     await b.start();
     const into = b.input("x", a);
     expect(await read(into.ring)).toBe(5);
