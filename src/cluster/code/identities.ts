@@ -104,7 +104,7 @@ export function builtinMember(value: unknown): ModuleMember | undefined {
 function indexBuiltins(): void {
   // A value can only come from a builtin that was loaded; loading all of them to compare would cost 100 ms.
   const list = (process as unknown as { moduleLoadList?: readonly string[] }).moduleLoadList;
-  const loaded = list === undefined ? undefined : new Set(list.map((entry) => entry.replace(/^(?:NativeModule|Internal Binding) /, "")));
+  const loaded = list === undefined || "Bun" in globalThis || "Deno" in globalThis ? undefined : new Set(list.map((entry) => entry.replace(/^(?:NativeModule|Internal Binding) /, "")));
   const added: [specifier: string, exports: object][] = [];
   for (const name of builtinModules) {
     if (indexedBuiltins.has(name) || name.startsWith("_") || SKIPPED_BUILTINS.has(name) || loaded?.has(name.replace(/^node:/, "")) === false) continue;

@@ -4,6 +4,7 @@
  * tslab a tracker is put that does it from outside.
  */
 import { createRequire } from "node:module";
+import { alignLines } from "./line-alignment.ts";
 import { decodeMappings, parseSourceMap } from "./source-map.ts";
 import type { MappedSegment, SourceMapJson } from "./source-map.ts";
 
@@ -55,46 +56,15 @@ function mappingOf(cell: NotebookCell): CellMapping {
   if (cell.sourceMap !== undefined) return { columns: "start", lines: decodeMappings(cell.sourceMap.mappings) };
   const again = cell.transpile?.();
   if (again === undefined) return { columns: "unknown", lines: [] };
-  return { columns: "unknown", lines: alignLines(cell.javascript.split("\n"), again.javascript.split("\n"), decodeMappings(again.sourceMap.mappings)) };
-}
-
-/** Longer cells are not compared: the table grows with the product of their lengths. */
-const MAX_COMPARISONS = 4_000_000;
-
-/**
- * Two compilations of one cell differ in how they name imports and exports, but their lines come in the same order: the longest
- * common subsequence of normalised lines pairs them, and a line between two pairs at equal distance belongs to the line between.
- */
-function alignLines(actual: readonly string[], again: readonly string[], mappings: readonly (readonly MappedSegment[])[]): MappedSegment[][] {
-  if (actual.length * again.length > MAX_COMPARISONS) return [];
-  const left = actual.map(normalised);
-  const right = again.map(normalised);
-  const width = right.length + 1;
-  const longest = new Uint32Array((left.length + 1) * width);
-  for (let i = left.length - 1; i >= 0; i--) {
-    for (let j = right.length - 1; j >= 0; j--) {
-      longest[i * width + j] = left[i] === right[j] && left[i] !== ""
-        ? 1 + (longest[(i + 1) * width + j + 1] as number)
-        : Math.max(longest[(i + 1) * width + j] as number, longest[i * width + j + 1] as number);
-    }
-  }
-  const partner = new Int32Array(left.length).fill(-1);
-  for (let i = 0, j = 0; i < left.length && j < right.length; ) {
-    if (left[i] === right[j] && left[i] !== "") partner[i++] = j++;
-    else if ((longest[(i + 1) * width + j] as number) >= (longest[i * width + j + 1] as number)) i++;
-    else j++;
-  }
-  for (let i = 1; i < left.length; i++) {
-    if (partner[i] !== -1 || partner[i - 1] === -1) continue;
-    let next = i;
-    while (next < left.length && partner[next] === -1) next++;
-    const before = partner[i - 1] as number;
-    if (next < left.length && (partner[next] as number) - before === next - i + 1) for (let k = i; k < next; k++) partner[k] = before + (k - i) + 1;
-  }
-  return left.map((_text, i) => {
-    const segment = partner[i] === -1 ? undefined : mappings[partner[i] as number]?.[0];
-    return segment === undefined ? [] : [[0, segment[1], segment[2], segment[3]] as MappedSegment];
-  });
+  const mappings = decodeMappings(again.sourceMap.mappings);
+  const partners = alignLines(cell.javascript.split("\n").map(normalised), again.javascript.split("\n").map(normalised));
+  return {
+    columns: "unknown",
+    lines: partners.map((partner): MappedSegment[] => {
+      const segment = partner === undefined ? undefined : mappings[partner]?.[0];
+      return segment === undefined ? [] : [[0, segment[1], segment[2], segment[3]]];
+    }),
+  };
 }
 
 /** A line without the ways in which compilers spell imported and exported names. */

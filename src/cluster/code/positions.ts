@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import type { FunctionPosition, LineSegment } from "./bundle.ts";
 import { scriptFileUrl } from "./identities.ts";
 import type { ScriptLocation, ScriptSource } from "./inspector.ts";
+import { alignLines } from "./line-alignment.ts";
 import { cellMapping, cellOf } from "./notebook-cells.ts";
 import { decodeMappings, inlineSourceMap, parseSourceMap } from "./source-map.ts";
 import type { MappedSegment, SourceMapJson } from "./source-map.ts";
@@ -116,8 +117,26 @@ function readOriginal(script: ScriptSource): Original {
   const url = scriptFileUrl(script.url);
   const file = url === undefined ? script.url : fileURLToPath(url.replace(/[?#].*$/, ""));
   const map = script.sourceMapUrl === "" ? undefined : (inlineSourceMap(script.sourceMapUrl) ?? mapFile(script.sourceMapUrl, file));
-  if (map === undefined) return { file, columns: "exact", mappings: undefined, sources: [{ file, lines: script.source.split("\n") }] };
+  if (map === undefined) return withoutMap(script, file);
   return { file, columns: "start", mappings: decodeMappings(map.mappings), sources: map.sources.map((_name, index) => originalSource(map, index, file)) };
+}
+
+/** A script without a map is its own original, unless the runtime compiled TypeScript and keeps the map to itself (Deno). */
+function withoutMap(script: ScriptSource, file: string): Original {
+  const lines = script.source.split("\n");
+  if (!/\.[cm]?tsx?$/.test(file)) return { file, columns: "exact", mappings: undefined, sources: [{ file, lines }] };
+  let written: string[];
+  try {
+    written = readFileSync(file, "utf8").split("\n");
+  } catch {
+    return { file, columns: "unknown", mappings: [], sources: [] };
+  }
+  // Node replaces types by as many spaces.
+  if (written.every((line, i) => line.length === lines[i]?.length)) return { file, columns: "exact", mappings: undefined, sources: [{ file, lines: written }] };
+  const trimmed = (text: readonly string[]): string[] => text.map((line) => line.trim());
+  const partners = alignLines(trimmed(lines), trimmed(written));
+  const mappings = partners.map((partner): MappedSegment[] => (partner === undefined ? [] : [[0, 0, partner, 0]]));
+  return { file, columns: "unknown", mappings, sources: [{ file, lines: written }] };
 }
 
 function mapFile(name: string, scriptFile: string): SourceMapJson | undefined {
@@ -130,7 +149,7 @@ function mapFile(name: string, scriptFile: string): SourceMapJson | undefined {
 
 function originalSource(map: SourceMapJson, index: number, scriptFile: string): { file: string; lines: readonly string[] } {
   const name = `${map.sourceRoot ?? ""}${map.sources[index] ?? ""}`;
-  const file = name === "" ? scriptFile : name.startsWith("file:") ? fileURLToPath(name) : path.resolve(path.dirname(scriptFile), name);
+  const file = name === "" ? scriptFile : name.startsWith("file:") ? fileURLToPath(name) : /^[a-z]{2,}:/i.test(name) ? name : path.resolve(path.dirname(scriptFile), name);
   let content = map.sourcesContent?.[index] ?? undefined;
   if (content === undefined) {
     try {

@@ -153,6 +153,14 @@ describe("what every process has travels by name:", () => {
     expect((values[0] as Callable)(new CaptureError("m"))).toBe(true);
   });
 
+  test("a function of drey's own that is no export travels with fresh caches and drey's own imports", async () => {
+    const { privateMembers } = await import("../../../src/cluster/code/value-graph.ts");
+    const bundle = travel(await capture([{ label: "map(f)", value: (one: object) => privateMembers(one) }]));
+    const [f] = (await revive(bundle)).values as Callable[];
+    expect(f?.(class { #a = 1; get(): number { return this.#a; } })).toEqual(["a"]);
+    expect(bundle.imports.every((module) => module.origin === "drey" || module.origin === "builtin")).toBe(true);
+  });
+
   test("an instance of a package's class with #private fields can't", () => {
     const folder = folderWith({
       "node_modules/sealed-box/package.json": '{"name": "sealed-box", "version": "1.0.0", "main": "index.js"}',
