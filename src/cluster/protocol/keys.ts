@@ -7,6 +7,7 @@
  */
 import { Router, curveKeyPair } from "zeromq";
 import { ConfigurationError, describe } from "../../core/types/errors.ts";
+import { closeSocket } from "./close-socket.ts";
 
 /** A CURVE key pair; each key is 40 characters of Z85. The secret key is never logged nor put into an error. */
 export interface KeyPair {
@@ -94,15 +95,13 @@ function settleDoor(): Promise<void> {
   const work = doorWork.then(async () => {
     if (domains.size > 0 && doorkeeper === undefined) {
       const socket = new Router({ linger: 0, sendTimeout: 0 });
-      await socket.bind(ZAP_ADDRESS);
+      socket.bindSync(ZAP_ADDRESS);
       doorkeeper = socket;
       void keepDoor(socket);
     } else if (domains.size === 0 && doorkeeper !== undefined) {
       const socket = doorkeeper;
       doorkeeper = undefined;
-      // Closing alone frees the address at some later time; the next server of this process would find it taken.
-      await socket.unbind(ZAP_ADDRESS);
-      socket.close();
+      await closeSocket(socket);
     }
   });
   doorWork = work.catch(() => undefined);

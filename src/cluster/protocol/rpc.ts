@@ -30,6 +30,7 @@ import { formatDuration } from "../../core/types/duration.ts";
 import { formatAddress, parseAddress, requireGuarded, type Address } from "./addresses.ts";
 import { AwakeClock, type Clock } from "./awake-clock.ts";
 import { IDENTITY, MAX_ATTACHMENTS, decode, encode, type Content, type Envelope, type Message } from "./codec.ts";
+import { closeSocket } from "./close-socket.ts";
 import type { Attachments, CallName, Conversation, EventName, Handlers, ReplyOf, ReplyWithAttachments, RequestOf } from "./conversation.ts";
 import { admit, dismiss, requireKey, type ClientKeys, type ServerKeys } from "./keys.ts";
 import { Drops, Link, type CallOptions, type Caller } from "./link.ts";
@@ -53,7 +54,7 @@ const QUEUED_MESSAGES = 10_000;
 /** A connection that doesn't get through its handshake in this time is closed; so half-open ones don't pile up. */
 const HANDSHAKE_MS = 2_000;
 /** How long a closing end waits for the other's answer to its farewell; by then also what was sent before has arrived. */
-const FAREWELL_MS = 200;
+const FAREWELL_MS = 1_000;
 /** When to probe again after a disconnect: libzmq reports it some milliseconds before it takes the connection's queue away. */
 const PROBE_DELAYS_MS: readonly number[] = [2, 5, 10, 20, 40];
 /** When to greet again: soon when there was no way yet, later when an answer may be under way. */
@@ -217,9 +218,10 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     try {
       if (keys !== undefined) await admit(this.#domain, keys.allowed);
       await requireUnused(this.#address);
-      await socket.bind(formatAddress(this.#address));
+      if (this.#closing !== undefined) throw new ConfigurationError(`the server at ${this.#options.address} was closed before it listened.`);
+      socket.bindSync(formatAddress(this.#address));
     } catch (error) {
-      socket.close();
+      await closeSocket(socket);
       await dismiss(this.#domain);
       if (error instanceof ConfigurationError) throw error;
       throw new ConfigurationError(`can't listen at ${this.#options.address}: ${(error as Error).message}.`, { cause: error });
@@ -251,8 +253,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
       this.#farewells.expect(connectionOf(session.routingId), session.number);
     }
     await this.#farewells.wait(FAREWELL_MS);
-    if (this.#socket !== undefined && this.#boundAddress !== undefined) await stopListening(this.#socket, this.#boundAddress);
-    this.#socket?.close();
+    if (this.#socket !== undefined) await closeSocket(this.#socket);
     await this.#receiving;
     await dismiss(this.#domain);
   }
@@ -605,7 +606,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     }
     this.#connecting?.reject(new ConnectionError(`the connection to ${this.#where} was closed before it came about.`));
     await this.#farewells.wait(FAREWELL_MS);
-    this.#socket?.close();
+    if (this.#socket !== undefined) await closeSocket(this.#socket);
     await this.#receiving;
   }
 
@@ -859,26 +860,15 @@ async function requireUnused(address: Address): Promise<void> {
   if (address.transport !== "ipc") return;
   const attempt = connectSocket(address.path);
   const listening = await new Promise<boolean>((resolve) => {
-    attempt.once("connect", () => resolve(true));
+    // A server greets whoever connects; a socket whose process is just ending accepts, too, but says nothing.
+    attempt.once("data", () => resolve(true));
+    attempt.once("close", () => resolve(false));
     attempt.once("error", () => resolve(false));
-    // Whoever doesn't accept in a second is busy, not absent.
+    // Whoever is silent for a second is busy or stopped, not absent.
     attempt.setTimeout(1_000, () => resolve(true));
   });
   attempt.destroy();
   if (listening) throw new ConfigurationError(`can't listen at ${formatAddress(address)}: another process listens there.`);
-}
-
-/** Closing a socket frees its address some time later; a successor in the same process would find it taken. */
-async function stopListening(socket: Router, address: string): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, FAREWELL_MS);
-    const done = (): void => {
-      clearTimeout(timer);
-      resolve();
-    };
-    socket.events.on("close", done);
-    socket.unbind(address).catch(done);
-  });
 }
 
 /** The incarnations that were replaced by newer ones, the latest thousand. */

@@ -179,6 +179,25 @@ describe("connecting", () => {
     expect(await client.call("add", { left: 2, right: 2 })).toBe(4);
   });
 
+  it("and closing, over and over in one process, frees the address each time", async () => {
+    for (let round = 0; round < 100; round++) {
+      const { address, server } = await party.server();
+      const { client } = party.client(address);
+      await client.connect();
+      expect(await client.call("add", { left: round, right: 1 })).toBe(round + 1);
+      await client.close();
+      await server.close();
+    }
+  });
+
+  it("to a server that is closed while it starts fails, and leaves nothing behind", async () => {
+    const { server } = await party.server({ address: party.folder.address("other") });
+    await server.close();
+    await expect(server.start()).rejects.toThrow(/started twice/);
+    const { server: next } = await party.server({ address: party.folder.address("other") });
+    expect(next.address).toBe(party.folder.address("other"));
+  });
+
   it("beyond this machine is refused without keys", async () => {
     await expect(party.server({ address: "tcp://0.0.0.0:*" })).rejects.toThrow(/Give both sides CURVE keys/);
     await expect(party.client("tcp://10.0.0.1:7000").client.connect()).rejects.toThrow(/Give both sides CURVE keys/);
