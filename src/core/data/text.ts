@@ -56,3 +56,26 @@ export function flattenString(text: string): string {
   // Cutting a joined string makes the engine write the join out first: the slice is then one of that copy.
   return text.length < SHORTEST_SLICE ? text : `${text} `.slice(0, -1);
 }
+
+/** Records within records whose strings `flattenStrings` reaches. */
+const FLATTENED_DEPTH = 4;
+
+/**
+ * Flattens the strings of a decoded record that is to be kept: a string itself, or those in plain records and arrays, in place.
+ * Equal to the eye of a program; a frozen record stays as it is.
+ * @returns the value, for use in an expression.
+ */
+export function flattenStrings<T>(value: T, depth = 0): T {
+  if (typeof value === "string") return flattenString(value) as T;
+  if (typeof value !== "object" || value === null || depth > FLATTENED_DEPTH) return value;
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  if ((prototype !== Object.prototype && prototype !== Array.prototype) || Object.isFrozen(value)) return value;
+  const fields = value as Record<string, unknown>;
+  for (const name in fields) {
+    const field = fields[name];
+    if (typeof field === "string") {
+      if (field.length >= SHORTEST_SLICE) fields[name] = flattenString(field);
+    } else if (typeof field === "object") flattenStrings(field, depth + 1);
+  }
+  return value;
+}

@@ -5,43 +5,51 @@
 import { ProtocolError, RecordError } from "../types/errors.ts";
 import type { ClassRegistry } from "./classes.ts";
 import { compileInstance, literalSource, setField } from "./construct.ts";
+import { flattenString } from "./text.ts";
 import { errorFields, SHARED, SHORT_STRING, SMALL_INT, Tag, viewKinds } from "./value-format.ts";
-
-/** A field list announced by the message. */
-interface Shape {
-  readonly prototype: object;
-  readonly names: readonly string[];
-  /** The constructor for objects of this shape that nobody refers to. */
-  readonly kind: ShapeKind;
-}
 
 /** Makes an object by reading its fields' values in order. */
 type Construct = (reader: ValueReader) => object;
 
-/** What all messages of this thread have in common about a shape. */
-interface ShapeKind {
+/** A class and its instances' field names, as met before in this thread. */
+interface Shape {
+  readonly prototype: object;
+  readonly names: readonly string[];
+  /** How it is announced: an equal announcement is this shape, and needs not be taken apart again. */
+  readonly announcement: Uint8Array;
+  readonly characters: string;
   uses: number;
+  /** Makes objects of this shape that nobody refers to. */
   construct: Construct | undefined;
+  /** The shape announced after this one last time. */
+  next: Shape | undefined;
 }
 
 /** From so many objects on, a shape gets a constructor of its own: about 100 µs once, then half the time per object. */
 const COMPILE_AFTER = 200;
-/** Shapes remembered per prototype in this thread. */
-const MAX_KINDS = 512;
-const kinds = new Map<object, Map<string, ShapeKind>>();
-let kindCount = 0;
+/** Shapes remembered by a reader; with more, all are forgotten, and learned anew. */
+const MAX_KNOWN_SHAPES = 2_000;
+/** Texts up to this are copied before they are read, which costs less than a view of the bytes. */
+const FEW_CHARACTERS = 48;
+const fewCharacters = Buffer.alloc(FEW_CHARACTERS);
+const NO_BYTES = new Uint8Array(0);
 
 /** Reads values one after another. One per decoder; not reentrant. */
 export class ValueReader {
   readonly #classes: ClassRegistry;
-  #bytes: Uint8Array = new Uint8Array(0);
-  #view: DataView = new DataView(new ArrayBuffer(0));
+  #bytes: Uint8Array = NO_BYTES;
+  /** Made when the first float is read. */
+  #view: DataView | undefined;
   #at = 0;
   #text = "";
   #textAt = 0;
   #number = 0;
   #shared = new Map<number, object>();
-  #shapes: Shape[] = [];
+  /** Shapes announced in this message. */
+  readonly #shapes: Shape[] = [];
+  readonly #known = new Map<string, Shape>();
+  /** The shape announced last, also in the message before. */
+  #last: Shape | undefined;
 
   constructor(classes: ClassRegistry) {
     this.#classes = classes;
@@ -51,13 +59,33 @@ export class ValueReader {
   reset(bytes: Uint8Array, at: number, text: string, textAt: number): void {
     if (bytes !== this.#bytes) {
       this.#bytes = bytes;
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      this.#view = undefined;
     }
     this.#at = at;
     this.#text = text;
     this.#textAt = textAt;
-    if (this.#shapes.length > 0) this.#shapes = [];
+    this.#shapes.length = 0;
     this.beginRow();
+  }
+
+  /** The value of a message that `ValueWriter.message` made, whose first `lead` bytes are the caller's. */
+  message(bytes: Uint8Array, lead: number): unknown {
+    const width = bytes[lead] as number;
+    const length = (bytes[lead + 1] as number) + (bytes[lead + 2] as number) * 256 + (bytes[lead + 3] as number) * 65536 + (bytes[lead + 4] as number) * 16777216;
+    const textAt = bytes.length - length * width;
+    let text = "";
+    if (width === 1 && length <= FEW_CHARACTERS) {
+      for (let i = 0; i < length; i++) fewCharacters[i] = bytes[textAt + i] as number;
+      if (length > 0) text = fewCharacters.toString("latin1", 0, length);
+    } else {
+      text = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength).toString(width === 1 ? "latin1" : "utf16le", textAt);
+    }
+    this.reset(bytes, lead + 5, text, 0);
+    const value = this.read();
+    this.#bytes = NO_BYTES;
+    this.#view = undefined;
+    this.#text = "";
+    return value;
   }
 
   /** Begins a row, as the writer did. */
@@ -120,6 +148,7 @@ export class ValueReader {
   }
 
   #float(): number {
+    this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.byteLength);
     const value = this.#view.getFloat64(this.#at, true);
     this.#at += 8;
     return value;
@@ -250,19 +279,47 @@ export class ValueReader {
   }
 
   #newShape(): Shape {
-    const prototype = this.#prototype(this.#string());
-    const names: string[] = [];
-    for (let left = this.#varint(); left > 0; left--) names.push(this.#string());
-    const shape: Shape = { prototype, names, kind: kindOf(prototype, names) };
+    const guess = this.#last?.next;
+    const shape = guess !== undefined && this.#isAnnounced(guess) ? guess : this.#learnShape();
+    if (this.#last !== undefined) this.#last.next = shape;
+    this.#last = shape;
     this.#shapes.push(shape);
     return shape;
   }
 
+  /** Whether this shape is announced here; if so, the announcement has been read. */
+  #isAnnounced(shape: Shape): boolean {
+    const { announcement, characters } = shape;
+    for (let i = 0; i < announcement.length; i++) if (announcement[i] !== this.#bytes[this.#at + i]) return false;
+    if (!this.#text.startsWith(characters, this.#textAt)) return false;
+    this.#at += announcement.length;
+    this.#textAt += characters.length;
+    return true;
+  }
+
+  #learnShape(): Shape {
+    const start = this.#at;
+    const textStart = this.#textAt;
+    const className = this.#string();
+    const prototype = this.#prototype(className);
+    const names: string[] = [];
+    for (let left = this.#varint(); left > 0; left--) names.push(this.#string());
+    const key = JSON.stringify([className, names]);
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    if (this.#known.size >= MAX_KNOWN_SHAPES) this.#known.clear();
+    const announcement = Uint8Array.from(this.#bytes.subarray(start, this.#at));
+    const characters = flattenString(this.#text.substring(textStart, this.#textAt));
+    const shape: Shape = { prototype, names: names.map(flattenString), announcement, characters, uses: 0, construct: undefined, next: undefined };
+    this.#known.set(key, shape);
+    return shape;
+  }
+
   #record(shape: Shape, number: number): object {
-    const { kind, names, prototype } = shape;
+    const { names, prototype } = shape;
     if (number < 0) {
-      if (kind.construct !== undefined) return kind.construct(this);
-      if (++kind.uses === COMPILE_AFTER) kind.construct = compile(prototype, names);
+      if (shape.construct !== undefined) return shape.construct(this);
+      if (++shape.uses === COMPILE_AFTER) shape.construct = compile(prototype, names);
     }
     const object = this.#remember(number, prototype === Object.prototype ? {} : (Object.create(prototype) as object));
     for (const name of names) setField(object, name, this.read());
@@ -293,21 +350,6 @@ export class ValueReader {
     });
     return this.#fields(error);
   }
-}
-
-function kindOf(prototype: object, names: readonly string[]): ShapeKind {
-  let ofPrototype = kinds.get(prototype);
-  if (ofPrototype === undefined) kinds.set(prototype, (ofPrototype = new Map()));
-  const key = JSON.stringify(names);
-  let kind = ofPrototype.get(key);
-  if (kind === undefined) {
-    kind = { uses: 0, construct: undefined };
-    if (kindCount < MAX_KINDS) {
-      ofPrototype.set(key, kind);
-      kindCount++;
-    }
-  }
-  return kind;
 }
 
 /** A function that reads the fields' values straight into a new object. */

@@ -9,6 +9,7 @@
 import { describe, RecordError } from "../types/errors.ts";
 import type { ClassRegistry, InstanceBase, RegisteredClass } from "./classes.ts";
 import { className, isPlainPrototype } from "./plain.ts";
+import { bytesPerCharacter } from "./text.ts";
 import { errorFields, MAX_DEPTH, MAX_SHAPE_FIELDS, MAX_SHAPES, SHARED, SHORT_STRING, SMALL_INT, Tag, viewKinds } from "./value-format.ts";
 
 /** Raised where a value can't travel; whoever knows the row turns it into a RecordError by `refusal`. */
@@ -24,22 +25,40 @@ export class Unshippable extends Error {
 /** Raised when a value refers to a part of the row that is written elsewhere (as columns): the row must be written as one value. */
 export class Entangled extends Error {}
 
-/** A list of field names met before in this message, with its class. */
+/** A class and its instances' field names, as met before by this writer. */
 interface Shape {
   readonly className: string;
   readonly names: readonly string[];
-  readonly id: number;
+  /** Class and names as they are announced: their bytes and their characters. */
+  readonly announcement: Uint8Array;
+  readonly characters: string;
+  /** The message in which it was announced last, and its number there. */
+  message: number;
+  id: number;
   /** The shape that followed this one last time: records of one kind repeat in order, so that this guess is nearly always right. */
   next: Shape | undefined;
+}
+
+/** Shapes by their names, one name per level. */
+interface ShapeTree {
+  readonly longer: Map<string, ShapeTree>;
+  shape: Shape | undefined;
 }
 
 /** Up to so many objects of a row are searched one by one, which is faster than a Map. */
 const LINEAR_OBJECTS = 12;
 
+/** Texts up to this are copied character by character. */
+const FEW_CHARACTERS = 48;
+/** Bytes that a writer keeps from one message to the next. */
+const LARGEST_KEPT = 1024 * 1024;
+/** Shapes remembered over messages; with more, all are forgotten, and learned anew. */
+const MAX_KNOWN_SHAPES = 2_000;
+
 /** Writes values one after another into bytes of its own, and their strings into `text`. */
 export class ValueWriter {
   readonly #classes: ClassRegistry;
-  bytes: Uint8Array = new Uint8Array(1024);
+  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
   /** Bytes written since `reset`. */
   length = 0;
   /** The characters of all strings written since `reset`. */
@@ -53,9 +72,14 @@ export class ValueWriter {
   #outside = 0;
   #depth = 0;
 
-  #shapes: Shape[] = [];
-  #shapesByNames = new Map<string, Shape>();
-  #lastShape: Shape | undefined;
+  #message = 1;
+  /** Shapes announced in this message. */
+  readonly #announced: Shape[] = [];
+  /** All shapes met, by class. */
+  readonly #shapes = new Map<string, ShapeTree>();
+  #shapeCount = 0;
+  /** The shape written last, also in the message before. */
+  #last: Shape | undefined;
 
   constructor(classes: ClassRegistry) {
     this.#classes = classes;
@@ -66,11 +90,43 @@ export class ValueWriter {
     this.length = 0;
     this.text = "";
     this.beginRow();
-    if (this.#shapes.length > 0) {
-      this.#shapes = [];
-      this.#shapesByNames.clear();
-      this.#lastShape = undefined;
+    this.#message++;
+    this.#announced.length = 0;
+    if (this.#shapeCount > MAX_KNOWN_SHAPES) {
+      this.#shapes.clear();
+      this.#shapeCount = 0;
+      this.#last = undefined;
     }
+  }
+
+  /**
+   * One value as a message that needs nothing else to be read: `lead` bytes left to the caller, bytes per character (1 byte),
+   * count of characters (4 bytes), value, text.
+   */
+  message(value: unknown, lead: number): Uint8Array {
+    this.reset();
+    if (this.bytes.length < lead + 5) this.#grow(lead + 5);
+    this.length = lead + 5;
+    this.write(value);
+    const { text } = this;
+    const width = bytesPerCharacter(text);
+    this.bytes[lead] = width;
+    this.#view.setUint32(lead + 1, text.length, true);
+    const size = text.length * width;
+    if (this.length + size > this.bytes.length) this.#grow(size);
+    if (width === 1 && size <= FEW_CHARACTERS) {
+      // A native call costs as much as some dozens of characters.
+      for (let i = 0; i < size; i++) this.bytes[this.length + i] = text.charCodeAt(i);
+    } else Buffer.from(this.bytes.buffer).write(text, this.length, size, width === 1 ? "latin1" : "utf16le");
+    const message = this.bytes.slice(0, this.length + size);
+    // A single large value must not pin its memory.
+    if (this.bytes.length > LARGEST_KEPT) {
+      this.bytes = new Uint8Array(1024);
+      this.#view = new DataView(this.bytes.buffer);
+    }
+    this.text = "";
+    this.beginRow();
+    return message;
   }
 
   /** Begins a row: sharing is kept within one. */
@@ -97,22 +153,15 @@ export class ValueWriter {
 
   /** How many shapes were announced in this message. */
   get shapeCount(): number {
-    return this.#shapes.length;
+    return this.#announced.length;
   }
 
   /** Goes back to an earlier state of `length`, `text` and `shapeCount`: a row did not fit. */
   truncate(length: number, text: string, shapeCount: number): void {
     this.length = length;
     this.text = text;
-    if (this.#shapes.length === shapeCount) return;
     // The reader will not learn of the shapes announced in what is cut off.
-    this.#shapes.length = shapeCount;
-    this.#shapesByNames.clear();
-    for (const shape of this.#shapes) {
-      shape.next = undefined;
-      this.#shapesByNames.set(shapeKey(shape.className, shape.names), shape);
-    }
-    this.#lastShape = undefined;
+    while (this.#announced.length > shapeCount) (this.#announced.pop() as Shape).message = 0;
   }
 
   /** Writes a value. @throws Unshippable, Entangled, or whatever a getter of the record throws. */
@@ -235,44 +284,55 @@ export class ValueWriter {
   }
 
   #record(value: object, ofClass: string): void {
-    const fields = value as Record<string, unknown>;
-    const guess = this.#lastShape?.next;
-    let shape: Shape | undefined;
-    if (guess !== undefined && guess.className === ofClass && hasNames(value, guess.names)) shape = guess;
-    else {
-      const names = Object.keys(value);
-      if (names.length > MAX_SHAPE_FIELDS && ofClass === "") return this.#dictionary(value, Tag.dictionary, names);
-      const key = shapeKey(ofClass, names);
-      shape = this.#shapesByNames.get(key);
-      if (shape === undefined) {
-        if (this.#shapes.length >= MAX_SHAPES && ofClass === "") return this.#dictionary(value, Tag.dictionary, names);
-        shape = this.#newShape(ofClass, names, key);
-        this.#follow(shape);
-        for (let i = 0; i < names.length; i++) this.write(fields[names[i] as string]);
-        return;
-      }
+    const guess = this.#last?.next;
+    const shape = guess !== undefined && guess.className === ofClass && hasNames(value, guess.names) ? guess : this.#shapeOf(value, ofClass);
+    if (shape === undefined) return this.#dictionary(value, Tag.dictionary, Object.keys(value));
+    if (this.#last !== undefined) this.#last.next = shape;
+    this.#last = shape;
+    if (shape.message === this.#message) {
+      this.#byte(Tag.shape);
+      this.#varint(shape.id);
+    } else {
+      shape.message = this.#message;
+      shape.id = this.#announced.length;
+      this.#announced.push(shape);
+      this.#byte(Tag.newShape);
+      const { announcement } = shape;
+      if (this.length + announcement.length > this.bytes.length) this.#grow(announcement.length);
+      this.bytes.set(announcement, this.length);
+      this.length += announcement.length;
+      this.text += shape.characters;
     }
-    this.#follow(shape);
-    this.#byte(Tag.shape);
-    this.#varint(shape.id);
-    const names = shape.names;
-    for (let i = 0; i < names.length; i++) this.write(fields[names[i] as string]);
+    const { names } = shape;
+    for (let i = 0; i < names.length; i++) this.write((value as Record<string, unknown>)[names[i] as string]);
   }
 
-  #follow(shape: Shape): void {
-    if (this.#lastShape !== undefined) this.#lastShape.next = shape;
-    this.#lastShape = shape;
+  /** The shape of an object; undefined for a plain record that is a dictionary rather. */
+  #shapeOf(value: object, ofClass: string): Shape | undefined {
+    const names = Object.keys(value);
+    if (ofClass === "" && names.length > MAX_SHAPE_FIELDS) return undefined;
+    let tree = branch(this.#shapes, ofClass);
+    for (const name of names) tree = branch(tree.longer, name);
+    const known = tree.shape;
+    if (known === undefined) this.#shapeCount++;
+    // Beyond that many shapes in a message, records with random names are more likely than more shapes.
+    if (ofClass === "" && this.#announced.length >= MAX_SHAPES && known?.message !== this.#message) return undefined;
+    return known ?? (tree.shape = this.#newShape(ofClass, names));
   }
 
-  #newShape(ofClass: string, names: readonly string[], key: string): Shape {
-    const shape: Shape = { className: ofClass, names, id: this.#shapes.length, next: undefined };
-    this.#shapes.push(shape);
-    this.#shapesByNames.set(key, shape);
-    this.#byte(Tag.newShape);
-    this.#string(ofClass);
+  #newShape(className: string, names: readonly string[]): Shape {
+    // Written in place, then taken back: the bytes of an announcement are those of its parts.
+    const start = this.length;
+    const { text } = this;
+    this.text = "";
+    this.#string(className);
     this.#varint(names.length);
     for (const name of names) this.#string(name);
-    return shape;
+    const announcement = this.bytes.slice(start, this.length);
+    const characters = this.text;
+    this.length = start;
+    this.text = text;
+    return { className, names, announcement, characters, message: 0, id: 0, next: undefined };
   }
 
   #dictionary(value: object, tag: number, names: readonly string[]): void {
@@ -493,9 +553,15 @@ function extendedKind(value: object, base: InstanceBase): BuiltIn | undefined {
   return base === "array" || base === "map" || base === "set" || base === "date" || base === "regexp" ? base : undefined;
 }
 
-const isIndex = (name: string): boolean => String(Number(name) >>> 0) === name;
+function branch(trees: Map<string, ShapeTree>, name: string): ShapeTree {
+  const known = trees.get(name);
+  if (known !== undefined) return known;
+  const fresh: ShapeTree = { longer: new Map(), shape: undefined };
+  trees.set(name, fresh);
+  return fresh;
+}
 
-const shapeKey = (ofClass: string, names: readonly string[]): string => JSON.stringify([ofClass, ...names]);
+const isIndex = (name: string): boolean => String(Number(name) >>> 0) === name;
 
 /** Whether an object has exactly these enumerable fields, in this order. */
 function hasNames(value: object, names: readonly string[]): boolean {
