@@ -9,14 +9,9 @@
  * Trusts its owner to return a ring only after both its threads have ended: a thread that still writes would write into another
  * channel. Lives on the TaskManager's main thread.
  */
-import { SEGMENT_BYTES } from "../../core/data/element.ts";
 import { ConfigurationError, InvariantError } from "../../core/types/errors.ts";
 import { createRing, ringBytes } from "./ring-channel.ts";
 import type { RingDescriptor, RingOptions } from "./ring-channel.ts";
-
-/** Segments of a channel that nobody gave a number: one is written, one is read, two wait in between. */
-export const DEFAULT_SEGMENTS = 4;
-const SMALLEST_SEGMENT_BYTES = 4 * 1024;
 
 export class BufferPool {
   /** What this memory belongs to, for messages: "slot tm-1/0". */
@@ -89,18 +84,6 @@ export class BufferPool {
       this.keptBytes -= (this.kept.shift() as SharedArrayBuffer).byteLength;
     }
   }
-}
-
-/**
- * The largest segments, up to the default size, with which so many channels fit into a slot's network memory. A wide exchange gets
- * smaller segments rather than an error.
- * @returns undefined when not even the smallest segments (4 KiB) fit.
- */
-export function fittingSegmentBytes(channels: number, capacityBytes: number, segments: number = DEFAULT_SEGMENTS): number | undefined {
-  for (let segmentBytes = SEGMENT_BYTES; segmentBytes >= SMALLEST_SEGMENT_BYTES; segmentBytes >>= 1) {
-    if (channels * ringBytes(segmentBytes, segments) <= capacityBytes) return segmentBytes;
-  }
-  return undefined;
 }
 
 const formatBytes = (bytes: number): string =>

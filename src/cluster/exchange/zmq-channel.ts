@@ -110,6 +110,9 @@ const YIELD_MESSAGES = 64;
 /** After a connection to our ROUTER closed, ask which peer it was: the monitor doesn't say, and the pipe closes a little later. */
 const PROBE_AFTER_MS: readonly number[] = [0, 20, 100, 500];
 
+/** The longest that ZeroMQ's thread is given to close a socket; it takes a millisecond or two. */
+const CLOSE_MS = 1_000;
+
 const turnOfEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class DataLinks {
@@ -225,7 +228,7 @@ export class DataLinks {
       for (const timer of this.timers) clearTimeout(timer);
       this.timers.clear();
       for (const peer of [...this.peers.values()]) this.drop(peer, undefined);
-      this.router.close();
+      this.run(closed(this.router));
       ringBell(this.bell);
       this.kick();
     }
@@ -515,9 +518,22 @@ export class DataLinks {
     peer.gone = true;
     if (this.peers.get(peer.id) === peer) this.peers.delete(peer.id);
     addTraffic(this.past, peer.link);
-    peer.dealer?.close();
+    if (peer.dealer !== undefined) this.run(closed(peer.dealer));
     peer.link.fail(error);
   }
+}
+
+/** Closes a socket; resolves when ZeroMQ's own thread has let go of its address too, so that a successor can have it. */
+function closed(socket: Dealer | Router): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, CLOSE_MS);
+    // The monitor ends last.
+    socket.events.on("end", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    socket.close();
+  });
 }
 
 function addTraffic(sum: Traffic, link: DataLink): void {

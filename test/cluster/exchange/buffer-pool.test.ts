@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BufferPool, fittingSegmentBytes } from "../../../src/cluster/exchange/buffer-pool.ts";
+import { BufferPool } from "../../../src/cluster/exchange/buffer-pool.ts";
 import { createBell } from "../../../src/cluster/exchange/doorbell.ts";
 import { RingInput, RingOutput, ringBytes } from "../../../src/cluster/exchange/ring-channel.ts";
 import type { RingOptions } from "../../../src/cluster/exchange/ring-channel.ts";
@@ -42,11 +42,5 @@ describe("a slot's network memory", () => {
     const ring = pool.lend(shape());
     pool.giveBack(ring);
     expect(() => pool.giveBack(ring)).toThrow("not on loan");
-  });
-
-  test("a wide exchange gets smaller segments, a too wide one none", () => {
-    expect(fittingSegmentBytes(4, 64 << 20)).toBe(128 * 1024);
-    expect(fittingSegmentBytes(256, 64 << 20)).toBe(32 * 1024);
-    expect(fittingSegmentBytes(10_000, 64 << 20)).toBeUndefined();
   });
 });

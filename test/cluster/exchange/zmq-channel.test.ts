@@ -1,10 +1,13 @@
 import { fork } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
+import { connect as connectTo, createServer } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { curveKeyPair } from "zeromq";
+import { Dealer, curveKeyPair } from "zeromq";
+import { EntryKind, MESSAGE_HEADER_BYTES, Side, entryBytes, writeEntryHeader, writeMessageHeader } from "../../../src/cluster/exchange/link-message.ts";
 import { RingInput, RingOutput, createRing } from "../../../src/cluster/exchange/ring-channel.ts";
 import { createBell } from "../../../src/cluster/exchange/doorbell.ts";
 import { DataLinks } from "../../../src/cluster/exchange/zmq-channel.ts";
@@ -64,6 +67,38 @@ class TaskManager {
   input(channel: string, from: TaskManager, segments = 4): { open: OpenChannel; ring: RingInput } {
     const ring = createRing({ segmentBytes: 1024, segments, producerBell: this.links.bell, consumerBell: createBell() });
     return { open: this.links.openInput(channel, from.peer, ring), ring: new RingInput(ring) };
+  }
+}
+
+/** A piece of wire between two TaskManagers that a test can cut. */
+class Wire {
+  address = "";
+  private readonly sockets = new Set<Socket>();
+
+  static async to(address: string): Promise<Wire> {
+    const wire = new Wire();
+    const port = Number(address.split(":").at(-1));
+    const server = createServer((near) => {
+      const far = connectTo(port, "127.0.0.1");
+      for (const [from, to] of [[near, far], [far, near]] as const) {
+        wire.sockets.add(from);
+        from.on("error", () => {});
+        from.on("close", () => to.destroy());
+        from.pipe(to);
+      }
+    });
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    wire.address = `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    closing.push(async () => {
+      wire.cut();
+      server.close();
+    });
+    return wire;
+  }
+
+  cut(): void {
+    for (const socket of this.sockets) socket.destroy();
+    this.sockets.clear();
   }
 }
 
@@ -172,6 +207,54 @@ describe("channels between TaskManagers", () => {
       await again.links.close();
       await stays.links.close();
     }
+  });
+
+  test("a broken wire fails the channels of both sides, and the next ones run on a new connection", async () => {
+    const [a, b] = [await new TaskManager("a").start(), await new TaskManager("b", { address: "tcp://127.0.0.1:*" }).start()];
+    const wire = await Wire.to(b.address);
+    const through = { taskManagerId: "b", address: wire.address };
+    for (let life = 1; life <= 3; life += 1) {
+      const ring = createRing({ segmentBytes: 1024, segments: 4, producerBell: createBell(), consumerBell: a.links.bell });
+      const open = a.links.openOutput(`x${life}`, through, ring);
+      const into = b.input(`x${life}`, a);
+      write(new RingOutput(ring), life);
+      expect(await read(into.ring)).toBe(life);
+      wire.cut();
+      expect((await open.ended)?.message).toContain("broke");
+      expect((await into.open.ended)?.message).toContain("broke");
+      expect([a.lost.length, b.lost.length, b.links.statistics.accepted]).toEqual([life, life, life]);
+    }
+  });
+
+  test("messages of an earlier life of a connection, of strangers and without sense are dropped", async () => {
+    const b = await new TaskManager("b").start();
+    const message = (epoch: number, kind: EntryKind, channel = 0, value = 0, body = ""): Buffer => {
+      const bytes = Buffer.alloc(MESSAGE_HEADER_BYTES + entryBytes(body.length));
+      writeMessageHeader(bytes, epoch);
+      bytes.write(body, writeEntryHeader(bytes, MESSAGE_HEADER_BYTES, kind, Side.none, channel, body.length, value));
+      return bytes;
+    };
+    const connect = (routingId: string): Dealer => {
+      const dealer = new Dealer({ routingId, linger: 0 });
+      closing.push(async () => dealer.close());
+      dealer.connect(b.address);
+      return dealer;
+    };
+    const out = b.output("x", new TaskManager("a"));
+    write(out.ring, 1);
+    const a = connect("a");
+    await a.send(message(5, EntryKind.hello));
+    await a.send(message(4, EntryKind.open, 0, 4, "x"));
+    const stranger = connect("0");
+    await stranger.send(message(5, EntryKind.open, 0, 4, "x"));
+    await stranger.send(Buffer.from("GET / HTTP/1.1"));
+    await connect("z").send(message(5, EntryKind.hello));
+    await until("four rejections", () => b.links.statistics.messagesRejected === 4);
+    expect(b.links.statistics.segmentsSent).toBe(0);
+    await a.send(message(5, EntryKind.open, 0, 4, "x"));
+    await until("the segment", () => b.links.statistics.segmentsSent === 1);
+    await a.send(message(5, 77 as EntryKind));
+    expect((await out.open.ended)?.message).toContain("broke: it sent nonsense: An entry has the unknown kind 77");
   });
 
   test("with CURVE, who has the cluster's key gets in and who hasn't does not", async () => {
