@@ -13,11 +13,10 @@ export const collectionSource: OperatorKind<CollectionSpec> = {
   create(spec) {
     let next = 0;
     return {
-      read(rows: unknown[], timestamps: Float64Array, max: number): number {
+      read(rows: unknown[], _timestamps: Float64Array, max: number): number {
         const count = Math.min(max, spec.rows.length - next);
         if (count === 0) return -1;
         for (let i = 0; i < count; i++) rows[i] = spec.rows[next + i];
-        timestamps.fill(Number.NaN, 0, count);
         next += count;
         return count;
       },

@@ -67,7 +67,7 @@ class FileSource implements SourceOperator {
     this.#ranges = rangesOf(this.#spec, parallelism).filter((_, index) => index % parallelism === subtask);
   }
 
-  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+  read(rows: unknown[], _timestamps: Float64Array, max: number): number {
     let count = 0;
     while (count < max) {
       if (this.#reader === undefined) {
@@ -79,7 +79,6 @@ class FileSource implements SourceOperator {
       if (next.done === true) this.#reader = undefined;
       else rows[count++] = next.value;
     }
-    timestamps.fill(Number.NaN, 0, count);
     return count === 0 ? -1 : count;
   }
 

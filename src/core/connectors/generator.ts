@@ -38,7 +38,7 @@ class Generator implements SourceOperator {
     this.#context = context;
   }
 
-  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+  read(rows: unknown[], _timestamps: Float64Array, max: number): number {
     if (this.#index >= this.#count) return -1;
     const generate = this.#generate;
     const step = this.#step;
@@ -46,7 +46,6 @@ class Generator implements SourceOperator {
     const until = Math.min(this.#count, index + max * step, this.#due());
     let made = 0;
     for (; index < until; index += step) rows[made++] = generate(index);
-    timestamps.fill(Number.NaN, 0, made);
     this.#index = index;
     return made;
   }

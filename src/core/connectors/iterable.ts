@@ -33,14 +33,13 @@ class Iteration implements SourceOperator {
     this.#iterator = rows[Symbol.iterator]();
   }
 
-  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+  read(rows: unknown[], _timestamps: Float64Array, max: number): number {
     let count = 0;
     while (count < max) {
       const next = this.#iterator.next();
       if (next.done === true) break;
       rows[count++] = next.value;
     }
-    timestamps.fill(Number.NaN, 0, count);
     return count === 0 ? -1 : count;
   }
 
@@ -62,10 +61,9 @@ class AsyncIteration implements SourceOperator {
     this.#context = context;
   }
 
-  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+  read(rows: unknown[], _timestamps: Float64Array, max: number): number {
     const count = Math.min(max, this.#ready.length);
     for (let i = 0; i < count; i++) rows[i] = this.#ready[i];
-    timestamps.fill(Number.NaN, 0, count);
     this.#ready.splice(0, count);
     if (count === 0 && this.#failure !== undefined) throw this.#failure.error;
     if (count === 0 && this.#ended) return -1;

@@ -39,7 +39,8 @@ export interface Operator {
 /** An operator without input: the runtime pulls rows out of it. */
 export interface SourceOperator extends Operator {
   /**
-   * Puts up to `max` rows with their timestamps (NaN: none) at the beginning of the arrays.
+   * Puts up to `max` rows at the beginning of the arrays. All timestamps are NaN (none) when it is first called; a source whose rows
+   * have timestamps writes one for each row.
    * @returns how many; 0: none at the moment; -1: never again.
    */
   read(rows: unknown[], timestamps: Float64Array, max: number): number;

@@ -264,6 +264,7 @@ class LocalJob implements JobControl {
 
   /** Lets the event loop turn, for at most so long, less when something happens. */
   #pause(timeoutMs: number): Promise<void> {
+    if (timeoutMs === 0) return new Promise((resolve) => setImmediate(resolve));
     return new Promise((resolve) => {
       const done = (): void => {
         this.#wakeUp = undefined;

@@ -96,7 +96,7 @@ export class Task {
   readonly #ticks: { readonly operator: Operator; readonly everyMs: number; nextMs: number }[];
   readonly #processingTimers: readonly Operator[];
   readonly #sourceRows: unknown[] = new Array<unknown>(BATCH_ROWS).fill(undefined);
-  readonly #sourceTimestamps = new Float64Array(BATCH_ROWS);
+  readonly #sourceTimestamps = new Float64Array(BATCH_ROWS).fill(Number.NaN);
   #sourceEnded = false;
   #ended = false;
   #finished = false;
