@@ -8,7 +8,7 @@
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, isAbsolute, join } from "node:path";
-import { ConfigurationError, describe } from "../../core/types/errors.ts";
+import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";
 
 /** A validated address. `port` 0 stands for `*`: the operating system chooses one when the server binds. */
 export type Address =
@@ -45,7 +45,8 @@ export function isLoopback(host: string): boolean {
 /**
  * Refuses an address that strangers could reach without a key. Called by every server before it binds and every client before it connects.
  * @param encrypted whether the link has CURVE keys; then every address passes.
- * @throws ConfigurationError for TCP beyond loopback, and for a socket file in a folder that other users may enter.
+ * @throws ConfigurationError for TCP beyond loopback, and for a socket file in a folder that other users may enter; ConnectionError when
+ * that folder does not exist.
  */
 export function requireGuarded(address: Address, encrypted: boolean): void {
   if (encrypted) return;
@@ -59,14 +60,17 @@ export function requireGuarded(address: Address, encrypted: boolean): void {
   const folder = dirname(address.path);
   const stats = statSync(folder, { throwIfNoEntry: false });
   if (stats === undefined) {
-    throw new ConfigurationError(`the folder of ${formatAddress(address)} does not exist; create ${describe(folder)} with mode 0700.`);
+    throw new ConnectionError(
+      `the folder of ${formatAddress(address)} does not exist, so nobody listens there; is the JobManager running?`,
+    );
   }
   const mode = stats.mode & 0o777;
   const owner = process.getuid?.();
   if ((mode & 0o077) !== 0 || (owner !== undefined && owner !== 0 && stats.uid !== owner)) {
     throw new ConfigurationError(
       `the folder of ${formatAddress(address)} is open to other users (mode 0${mode.toString(8)}, user ${stats.uid}), ` +
-        "and whoever reaches the socket may run any code on the cluster. Use a folder of your own with mode 0700, or give both sides CURVE keys.",
+        "and whoever reaches the socket may run any code on the cluster. " +
+        "Use a folder of your own with mode 0700, or give both sides CURVE keys.",
     );
   }
 }

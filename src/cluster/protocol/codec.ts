@@ -52,7 +52,9 @@ export type Message = Envelope & Content;
 export type Refusal = "too large" | "garbage" | "foreign version" | "malformed";
 
 /** What `decode` found. `detail` is for people. */
-export type Decoded = { readonly ok: true; readonly message: Message } | { readonly ok: false; readonly why: Refusal; readonly detail: string };
+export type Decoded =
+  | { readonly ok: true; readonly message: Message }
+  | { readonly ok: false; readonly why: Refusal; readonly detail: string };
 
 /** The wire's short names of the kinds, in one table for both directions. */
 const KINDS: { readonly [K in Content["kind"]]: string } = {
@@ -66,7 +68,9 @@ const KINDS: { readonly [K in Content["kind"]]: string } = {
   failure: "err",
   event: "ev",
 };
-const KIND_OF: ReadonlyMap<unknown, Content["kind"]> = new Map(Object.entries(KINDS).map(([kind, short]) => [short, kind as Content["kind"]]));
+const KIND_OF: ReadonlyMap<unknown, Content["kind"]> = new Map(
+  Object.entries(KINDS).map(([kind, short]) => [short, kind as Content["kind"]]),
+);
 
 /** The header as it is packed. */
 interface Header {
@@ -150,7 +154,9 @@ const isText = (value: unknown, longest: number): value is string => typeof valu
 const refuse = (why: Refusal, detail: string): Decoded => ({ ok: false, why, detail });
 
 function read(header: Partial<Header>): Decoded {
-  if (header.v !== PROTOCOL_VERSION) return refuse("foreign version", `version ${String(header.v)}; this process speaks ${PROTOCOL_VERSION}`);
+  if (header.v !== PROTOCOL_VERSION) {
+    return refuse("foreign version", `version ${String(header.v)}; this process speaks ${PROTOCOL_VERSION}`);
+  }
   const kind = KIND_OF.get(header.k);
   if (kind === undefined) return refuse("malformed", "an unknown kind");
   const { e: epoch, i: incarnation, s: session } = header;

@@ -31,7 +31,9 @@ export interface Event<Request> {
 export type Conversation = Readonly<Record<string, Call<unknown, unknown> | Event<unknown>>>;
 
 /** The names of what is told. */
-export type EventName<C extends Conversation> = { [M in keyof C & string]: C[M] extends { readonly event: true } ? M : never }[keyof C & string];
+export type EventName<C extends Conversation> = {
+  [M in keyof C & string]: C[M] extends { readonly event: true } ? M : never;
+}[keyof C & string];
 /** The names of what is answered. */
 export type CallName<C extends Conversation> = Exclude<keyof C & string, EventName<C>>;
 /** What goes with a call or an event. */

@@ -39,7 +39,8 @@ export interface Caller<Called extends Conversation> {
   /**
    * Asks, and waits for the answer. Attachments are not copied: leave their bytes alone until the answer is there.
    * @throws the error of the handler, of the same class; DeadlineError when no answer came in time; ConnectionError when the other side is
-   * not connected, gets lost meanwhile or takes no more messages; ProtocolError when a message is too large or has another shape than agreed.
+   * not connected, gets lost meanwhile or leaves too many calls waiting; ProtocolError when a message is too large or has another shape
+   * than agreed.
    */
   call<M extends CallName<Called>>(method: M, request: RequestOf<Called, M>, options?: CallOptions): Promise<ReplyOf<Called, M>>;
   /** As `call`, for answers that come with bytes beside them. */
@@ -122,15 +123,21 @@ export class Link<Served extends Conversation, Called extends Conversation, From
       const id = ++this.#lastId;
       const frames = this.#frames({ kind: "request", id, method, args: request }, attachments);
       const bytes = sizeOf(frames);
-      if (this.#waiting.size >= MAX_WAITING_CALLS || (this.#waiting.size > 0 && this.#waitingBytes + bytes > 2 * this.#options.maxMessageBytes)) {
+      const tooMuch = this.#waitingBytes + bytes > 2 * this.#options.maxMessageBytes;
+      if (this.#waiting.size >= MAX_WAITING_CALLS || (this.#waiting.size > 0 && tooMuch)) {
         throw new ConnectionError(
           `can't call ${method}: ${name} has not answered ${this.#waiting.size} calls of ${this.#waitingBytes} bytes; try again later.`,
         );
       }
       const limitMs = deadlineMs ?? (schema as { deadlineMs?: number }).deadlineMs ?? DEFAULT_DEADLINE_MS;
-      const onDeadline = (): void =>
-        settle(new DeadlineError(`${name} did not answer ${method} within ${formatDuration(limitMs)}.`, { details: { method, deadlineMs: limitMs } }));
-      const onAbort = (): void => settle(signal!.reason instanceof Error ? signal!.reason : new ConnectionError(`the call of ${method} was given up.`));
+      const onDeadline = (): void => {
+        const details = { method, deadlineMs: limitMs };
+        settle(new DeadlineError(`${name} did not answer ${method} within ${formatDuration(limitMs)}.`, { details }));
+      };
+      const onAbort = (): void => {
+        const reason: unknown = signal!.reason;
+        settle(reason instanceof Error ? reason : new ConnectionError(`the call of ${method} was given up.`));
+      };
       const settle = (error: Error | undefined, answer?: ReplyWithAttachments<unknown>): void => {
         if (!this.#waiting.delete(id)) return;
         this.#waitingBytes -= bytes;
@@ -139,7 +146,8 @@ export class Link<Served extends Conversation, Called extends Conversation, From
         if (error !== undefined) reject(error);
         else resolve(answer as ReplyWithAttachments<ReplyOf<Called, M>>);
       };
-      const timer = setTimeout(onDeadline, limitMs);
+      // A timer of more than 2^31 ms would fire at once.
+      const timer = setTimeout(onDeadline, Math.min(limitMs, 2 ** 31 - 1));
       signal?.addEventListener("abort", onAbort);
       this.#waiting.set(id, { method, bytes, settle });
       this.#waitingBytes += bytes;
@@ -185,10 +193,10 @@ export class Link<Served extends Conversation, Called extends Conversation, From
   #answered(id: number, args: unknown, attachments: Attachments): void {
     const call = this.#waiting.get(id);
     if (call === undefined) return this.#options.drops.count("late reply");
-    const schema = this.#options.called[call.method]!.reply!;
-    const reply = v.safeParse(schema, args);
-    if (reply.success) call.settle(undefined, new ReplyWithAttachments(reply.output, attachments));
-    else call.settle(new ProtocolError(`the reply of ${this.#options.name} to ${call.method} has another shape than agreed: ${flawOf(reply.issues)}.`));
+    const reply = v.safeParse(this.#options.called[call.method]!.reply!, args);
+    if (reply.success) return call.settle(undefined, new ReplyWithAttachments(reply.output, attachments));
+    const flaw = flawOf(reply.issues);
+    call.settle(new ProtocolError(`the reply of ${this.#options.name} to ${call.method} has another shape than agreed: ${flaw}.`));
   }
 
   #serve(id: number, method: string, args: unknown, attachments: Attachments, from: From): void {
@@ -225,15 +233,17 @@ export class Link<Served extends Conversation, Called extends Conversation, From
     // A conversation is a plain object: what it inherits is not served.
     const exchange = Object.hasOwn(this.#options.served, method) ? this.#options.served[method] : undefined;
     if (exchange === undefined) throw new ProtocolError(`there is no method ${method} here.`);
-    if (isEvent !== (exchange.event === true)) throw new ProtocolError(`${method} is ${isEvent ? "called, not told" : "told, not called"}.`);
+    if (isEvent !== (exchange.event === true)) {
+      throw new ProtocolError(`${method} is ${isEvent ? "called, not told" : "told, not called"}.`);
+    }
     const request = v.safeParse(exchange.request, args);
     if (request.success) return request.output;
     throw new ProtocolError(`the request of ${method} has another shape than agreed: ${flawOf(request.issues)}.`);
   }
 
   #handle(method: string, request: unknown, attachments: Attachments, from: From): unknown {
-    const handlers = this.#options.handlers as Readonly<Record<string, (request: unknown, from: From, attachments: Attachments) => unknown>>;
-    return handlers[method]!(request, from, attachments);
+    type Handler = (request: unknown, from: From, attachments: Attachments) => unknown;
+    return (this.#options.handlers as Readonly<Record<string, Handler>>)[method]!(request, from, attachments);
   }
 
   #reply(id: number, answer: unknown): void {
@@ -267,12 +277,11 @@ export class Link<Served extends Conversation, Called extends Conversation, From
     const frames = [encode({ ...this.#options.envelope, ...content }), ...attachments];
     const bytes = sizeOf(frames);
     const { name, maxMessageBytes } = this.#options;
-    if (bytes > maxMessageBytes) {
-      throw new ProtocolError(`a message for ${name} has ${bytes} bytes, the limit is ${maxMessageBytes} (maxMessageBytes); nothing was sent.`);
-    }
-    if (attachments.length > MAX_ATTACHMENTS) {
-      throw new ProtocolError(`a message for ${name} has ${attachments.length} attachments, the limit is ${MAX_ATTACHMENTS}; nothing was sent.`);
-    }
+    const refuse = (what: string): never => {
+      throw new ProtocolError(`a message for ${name} has ${what}; nothing was sent.`);
+    };
+    if (bytes > maxMessageBytes) refuse(`${bytes} bytes, the limit is ${maxMessageBytes} (maxMessageBytes)`);
+    if (attachments.length > MAX_ATTACHMENTS) refuse(`${attachments.length} attachments, the limit is ${MAX_ATTACHMENTS}`);
     return frames;
   }
 }

@@ -218,7 +218,9 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     try {
       if (keys !== undefined) await admit(this.#domain, keys.allowed);
       await requireUnused(this.#address);
-      if (this.#closing !== undefined) throw new ConfigurationError(`the server at ${this.#options.address} was closed before it listened.`);
+      if (this.#closing !== undefined) {
+        throw new ConfigurationError(`the server at ${this.#options.address} was closed before it listened.`);
+      }
       socket.bindSync(formatAddress(this.#address));
     } catch (error) {
       await closeSocket(socket);
@@ -337,6 +339,8 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
       this.drops.count("too many peers");
       return this.#say(routingId, message, { kind: "bye", reason: `the JobManager has ${MAX_PEERS} peers already`, again: true });
     }
+    // `onPeerLost` may have closed this server.
+    if (this.#closing !== undefined) return;
     const session = new Session<Served, Called>(routingId, message, (of) => this.#makeLink(of, message));
     this.#sessions.set(connectionOf(routingId), session);
     this.#peers.set(identity, session);
@@ -426,6 +430,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     } catch (error) {
       const reason = (error as { code?: string }).code === "EAGAIN" ? `${QUEUED_MESSAGES} messages wait for it` : "connection lost";
       this.#lose(session, reason);
+      this.#farewells.gone(connectionOf(session.routingId));
       throw new ConnectionError(`${this.#options.peerName ?? "peer"} ${session.id} is gone (${reason}).`, { cause: error });
     }
   }
@@ -531,7 +536,9 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   async connect(): Promise<void> {
     const { keys, connectDeadlineMs = 5_000 } = this.#options;
     requireGuarded(this.#address, keys !== undefined);
-    if (this.#socket !== undefined || this.#closing !== undefined) throw new ConnectionError(`the connection to ${this.#where} can't be dialled twice.`);
+    if (this.#socket !== undefined || this.#closing !== undefined) {
+      throw new ConnectionError(`the connection to ${this.#where} can't be dialled twice.`);
+    }
     const socket = new Dealer({
       immediate: true,
       linger: 0,
@@ -576,8 +583,8 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     request: RequestOf<Called, M>,
     options?: CallOptions,
   ): Promise<ReplyWithAttachments<ReplyOf<Called, M>>> {
-    if (this.#link === undefined) throw new ConnectionError(`can't call ${method}: ${this.#where} is not connected (${this.#goneBecause}).`);
-    return this.#link.callForAttachments(method, request, options);
+    if (this.#link !== undefined) return this.#link.callForAttachments(method, request, options);
+    throw new ConnectionError(`can't call ${method}: ${this.#where} is not connected (${this.#goneBecause}).`);
   }
 
   notify<M extends EventName<Called>>(method: M, event: RequestOf<Called, M>, attachments?: Attachments): void {
@@ -624,7 +631,10 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   }
 
   #watch(socket: Dealer): void {
-    socket.events.on("connect", () => (this.#obstacle ??= "somebody listens there, but the handshake does not end; is it a JobManager, and are keys given on both sides or on none"));
+    socket.events.on("connect", () => {
+      this.#obstacle ??=
+        "somebody listens there, but the handshake does not end; is it a JobManager, and are keys given on both sides or on none";
+    });
     socket.events.on("handshake", () => {
       this.#obstacle = "somebody listens there, but does not greet back";
       this.#greet();
@@ -658,12 +668,14 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   }
 
   #take([header, ...attachments]: Buffer[]): void {
-    if (header === undefined || tooLarge(header, attachments, this.#maxMessageBytes)) return this.drops.count("too large");
+    if (header === undefined) return this.drops.count("garbage");
+    if (tooLarge(header, attachments, this.#maxMessageBytes)) return this.drops.count("too large");
     const decoded = decode(header);
     if (!decoded.ok) {
       this.drops.count(decoded.why);
       if (decoded.why === "foreign version") {
-        this.#connecting?.reject(new ProtocolError(`${this.#where} speaks another protocol: ${decoded.detail}. Install the same drey on both sides.`));
+        const cure = "Install the same drey on both sides.";
+        this.#connecting?.reject(new ProtocolError(`${this.#where} speaks another protocol: ${decoded.detail}. ${cure}`));
       }
       return;
     }
@@ -813,7 +825,11 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
 
 const connectionOf = (routingId: Buffer): string => routingId.toString("latin1");
 
-const takenOver = (identity: string): Content => ({ kind: "bye", reason: `another process took over the name ${describe(identity)}`, again: false });
+const takenOver = (identity: string): Content => ({
+  kind: "bye",
+  reason: `another process took over the name ${describe(identity)}`,
+  again: false,
+});
 
 /** Addressee of a message to somebody whose words we can't read. */
 const NOBODY: Pick<Envelope, "incarnation" | "session"> = { incarnation: "?", session: 1 };
