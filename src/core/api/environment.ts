@@ -118,13 +118,17 @@ export class Environment {
   /**
    * A stream of rows that this program has or can make:
    * an array travels with the job; any other iterable or async iterable and an Observable stay here and are read as the job has room;
-   * a function that returns an iterable (`function* () { … }`) travels and runs in the source's subtask.
+   * a function that returns an iterable (`function* () { … }`) travels and runs in the source's subtask, if asked at a rate.
    */
-  from<T>(rows: readonly T[] | Iterable<T> | AsyncIterable<T> | Observable<T> | (() => Iterable<T> | AsyncIterable<T>)): DataStream<T> {
-    if (Array.isArray(rows)) return this.#source("collection", specOf("collection", { rows }), { parallelismLimit: 1 });
+  from<T>(
+    rows: readonly T[] | Iterable<T> | AsyncIterable<T> | Observable<T> | (() => Iterable<T> | AsyncIterable<T>), { rowsPerSecond }: { readonly rowsPerSecond?: number } = {},
+  ): DataStream<T> {
     if (typeof rows === "function") {
-      return this.#source("iterable", specOf("iterable", { open: rows }), { parallelismLimit: 1, asynchronous: /^async\b/.test(String(rows)) });
+      const rate = rateOf(rowsPerSecond, "from()");
+      return this.#source("iterable", specOf("iterable", { open: rows, rowsPerSecond: rate }), { parallelismLimit: 1, asynchronous: /^async\b/.test(String(rows)) });
     }
+    if (rowsPerSecond !== undefined) throw new GraphError("from(…, { rowsPerSecond }) needs a function that returns an iterable; the function is what the source can slow down.");
+    if (Array.isArray(rows)) return this.#source("collection", specOf("collection", { rows }), { parallelismLimit: 1 });
     if (isObservable(rows)) return this.fromObservable(rows as Observable<T>);
     const iterable = rows as (Iterable<T> & AsyncIterable<T>) | null | undefined;
     if (iterable?.[Symbol.iterator] === undefined && iterable?.[Symbol.asyncIterator] === undefined) {
@@ -143,11 +147,10 @@ export class Environment {
   }
 
   /** Rows computed from their number: `generate(0)`, `generate(1)`, …, in parallel, at full speed or at a rate. */
-  generate<T>(generate: (index: number) => T, { count = Number.POSITIVE_INFINITY, rowsPerSecond = Number.POSITIVE_INFINITY }: GenerateOptions = {}): DataStream<T> {
+  generate<T>(generate: (index: number) => T, { count = Number.POSITIVE_INFINITY, rowsPerSecond }: GenerateOptions = {}): DataStream<T> {
     functionOf(generate, "generate()");
     if (!(count >= 0)) throw new GraphError(`generate(…, { count }) is ${describe(count)}; give a number ≥ 0.`);
-    if (!(rowsPerSecond > 0)) throw new GraphError(`generate(…, { rowsPerSecond }) is ${describe(rowsPerSecond)}; give a number > 0.`);
-    return this.#source("generator", specOf("generator", { generate, count, rowsPerSecond }), {});
+    return this.#source("generator", specOf("generator", { generate, count, rowsPerSecond: rateOf(rowsPerSecond, "generate()") }), {});
   }
 
   /** Rows of files in which each line is a JSON value. `path`: a file, a folder, or several. Files are opened on the TaskManagers. */
@@ -314,6 +317,12 @@ export class Environment {
 }
 
 const RESULT = "result";
+
+function rateOf(rowsPerSecond: number | undefined, where: string): number {
+  const rate = rowsPerSecond ?? Number.POSITIVE_INFINITY;
+  if (!(rate > 0)) throw new GraphError(`${where} has { rowsPerSecond: ${describe(rowsPerSecond)} }; give a number > 0.`);
+  return rate;
+}
 
 function printLines(lines: readonly LogLine[]): void {
   for (const { level, text } of lines) console[level](text);

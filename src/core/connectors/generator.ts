@@ -4,6 +4,7 @@
  */
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import { Pace } from "./pace.ts";
 
 export interface GeneratorSpec extends OperatorSpec {
   readonly kind: "generator";
@@ -23,19 +24,16 @@ export const generatorSource: OperatorKind<GeneratorSpec> = {
 class Generator implements SourceOperator {
   readonly #generate: (index: number) => unknown;
   readonly #count: number;
-  readonly #rowsPerMs: number;
   readonly #step: number;
-  readonly #context: OperatorContext;
+  readonly #pace: Pace;
   #index: number;
-  #startedMs = Number.NaN;
 
   constructor(spec: GeneratorSpec, context: OperatorContext) {
     this.#generate = spec.generate;
     this.#count = spec.count;
-    this.#rowsPerMs = spec.rowsPerSecond / 1_000;
     this.#step = context.parallelism;
     this.#index = context.subtask;
-    this.#context = context;
+    this.#pace = new Pace(spec.rowsPerSecond / context.parallelism, context);
   }
 
   read(rows: unknown[], _timestamps: Float64Array, max: number): number {
@@ -43,22 +41,15 @@ class Generator implements SourceOperator {
     const generate = this.#generate;
     const step = this.#step;
     let index = this.#index;
-    const until = Math.min(this.#count, index + max * step, this.#due());
+    const until = Math.min(this.#count, index + Math.min(max, this.#pace.due()) * step);
     let made = 0;
     for (; index < until; index += step) rows[made++] = generate(index);
     this.#index = index;
+    this.#pace.made += made;
     return made;
   }
 
-  /** The rows up to this index (excluded) are due by now. */
-  #due(): number {
-    if (this.#rowsPerMs === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
-    const now = this.#context.now();
-    if (Number.isNaN(this.#startedMs)) this.#startedMs = now;
-    return Math.floor((now - this.#startedMs) * this.#rowsPerMs) + 1;
-  }
-
   nextReadMs(): number {
-    return this.#startedMs + this.#index / this.#rowsPerMs;
+    return this.#pace.nextMs();
   }
 }

@@ -4,11 +4,14 @@
  */
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import { Pace } from "./pace.ts";
 import { RecordError, describe } from "../types/errors.ts";
 
 export interface IterableSpec extends OperatorSpec {
   readonly kind: "iterable";
   readonly open: () => Iterable<unknown> | AsyncIterable<unknown>;
+  /** Of a synchronous iterable; Infinity: as fast as possible. */
+  readonly rowsPerSecond: number;
 }
 
 const PREFETCH = 256;
@@ -20,7 +23,7 @@ export const iterableSource: OperatorKind<IterableSpec> = {
     const rows: unknown = spec.open();
     if (rows !== null && typeof rows === "object" && Symbol.asyncIterator in rows) return new AsyncIteration(rows as AsyncIterable<unknown>, context);
     if (rows !== null && (typeof rows === "object" || typeof rows === "string") && Symbol.iterator in Object(rows)) {
-      return new Iteration(rows as Iterable<unknown>);
+      return new Iteration(rows as Iterable<unknown>, new Pace(spec.rowsPerSecond, context));
     }
     throw new RecordError(`The function of "${context.operatorName}" returned ${describe(rows)}; fromIterable() needs a function that returns an iterable.`);
   },
@@ -28,19 +31,27 @@ export const iterableSource: OperatorKind<IterableSpec> = {
 
 class Iteration implements SourceOperator {
   readonly #iterator: Iterator<unknown>;
+  readonly #pace: Pace;
 
-  constructor(rows: Iterable<unknown>) {
+  constructor(rows: Iterable<unknown>, pace: Pace) {
     this.#iterator = rows[Symbol.iterator]();
+    this.#pace = pace;
   }
 
   read(rows: unknown[], _timestamps: Float64Array, max: number): number {
+    const due = Math.min(max, this.#pace.due());
     let count = 0;
-    while (count < max) {
+    while (count < due) {
       const next = this.#iterator.next();
-      if (next.done === true) break;
+      if (next.done === true) return count === 0 ? -1 : count;
       rows[count++] = next.value;
     }
-    return count === 0 ? -1 : count;
+    this.#pace.made += count;
+    return count;
+  }
+
+  nextReadMs(): number {
+    return this.#pace.nextMs();
   }
 
   close(): void {
