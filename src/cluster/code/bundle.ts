@@ -43,35 +43,36 @@ export interface ObjectParts {
   integrity?: "fixed" | "sealed" | "frozen";
 }
 
-export type ValueNode = ObjectParts & (
-  | { kind: "well-known-symbol"; name: string }
-  | { kind: "registered-symbol"; key: string }
-  | { kind: "symbol"; description: string | undefined }
-  /** Found on globalThis along a path. */
-  | { kind: "global"; path: EncodedKey[] }
-  /** Found in `bundle.imports[module]` along a path; the empty path is the module itself. `className` when it is a class. */
-  | { kind: "import"; module: number; path: string[] }
-  | { kind: "date"; time: number }
-  | { kind: "regexp"; source: string; flags: string; lastIndex: number }
-  | { kind: "boxed"; value: Primitive }
-  | { kind: "array-buffer"; bytes: Uint8Array }
-  | { kind: "view"; type: string; buffer: Encoded; byteOffset: number; length: number }
-  /** `items` when the array holds nothing but primitives. */
-  | { kind: "array"; length: number; items?: readonly Primitive[] }
-  | { kind: "map"; entries: [Encoded, Encoded][] }
-  | { kind: "set"; elements: Encoded[] }
-  | { kind: "error"; message: string; stack: string | undefined }
-  | { kind: "object" }
-  /** A module or a notebook's variables, of which only the members in use travel. */
-  | { kind: "namespace"; members: Record<string, Encoded> }
-  /** A fresh, empty cache. */
-  | { kind: "weak"; type: "WeakMap" | "WeakSet" }
-  /** Defined by `bundle.code`. */
-  | { kind: "function" }
-  | { kind: "bound"; target: Encoded; thisValue: Encoded; args: Encoded[] }
-  /** A property that its owner makes itself, such as a function's prototype. */
-  | { kind: "member"; owner: number; key: string }
-);
+export type ValueNode = ObjectParts &
+  (
+    | { kind: "well-known-symbol"; name: string }
+    | { kind: "registered-symbol"; key: string }
+    | { kind: "symbol"; description: string | undefined }
+    /** Found on globalThis along a path. */
+    | { kind: "global"; path: EncodedKey[] }
+    /** Found in `bundle.imports[module]` along a path; the empty path is the module itself. */
+    | { kind: "import"; module: number; path: string[] }
+    | { kind: "date"; time: number }
+    | { kind: "regexp"; source: string; flags: string; lastIndex: number }
+    | { kind: "boxed"; value: Primitive }
+    | { kind: "array-buffer"; bytes: Uint8Array }
+    | { kind: "view"; type: string; buffer: Encoded; byteOffset: number; length: number }
+    /** `items` when the array holds nothing but primitives. */
+    | { kind: "array"; length: number; items?: readonly Primitive[] }
+    | { kind: "map"; entries: [Encoded, Encoded][] }
+    | { kind: "set"; elements: Encoded[] }
+    | { kind: "error"; message: string; stack: string | undefined }
+    | { kind: "object" }
+    /** A module or a notebook's variables, of which only the members in use travel. */
+    | { kind: "namespace"; members: Record<string, Encoded> }
+    /** A fresh, empty cache. */
+    | { kind: "weak"; type: "WeakMap" | "WeakSet" }
+    /** Defined by `bundle.code`. */
+    | { kind: "function" }
+    | { kind: "bound"; target: Encoded; thisValue: Encoded; args: Encoded[] }
+    /** A property that its owner makes itself, such as a function's prototype. */
+    | { kind: "member"; owner: number; key: string }
+  );
 
 /** A module that travels by name and is loaded where the bundle is revived. */
 export interface ModuleImport {
@@ -165,23 +166,32 @@ export function decodeBundle(bytes: Uint8Array): CodeBundle {
   const version = buffer.readUInt32LE(8);
   if (version !== VERSION) {
     throw new ProtocolError(
-      `The code bundle has version ${version}; this process reads version ${VERSION}. Run the same version of drey in the client and on the cluster.`,
+      `The code bundle has version ${version}; this process reads version ${VERSION}. ` +
+        "Run the same version of drey in the client and on the cluster.",
     );
   }
   const length = buffer.readUInt32LE(12);
   if (buffer.length !== HEADER_BYTES + length) {
-    throw new ProtocolError(`The code bundle should have ${HEADER_BYTES + length} bytes, but ${buffer.length} arrived; submit the job again.`);
+    throw new ProtocolError(
+      `The code bundle should have ${HEADER_BYTES + length} bytes, but ${buffer.length} arrived; submit the job again.`,
+    );
   }
   let bundle: CodeBundle;
   try {
     bundle = deserialize(buffer.subarray(HEADER_BYTES)) as CodeBundle;
   } catch (cause) {
     throw new ProtocolError(
-      `The code bundle can't be read by ${process.version}: it is damaged, or its client runs a newer Node. Run the same Node version on both sides.`,
+      `The code bundle can't be read by ${process.version}: it is damaged, or its client runs a newer Node. ` +
+        "Run the same Node version on both sides.",
       { cause },
     );
   }
-  if (typeof bundle?.code !== "string" || !Array.isArray(bundle.nodes) || !Array.isArray(bundle.imports) || !Array.isArray(bundle.classes)) {
+  if (
+    typeof bundle?.code !== "string" ||
+    !Array.isArray(bundle.nodes) ||
+    !Array.isArray(bundle.imports) ||
+    !Array.isArray(bundle.classes)
+  ) {
     throw new ProtocolError("The code bundle lacks its code, nodes, imports or classes; it was not written by drey.");
   }
   return bundle;

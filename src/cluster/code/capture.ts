@@ -111,7 +111,11 @@ function captureWith(probe: InspectorProbe | undefined, roots: readonly CaptureR
 
 function* bundleSteps(probe: ValueProbe, roots: readonly CaptureRoot[], options: CaptureOptions): Steps<CodeBundle> {
   refreshIdentities();
-  const graph = new ValueGraph({ probe, knownModules: options.knownModules ?? [], warnAboveBytes: options.warnAboveBytes ?? WARN_ABOVE_BYTES });
+  const graph = new ValueGraph({
+    probe,
+    knownModules: options.knownModules ?? [],
+    warnAboveBytes: options.warnAboveBytes ?? WARN_ABOVE_BYTES,
+  });
   const values: Encoded[] = [];
   for (const { label, value, captures } of roots) values.push(yield* graph.addRoot(label, value, captures));
   const { code, map } = emit(graph, values);
@@ -128,9 +132,14 @@ function* bundleSteps(probe: ValueProbe, roots: readonly CaptureRoot[], options:
     packages: graph.packages,
     warnings: graph.warnings,
   };
-  originals.set(bundle, bundle.classes.map(({ node, name, privateFields }) => ({
-    name, privateFields, constructor: graph.nodes[node]?.value as ShippedClass["constructor"],
-  })));
+  originals.set(
+    bundle,
+    bundle.classes.map(({ node, name, privateFields }) => ({
+      name,
+      privateFields,
+      constructor: graph.nodes[node]?.value as ShippedClass["constructor"],
+    })),
+  );
   return bundle;
 }
 
@@ -146,7 +155,8 @@ function checkSyntax(code: string, roots: readonly CaptureRoot[]): void {
     new Function("$drey", "$nodes", code);
   } catch (cause) {
     throw new CaptureError(
-      `${roots.map((root) => root.label).join(", ")}: can't be written as code of its own (${(cause as Error).message}); define it as a plain function.`,
+      `${roots.map((root) => root.label).join(", ")}: can't be written as code of its own (${(cause as Error).message}); ` +
+        "define it as a plain function.",
       { cause, details: { path: roots.map((root) => root.label) } },
     );
   }
@@ -156,10 +166,15 @@ function checkSyntax(code: string, roots: readonly CaptureRoot[]): void {
 function bundledClasses(graph: ValueGraph): BundledClass[] {
   const classes: BundledClass[] = [];
   for (const [node, { encoded, value, function: captured }] of graph.nodes.entries()) {
-    const byName = encoded.kind === "import" && typeof value === "function" && graph.imports[encoded.module]?.origin === "package" && isClass(value);
+    const byName =
+      encoded.kind === "import" && typeof value === "function" && graph.imports[encoded.module]?.origin === "package" && isClass(value);
     if (captured?.parsed.isClass !== true && !byName && !isConstructorFunction(captured)) continue;
     const constructor = value as { readonly name: string };
-    classes.push({ node, name: String(constructor.name), privateFields: [...(captured?.classPlan?.privateFields ?? privateMembers(constructor))] });
+    classes.push({
+      node,
+      name: String(constructor.name),
+      privateFields: [...(captured?.classPlan?.privateFields ?? privateMembers(constructor))],
+    });
   }
   return classes.map((one) => ({ ...one, privateFields: [...one.privateFields, ...inheritedFromOutside(graph, one, classes)] }));
 }
@@ -179,6 +194,12 @@ const isClass = (value: object): boolean => /^class\b/.test(Function.prototype.t
 /** A function with methods on its prototype: a class as it was written before there were classes. */
 const isConstructorFunction = (captured: CapturedFunction | undefined): boolean => {
   const prototype = captured?.value.prototype as object | undefined;
-  return typeof prototype === "object" && prototype !== null && captured?.parsed.form === "expression" && !captured.parsed.isArrow &&
-    Object.hasOwn(prototype, "constructor") && Reflect.ownKeys(prototype).length > 1;
+  return (
+    typeof prototype === "object" &&
+    prototype !== null &&
+    captured?.parsed.form === "expression" &&
+    !captured.parsed.isArrow &&
+    Object.hasOwn(prototype, "constructor") &&
+    Reflect.ownKeys(prototype).length > 1
+  );
 };

@@ -22,7 +22,7 @@ export interface ClassPlan {
   readonly superclass: { readonly start: number; readonly end: number } | undefined;
   /** Static blocks and static initialisers. Names used in them only are not captured. */
   readonly removals: readonly Edit[];
-  /** Texts of the members as written, by key, prototype members first. `undefined`: there are computed keys. */
+  /** The methods and accessors as written; see `isAsWritten`. */
   readonly written: { readonly prototype: WrittenMembers; readonly static: WrittenMembers };
 }
 
@@ -69,7 +69,10 @@ export function planClass(text: FunctionText): ClassPlan {
     texts.set(key, (texts.get(key) ?? new Set()).add(source));
   }
   return {
-    privateFields, staticPrivateFields, privateMembers, removals,
+    privateFields,
+    staticPrivateFields,
+    privateMembers,
+    removals,
     superclass: node.superClass ? { start: node.superClass.start, end: node.superClass.end } : undefined,
     written: { prototype: { texts: prototype, computed: computedPrototype }, static: { texts: statics, computed: computedStatic } },
   };
@@ -92,7 +95,13 @@ export function isAsWritten(text: FunctionText, members: WrittenMembers, key: Pr
  * @param superclassShipped whether the superclass has these edits too.
  * @param restoring is what a restoring caller passes as the first argument, as an expression.
  */
-export function restoringEdits(text: FunctionText, plan: ClassPlan, instances: boolean, superclassShipped: boolean, restoring: string): Edit[] {
+export function restoringEdits(
+  text: FunctionText,
+  plan: ClassPlan,
+  instances: boolean,
+  superclassShipped: boolean,
+  restoring: string,
+): Edit[] {
   const node = text.node as Class;
   const edits: Edit[] = [];
   const end = node.body.end - 1;
@@ -110,6 +119,7 @@ export function restoringEdits(text: FunctionText, plan: ClassPlan, instances: b
   const set = (fields: readonly string[], target: string): string =>
     fields.map((name) => `if("${name}" in values&&#${name} in ${target})${target}.#${name}=values["${name}"];`).join("");
   if (instances) edits.push({ start: end, end, text: `;static $dreySet(object,values){${set(plan.privateFields, "object")}}` });
-  if (plan.staticPrivateFields.length > 0) edits.push({ start: end, end, text: `;static $dreySetStatic(values){${set(plan.staticPrivateFields, "this")}}` });
+  if (plan.staticPrivateFields.length > 0)
+    edits.push({ start: end, end, text: `;static $dreySetStatic(values){${set(plan.staticPrivateFields, "this")}}` });
   return edits;
 }

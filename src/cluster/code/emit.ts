@@ -30,9 +30,9 @@ export interface EmittedCode {
 
 const IDENTIFIER = /^[A-Za-z_$][\w$]*$/;
 const RESERVED_WORDS: readonly string[] = (
-  "break case catch class const continue debugger default delete do else enum export extends false finally for function if implements import in " +
-  "instanceof interface let new null package private protected public return static super switch this throw true try typeof var void while with " +
-  "yield await async arguments eval undefined NaN Infinity"
+  "break case catch class const continue debugger default delete do else enum export extends false finally for function if implements " +
+  "import in instanceof interface let new null package private protected public return static super switch this throw true try typeof " +
+  "var void while with yield await async arguments eval undefined NaN Infinity"
 ).split(" ");
 
 /** A captured variable in the shipped text. */
@@ -113,7 +113,9 @@ class Emission {
   }
 
   #nameVariables(): void {
-    const written = new Set(this.#graph.functions.flatMap((one) => one.bindings.filter((binding) => binding.written).map((binding) => binding.name)));
+    const written = new Set(
+      this.#graph.functions.flatMap((one) => one.bindings.filter((binding) => binding.written).map((binding) => binding.name)),
+    );
     for (const one of this.#graph.functions) {
       for (const binding of one.bindings) {
         // What nobody assigns is the same wherever it is declared.
@@ -217,7 +219,9 @@ class Emission {
   #wrapping({ parsed, thisNode }: CapturedFunction, identifier: string): [before: string, after: string] {
     const declaration = `const ${identifier} = `;
     if (parsed.form === "expression") {
-      return thisNode === undefined ? [declaration, ";"] : [`${declaration}(function(){return `, `;}).call(${this.#expression({ ref: thisNode })});`];
+      return thisNode === undefined
+        ? [declaration, ";"]
+        : [`${declaration}(function(){return `, `;}).call(${this.#expression({ ref: thisNode })});`];
     }
     const key = this.#methodKey(parsed);
     if (parsed.form === "method") return [`${declaration}({`, `})[${key}];`];
@@ -226,7 +230,9 @@ class Emission {
 
   #methodKey(parsed: CapturedFunction["parsed"]): string {
     if (parsed.node.type !== "Property" || parsed.node.computed) return '"$key"';
-    return JSON.stringify(parsed.node.key.type === "Identifier" ? parsed.node.key.name : String((parsed.node.key as { value?: unknown }).value));
+    return JSON.stringify(
+      parsed.node.key.type === "Identifier" ? parsed.node.key.name : String((parsed.node.key as { value?: unknown }).value),
+    );
   }
 
   #edits(captured: CapturedFunction): Edit[] {
@@ -247,7 +253,8 @@ class Emission {
     for (const binding of captured.bindings) {
       const { identifier } = this.#variables.get(binding) as Variable;
       if (identifier === binding.name) continue;
-      for (const { start, end, shorthand } of binding.references) edits.push({ start, end, text: shorthand ? `${binding.name}: ${identifier}` : identifier });
+      for (const { start, end, shorthand } of binding.references)
+        edits.push({ start, end, text: shorthand ? `${binding.name}: ${identifier}` : identifier });
     }
     return edits;
   }
@@ -256,7 +263,10 @@ class Emission {
 const isRef = (value: Encoded): value is NodeRef => typeof value === "object" && value !== null;
 
 /** Superclasses before their subclasses, functions before classes. */
-function definitionOrder(functions: readonly CapturedFunction[], functionOf: (value: Encoded) => CapturedFunction | undefined): CapturedFunction[] {
+function definitionOrder(
+  functions: readonly CapturedFunction[],
+  functionOf: (value: Encoded) => CapturedFunction | undefined,
+): CapturedFunction[] {
   const order = new Set<CapturedFunction>();
   const visit = (one: CapturedFunction): void => {
     if (order.has(one)) return;

@@ -78,26 +78,40 @@ export function freeVariables(text: FunctionText): FreeVariables {
 /** Names that a pattern declares. */
 export function patternNames(pattern: Pattern | null | undefined, into: Set<string>): void {
   switch (pattern?.type) {
-    case "Identifier": into.add(pattern.name); break;
-    case "ObjectPattern": for (const property of pattern.properties) patternNames(property.type === "RestElement" ? property.argument : property.value, into); break;
-    case "ArrayPattern": for (const element of pattern.elements) patternNames(element, into); break;
-    case "AssignmentPattern": patternNames(pattern.left, into); break;
-    case "RestElement": patternNames(pattern.argument, into); break;
-    default: break;
+    case "Identifier":
+      into.add(pattern.name);
+      break;
+    case "ObjectPattern":
+      for (const property of pattern.properties) patternNames(property.type === "RestElement" ? property.argument : property.value, into);
+      break;
+    case "ArrayPattern":
+      for (const element of pattern.elements) patternNames(element, into);
+      break;
+    case "AssignmentPattern":
+      patternNames(pattern.left, into);
+      break;
+    case "RestElement":
+      patternNames(pattern.argument, into);
+      break;
+    default:
+      break;
   }
 }
 
 /** Names that `let`, `const`, `class` and `function` declare directly in a list of statements. */
 export function lexicalNames(statements: readonly SyntaxNode[], into: Set<string>): void {
   for (const statement of statements) {
-    if (statement.type === "VariableDeclaration" && statement.kind !== "var") for (const declarator of statement.declarations) patternNames(declarator.id, into);
-    else if ((statement.type === "FunctionDeclaration" || statement.type === "ClassDeclaration") && statement.id) into.add(statement.id.name);
+    if (statement.type === "VariableDeclaration" && statement.kind !== "var")
+      for (const declarator of statement.declarations) patternNames(declarator.id, into);
+    else if ((statement.type === "FunctionDeclaration" || statement.type === "ClassDeclaration") && statement.id)
+      into.add(statement.id.name);
   }
 }
 
 /** Names that `var` declares anywhere below a node, up to the next function. */
 export function hoistedNames(node: SyntaxNode, into: Set<string>): void {
-  if (node.type === "VariableDeclaration" && node.kind === "var") for (const declarator of node.declarations) patternNames(declarator.id, into);
+  if (node.type === "VariableDeclaration" && node.kind === "var")
+    for (const declarator of node.declarations) patternNames(declarator.id, into);
   if (isFunction(node) || node.type === "ClassExpression" || node.type === "ClassDeclaration") return;
   for (const child of childrenOf(node)) hoistedNames(child, into);
 }
@@ -118,16 +132,27 @@ class Analysis implements FreeVariables {
   visit(node: SyntaxNode | null | undefined, scope: Scope, place: Place): void {
     if (!node) return;
     switch (node.type) {
-      case "Identifier": return this.#use(node, scope, place);
+      case "Identifier":
+        return this.#use(node, scope, place);
       case "FunctionDeclaration":
       case "FunctionExpression":
-      case "ArrowFunctionExpression": return this.functionNode(node, scope, place);
+      case "ArrowFunctionExpression":
+        return this.functionNode(node, scope, place);
       case "ClassDeclaration":
-      case "ClassExpression": return this.#classNode(node, scope, place);
-      case "ThisExpression": if (!place.ownThis) this.outerThis = true; return;
-      case "Super": if (!place.ownSuper) this.outerSuper = true; return;
-      case "PrivateIdentifier": if (!place.privates.has(node.name)) this.outerPrivates.add(node.name); return;
-      case "MetaProperty": if (node.meta.name === "import") this.usesImportMeta = true; return;
+      case "ClassExpression":
+        return this.#classNode(node, scope, place);
+      case "ThisExpression":
+        if (!place.ownThis) this.outerThis = true;
+        return;
+      case "Super":
+        if (!place.ownSuper) this.outerSuper = true;
+        return;
+      case "PrivateIdentifier":
+        if (!place.privates.has(node.name)) this.outerPrivates.add(node.name);
+        return;
+      case "MetaProperty":
+        if (node.meta.name === "import") this.usesImportMeta = true;
+        return;
       case "ImportExpression":
         this.#import(node.start, node.start + "import".length, node.source);
         this.visit(node.source, scope, place);
@@ -139,7 +164,8 @@ class Analysis implements FreeVariables {
         for (const argument of node.arguments) this.visit(argument, scope, place);
         return;
       }
-      case "MemberExpression": return this.#member(node, scope, place, false);
+      case "MemberExpression":
+        return this.#member(node, scope, place, false);
       case "Property":
         if (node.computed) this.visit(node.key, scope, place);
         if (node.shorthand && node.value.type === "Identifier") return this.#use(node.value, scope, place, { shorthand: true });
@@ -149,9 +175,11 @@ class Analysis implements FreeVariables {
       case "AssignmentExpression":
         this.#target(node.left, scope, place);
         return this.visit(node.right, scope, place);
-      case "UpdateExpression": return this.#target(node.argument as Pattern, scope, place);
+      case "UpdateExpression":
+        return this.#target(node.argument as Pattern, scope, place);
       case "UnaryExpression":
-        if (node.operator === "typeof" && node.argument.type === "Identifier") return this.#use(node.argument, scope, place, { typeofOnly: true });
+        if (node.operator === "typeof" && node.argument.type === "Identifier")
+          return this.#use(node.argument, scope, place, { typeofOnly: true });
         return this.visit(node.argument, scope, place);
       case "VariableDeclaration":
         for (const declarator of node.declarations) {
@@ -159,7 +187,8 @@ class Analysis implements FreeVariables {
           this.visit(declarator.init, scope, place);
         }
         return;
-      case "BlockStatement": return this.#block(node.body, new Scope(scope), place);
+      case "BlockStatement":
+        return this.#block(node.body, new Scope(scope), place);
       case "SwitchStatement": {
         this.visit(node.discriminant, scope, place);
         const inner = new Scope(scope);
@@ -172,21 +201,30 @@ class Analysis implements FreeVariables {
       }
       case "ForStatement":
       case "ForInStatement":
-      case "ForOfStatement": return this.#loop(node, scope, place);
+      case "ForOfStatement":
+        return this.#loop(node, scope, place);
       case "CatchClause": {
         const inner = new Scope(scope);
         this.#declare(node.param, inner);
         this.#target(node.param, inner, place);
         return this.visit(node.body, inner, place);
       }
-      case "LabeledStatement": return this.visit(node.body, scope, place);
+      case "LabeledStatement":
+        return this.visit(node.body, scope, place);
       case "BreakStatement":
-      case "ContinueStatement": return;
-      default: for (const child of childrenOf(node)) this.visit(child, scope, place);
+      case "ContinueStatement":
+        return;
+      default:
+        for (const child of childrenOf(node)) this.visit(child, scope, place);
     }
   }
 
-  functionNode(node: FunctionNode | Extract<SyntaxNode, { type: "ArrowFunctionExpression" }>, scope: Scope, place: Place, hasSuper = false): void {
+  functionNode(
+    node: FunctionNode | Extract<SyntaxNode, { type: "ArrowFunctionExpression" }>,
+    scope: Scope,
+    place: Place,
+    hasSuper = false,
+  ): void {
     const own = new Scope(scope);
     if (node.type === "FunctionExpression" && node.id) this.#declareName(node.id.name, own);
     const inner: Place =
@@ -203,7 +241,8 @@ class Analysis implements FreeVariables {
     const own = new Scope(scope);
     if (node.id) this.#declareName(node.id.name, own);
     const privates = new Set(place.privates);
-    for (const member of node.body.body) if (member.type !== "StaticBlock" && member.key.type === "PrivateIdentifier") privates.add(member.key.name);
+    for (const member of node.body.body)
+      if (member.type !== "StaticBlock" && member.key.type === "PrivateIdentifier") privates.add(member.key.name);
     const inner: Place = { ownThis: true, ownSuper: true, ownArguments: true, privates };
     for (const member of node.body.body) {
       if (member.type === "StaticBlock") {
@@ -250,9 +289,12 @@ class Analysis implements FreeVariables {
   /** What stands left of `=` or in a parameter: names are written, or declared, and then the scope has them. */
   #target(pattern: Pattern | Expression | null | undefined, scope: Scope, place: Place): void {
     switch (pattern?.type) {
-      case undefined: return;
-      case "Identifier": return this.#use(pattern, scope, place, { write: true });
-      case "MemberExpression": return this.#member(pattern, scope, place, true);
+      case undefined:
+        return;
+      case "Identifier":
+        return this.#use(pattern, scope, place, { write: true });
+      case "MemberExpression":
+        return this.#member(pattern, scope, place, true);
       case "ObjectPattern":
         for (const property of pattern.properties) {
           if (property.type === "RestElement") {
@@ -269,12 +311,16 @@ class Analysis implements FreeVariables {
           if (property.value.type === "AssignmentPattern") this.visit(property.value.right, scope, place);
         }
         return;
-      case "ArrayPattern": for (const element of pattern.elements) this.#target(element, scope, place); return;
+      case "ArrayPattern":
+        for (const element of pattern.elements) this.#target(element, scope, place);
+        return;
       case "AssignmentPattern":
         this.#target(pattern.left, scope, place);
         return this.visit(pattern.right, scope, place);
-      case "RestElement": return this.#target(pattern.argument, scope, place);
-      default: return this.visit(pattern, scope, place);
+      case "RestElement":
+        return this.#target(pattern.argument, scope, place);
+      default:
+        return this.visit(pattern, scope, place);
     }
   }
 
@@ -283,11 +329,23 @@ class Analysis implements FreeVariables {
     if (node.name === "eval") this.usesEval = true;
     const list = this.references.get(node.name) ?? [];
     if (list.length === 0) this.references.set(node.name, list);
-    list.push({ start: node.start, end: node.end, shorthand: false, write: false, member: undefined, memberWrite: false, typeofOnly: false, ...use });
+    list.push({
+      start: node.start,
+      end: node.end,
+      shorthand: false,
+      write: false,
+      member: undefined,
+      memberWrite: false,
+      typeofOnly: false,
+      ...use,
+    });
   }
 
   #import(start: number, end: number, source: SyntaxNode | undefined): void {
-    const literal = source?.type === "Literal" && typeof source.value === "string" ? { start: source.start, end: source.end, specifier: source.value } : undefined;
+    const literal =
+      source?.type === "Literal" && typeof source.value === "string"
+        ? { start: source.start, end: source.end, specifier: source.value }
+        : undefined;
     this.dynamicImports.push({ start, end, literal });
   }
 

@@ -31,13 +31,26 @@ export function parseFunctionText(text: string): FunctionText {
   let failure: unknown;
   for (const sourceType of ["module", "script"] as const) {
     // `checkPrivateFields: false`: a method taken out of its class may name #fields; the walk reports that in its own words.
-    const options = { ecmaVersion: "latest", sourceType, allowAwaitOutsideFunction: true, allowSuperOutsideMethod: true, checkPrivateFields: false } as const;
+    const options = {
+      ecmaVersion: "latest",
+      sourceType,
+      allowAwaitOutsideFunction: true,
+      allowSuperOutsideMethod: true,
+      checkPrivateFields: false,
+    } as const;
     const sloppy = sourceType === "script";
     try {
       const source = `(${text})`;
       const node = parseExpressionAt(source, 0, options);
       if (/^(?:Function|Class|ArrowFunction)Expression$/.test(node.type) && /^\s*\)?\s*$/.test(source.slice(node.end))) {
-        return { form: "expression", node, source, isClass: node.type === "ClassExpression", isArrow: node.type === "ArrowFunctionExpression", sloppy };
+        return {
+          form: "expression",
+          node,
+          source,
+          isClass: node.type === "ClassExpression",
+          isArrow: node.type === "ArrowFunctionExpression",
+          sloppy,
+        };
       }
     } catch (cause) {
       failure = cause;
@@ -47,7 +60,14 @@ export function parseFunctionText(text: string): FunctionText {
       const object = parseExpressionAt(source, 0, options);
       const property = object.type === "ObjectExpression" && object.properties.length === 1 ? object.properties[0] : undefined;
       if (property?.type === "Property" && property.value.type === "FunctionExpression") {
-        return { form: property.kind === "init" ? "method" : property.kind, node: property, source, isClass: false, isArrow: false, sloppy };
+        return {
+          form: property.kind === "init" ? "method" : property.kind,
+          node: property,
+          source,
+          isClass: false,
+          isArrow: false,
+          sloppy,
+        };
       }
     } catch (cause) {
       failure = cause;
@@ -61,7 +81,8 @@ export function childrenOf(node: SyntaxNode): SyntaxNode[] {
   const children: SyntaxNode[] = [];
   for (const value of Object.values(node) as unknown[]) {
     for (const item of Array.isArray(value) ? (value as unknown[]) : [value]) {
-      if (typeof item === "object" && item !== null && typeof (item as { type?: unknown }).type === "string") children.push(item as SyntaxNode);
+      if (typeof item === "object" && item !== null && typeof (item as { type?: unknown }).type === "string")
+        children.push(item as SyntaxNode);
     }
   }
   return children;

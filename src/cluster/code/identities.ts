@@ -39,8 +39,10 @@ const dataProperty = (owner: object, key: PropertyKey): unknown => Object.getOwn
 
 /** Enumerable names on globalThis are the user's (a notebook may load drey late), except those that runtimes make enumerable. */
 const ENUMERABLE_HOST_NAMES = new Set(
-  ("global clearImmediate setImmediate clearInterval clearTimeout setInterval setTimeout queueMicrotask structuredClone atob btoa " +
-    "performance fetch navigator crypto CustomEvent process Buffer console Deno Bun self").split(" "),
+  (
+    "global clearImmediate setImmediate clearInterval clearTimeout setInterval setTimeout queueMicrotask structuredClone atob btoa " +
+    "performance fetch navigator crypto CustomEvent process Buffer console Deno Bun self"
+  ).split(" "),
 );
 /** Not looked into: they are large, belong to one process, or warn when touched. */
 const OPAQUE_GLOBALS = /^(?:process|navigator|window|localStorage|sessionStorage)$/;
@@ -81,7 +83,11 @@ function indexGlobals(): Map<unknown, readonly PropertyKey[]> {
     const descriptor = Object.getOwnPropertyDescriptor(globalThis, name);
     if (descriptor === undefined) continue;
     try {
-      add("value" in descriptor ? descriptor.value : HARMLESS_GETTERS.test(name) ? (globalThis as Record<string, unknown>)[name] : undefined, [name], 3);
+      add(
+        "value" in descriptor ? descriptor.value : HARMLESS_GETTERS.test(name) ? (globalThis as Record<string, unknown>)[name] : undefined,
+        [name],
+        3,
+      );
     } catch {
       // A host global that can't be read here can't have been captured either.
     }
@@ -92,7 +98,9 @@ function indexGlobals(): Map<unknown, readonly PropertyKey[]> {
 // ---- builtin modules ----
 
 /** Loading these warns, is costly, or is not possible in a worker. */
-const SKIPPED_BUILTINS = new Set("punycode sys wasi repl inspector inspector/promises trace_events cluster domain test sqlite sea quic ffi".split(" "));
+const SKIPPED_BUILTINS = new Set(
+  "punycode sys wasi repl inspector inspector/promises trace_events cluster domain test sqlite sea quic ffi".split(" "),
+);
 const builtins = new Map<unknown, ModuleMember>();
 const indexedBuiltins = new Set<string>();
 
@@ -104,10 +112,19 @@ export function builtinMember(value: unknown): ModuleMember | undefined {
 function indexBuiltins(): void {
   // A value can only come from a builtin that was loaded; loading all of them to compare would cost 100 ms.
   const list = (process as unknown as { moduleLoadList?: readonly string[] }).moduleLoadList;
-  const loaded = list === undefined || "Bun" in globalThis || "Deno" in globalThis ? undefined : new Set(list.map((entry) => entry.replace(/^(?:NativeModule|Internal Binding) /, "")));
+  const loaded =
+    list === undefined || "Bun" in globalThis || "Deno" in globalThis
+      ? undefined
+      : new Set(list.map((entry) => entry.replace(/^(?:NativeModule|Internal Binding) /, "")));
   const added: [specifier: string, exports: object][] = [];
   for (const name of builtinModules) {
-    if (indexedBuiltins.has(name) || name.startsWith("_") || SKIPPED_BUILTINS.has(name) || loaded?.has(name.replace(/^node:/, "")) === false) continue;
+    if (
+      indexedBuiltins.has(name) ||
+      name.startsWith("_") ||
+      SKIPPED_BUILTINS.has(name) ||
+      loaded?.has(name.replace(/^node:/, "")) === false
+    )
+      continue;
     indexedBuiltins.add(name);
     try {
       const exports: unknown = requireHere(`node:${name.replace(/^node:/, "")}`);
@@ -121,14 +138,15 @@ function indexBuiltins(): void {
   for (const [specifier, exports] of added) {
     for (const key of Object.getOwnPropertyNames(exports)) {
       const value = dataProperty(exports, key);
-      if (isReference(value) && !builtins.has(value) && globalPath(value) === undefined) builtins.set(value, { ...builtin, specifier, path: ["default", key] });
+      if (isReference(value) && !builtins.has(value) && globalPath(value) === undefined)
+        builtins.set(value, { ...builtin, specifier, path: ["default", key] });
     }
   }
 }
 
 // ---- packages ----
 
-/** True for files that are installed wherever the job runs: what lies in node_modules. Everything else is the user's, and travels by value. */
+/** True for files that are installed wherever the job runs: those in node_modules. All others are the user's, and travel by value. */
 export const isInstalled = (file: string): boolean => /[\\/]node_modules[\\/]/.test(file);
 
 export interface PackageFile {
@@ -250,7 +268,8 @@ export function indexHouseFile(scriptUrl: string): void {
     const exports = requireHere(fileURLToPath(url)) as Record<string, unknown>;
     for (const key of Object.keys(exports)) {
       const value = exports[key];
-      if (isReference(value) && globalPath(value) === undefined) houseMembers.set(value, { specifier: name, origin: "drey", style: "import", path: [key] });
+      if (isReference(value) && globalPath(value) === undefined)
+        houseMembers.set(value, { specifier: name, origin: "drey", style: "import", path: [key] });
     }
   } catch {
     // Sources run by a loader of TypeScript can't be required; then the function travels by its text, like a user's.
@@ -274,10 +293,18 @@ export function scriptFileUrl(scriptUrl: string): string | undefined {
  * @param exportPath from the module's namespace to the value; empty for the namespace.
  */
 export function importedMember(
-  specifier: string, exportPath: readonly string[], scriptUrl: string, known: readonly KnownModule[],
+  specifier: string,
+  exportPath: readonly string[],
+  scriptUrl: string,
+  known: readonly KnownModule[],
 ): ModuleMember | undefined {
   if (specifier.startsWith("node:") || builtinModules.includes(specifier)) {
-    return { specifier: specifier.startsWith("node:") ? specifier : `node:${specifier}`, origin: "builtin", style: "import", path: exportPath };
+    return {
+      specifier: specifier.startsWith("node:") ? specifier : `node:${specifier}`,
+      origin: "builtin",
+      style: "import",
+      path: exportPath,
+    };
   }
   if (known.some((module) => module.specifier === specifier)) return { specifier, origin: "known", style: "import", path: exportPath };
   if (/^(?:npm|jsr|https?):/.test(specifier)) return { specifier, origin: "url", style: "import", path: exportPath };

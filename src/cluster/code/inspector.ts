@@ -106,7 +106,13 @@ const scripts = new Map<string, ScriptSource>();
 /** Each entry holds a whole script; the oldest go first. */
 const MAX_SCRIPTS = 256;
 
-interface RemoteObject { objectId?: string; value?: unknown; unserializableValue?: string; description?: string; type?: string }
+interface RemoteObject {
+  objectId?: string;
+  value?: unknown;
+  unserializableValue?: string;
+  description?: string;
+  type?: string;
+}
 interface PropertiesAnswer {
   internalProperties?: { name: string; value?: RemoteObject }[];
   privateProperties?: { name: string; value?: RemoteObject; get?: unknown; set?: unknown }[];
@@ -156,7 +162,9 @@ export class InspectorProbe implements ValueProbe {
       answer = result;
     });
     if (!answered) {
-      throw new CaptureError("This runtime's inspector answers later, so functions can't be captured synchronously; use `await capture(…)`.");
+      throw new CaptureError(
+        "This runtime's inspector answers later, so functions can't be captured synchronously; use `await capture(…)`.",
+      );
     }
     if (failure !== null) throw commandFailed(command, failure);
     return answer;
@@ -234,14 +242,17 @@ export class InspectorProbe implements ValueProbe {
   *#handle(value: object): Steps<string> {
     this.#slot.value = value;
     const expression = `globalThis.${SLOT}.value`;
-    const answer = (yield { method: "Runtime.evaluate", params: { expression, objectGroup: OBJECT_GROUP, silent: true } }) as { result: RemoteObject };
+    const answer = (yield { method: "Runtime.evaluate", params: { expression, objectGroup: OBJECT_GROUP, silent: true } }) as {
+      result: RemoteObject;
+    };
     this.#slot.value = undefined;
     if (answer.result.objectId === undefined) throw new InvariantError("The inspector gave no handle for a value.");
     return answer.result.objectId;
   }
 
   *#valueOf(remote: RemoteObject): Steps<unknown> {
-    if (remote.objectId === undefined) return remote.unserializableValue === undefined ? remote.value : unserializable(remote.unserializableValue);
+    if (remote.objectId === undefined)
+      return remote.unserializableValue === undefined ? remote.value : unserializable(remote.unserializableValue);
     const functionDeclaration = `function () { globalThis.${SLOT}.value = this; }`;
     yield { method: "Runtime.callFunctionOn", params: { objectId: remote.objectId, functionDeclaration, silent: true } };
     const { value } = this.#slot;
@@ -254,7 +265,11 @@ export class InspectorProbe implements ValueProbe {
 export class BlindProbe implements ValueProbe {
   readonly seesScopes = false;
   *functionInfo(): Steps<FunctionInfo> {
-    return { location: undefined, scopes: [{ kind: "global", variables: globalThis as unknown as Record<string, unknown> }], bound: undefined };
+    return {
+      location: undefined,
+      scopes: [{ kind: "global", variables: globalThis as unknown as Record<string, unknown> }],
+      bound: undefined,
+    };
   }
   *privateFields(): Steps<Map<string, unknown>> {
     return new Map();

@@ -21,9 +21,10 @@ export function alignLines(left: readonly string[], right: readonly string[]): (
   const isPair = (i: number, j: number): boolean => left[i] === right[j] && left[i] !== "";
   const at = (i: number, j: number): number => longest[i * width + j] as number;
   for (let i = left.length - 1; i >= 0; i--) {
-    for (let j = right.length - 1; j >= 0; j--) longest[i * width + j] = isPair(i, j) ? 1 + at(i + 1, j + 1) : Math.max(at(i + 1, j), at(i, j + 1));
+    for (let j = right.length - 1; j >= 0; j--)
+      longest[i * width + j] = isPair(i, j) ? 1 + at(i + 1, j + 1) : Math.max(at(i + 1, j), at(i, j + 1));
   }
-  for (let i = 0, j = 0; i < left.length && j < right.length; ) {
+  for (let i = 0, j = 0; i < left.length && j < right.length;) {
     if (isPair(i, j)) partner[i++] = j++;
     else if (at(i + 1, j) >= at(i, j + 1)) i++;
     else j++;

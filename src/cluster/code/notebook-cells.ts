@@ -69,7 +69,11 @@ function mappingOf(cell: NotebookCell): CellMapping {
 
 /** A line without the ways in which compilers spell imported and exported names. */
 const normalised = (line: string): string =>
-  line.replace(/\(0, exports\.([\w$]+)\)|\bexports\.([\w$]+)/g, "$1$2").replace(/\b[\w$]+_\d+\.(?:default\.)?/g, "").replace(/\s+/g, " ").trim();
+  line
+    .replace(/\(0, exports\.([\w$]+)\)|\bexports\.([\w$]+)/g, "$1$2")
+    .replace(/\b[\w$]+_\d+\.(?:default\.)?/g, "")
+    .replace(/\s+/g, " ")
+    .trim();
 
 interface TslabHandler {
   execCount?: number;
@@ -89,8 +93,8 @@ export function installCellTracker(): boolean {
     const file = Object.keys(require.cache ?? {}).find((name) => pattern.test(name));
     return file === undefined ? undefined : require.cache[file]?.exports;
   };
-  const handler = (loaded(/[\\/]tslab[\\/]dist[\\/]jupyter\.js$/) as { JupyterHandlerImpl?: { prototype: TslabHandler } } | undefined)?.JupyterHandlerImpl
-    ?.prototype;
+  const handler = (loaded(/[\\/]tslab[\\/]dist[\\/]jupyter\.js$/) as { JupyterHandlerImpl?: { prototype: TslabHandler } } | undefined)
+    ?.JupyterHandlerImpl?.prototype;
   if (handler === undefined) return false;
   if (handler.dreyTracked === true) return true;
   const name = handler.handleExecuteImpl === undefined ? "handleExecute" : "handleExecuteImpl";
@@ -107,7 +111,8 @@ export function installCellTracker(): boolean {
   const vm = require("node:vm") as { runInThisContext: (code: string, options?: object) => unknown };
   const run = vm.runInThisContext;
   vm.runInThisContext = function (code, options) {
-    if (current === undefined || typeof code !== "string" || !code.endsWith("(__tslab__.exports, __tslab__.require)")) return run.call(vm, code, options);
+    if (current === undefined || typeof code !== "string" || !code.endsWith("(__tslab__.exports, __tslab__.require)"))
+      return run.call(vm, code, options);
     const { number, typescript } = current;
     const url = `Cell[${number}].js`;
     const transpile = (): ReturnType<NonNullable<NotebookCell["transpile"]>> =>
@@ -127,7 +132,10 @@ interface TypeScriptApi {
 function transpileWith(typescript: TypeScriptApi | undefined, text: string): { javascript: string; sourceMap: SourceMapJson } | undefined {
   if (typescript === undefined) return undefined;
   const compilerOptions = {
-    target: typescript.ScriptTarget.ES2022, module: typescript.ModuleKind.ESNext, sourceMap: true, experimentalDecorators: true,
+    target: typescript.ScriptTarget.ES2022,
+    module: typescript.ModuleKind.ESNext,
+    sourceMap: true,
+    experimentalDecorators: true,
     useDefineForClassFields: true,
   };
   const { outputText, sourceMapText } = typescript.transpileModule(text, { compilerOptions });

@@ -44,10 +44,24 @@ const originals = new WeakMap<ScriptSource, Original>();
  * @param pieces per shipped line, by rising column.
  */
 export function functionPosition(
-  at: { readonly path: string; readonly text: string; readonly script: ScriptSource | undefined; readonly location: ScriptLocation | undefined },
-  firstLine: number, lineCount: number, pieces: readonly KeptPiece[],
+  at: {
+    readonly path: string;
+    readonly text: string;
+    readonly script: ScriptSource | undefined;
+    readonly location: ScriptLocation | undefined;
+  },
+  firstLine: number,
+  lineCount: number,
+  pieces: readonly KeptPiece[],
 ): FunctionPosition {
-  const unknown: FunctionPosition = { path: at.path, firstLine, file: "", columns: "unknown", lines: Array.from({ length: lineCount }, () => []), texts: {} };
+  const unknown: FunctionPosition = {
+    path: at.path,
+    firstLine,
+    file: "",
+    columns: "unknown",
+    lines: Array.from({ length: lineCount }, () => []),
+    texts: {},
+  };
   const start = at.script === undefined || at.location === undefined ? undefined : startInScript(at.text, at.script.source, at.location);
   if (at.script === undefined || start === undefined) return unknown;
   const original = originalOf(at.script);
@@ -118,7 +132,12 @@ function readOriginal(script: ScriptSource): Original {
   const file = url === undefined ? script.url : fileURLToPath(url.replace(/[?#].*$/, ""));
   const map = script.sourceMapUrl === "" ? undefined : (inlineSourceMap(script.sourceMapUrl) ?? mapFile(script.sourceMapUrl, file));
   if (map === undefined) return withoutMap(script, file);
-  return { file, columns: "start", mappings: decodeMappings(map.mappings), sources: map.sources.map((_name, index) => originalSource(map, index, file)) };
+  return {
+    file,
+    columns: "start",
+    mappings: decodeMappings(map.mappings),
+    sources: map.sources.map((_name, index) => originalSource(map, index, file)),
+  };
 }
 
 /** A script without a map is its own original, unless the runtime compiled TypeScript and keeps the map to itself (Deno). */
@@ -132,7 +151,8 @@ function withoutMap(script: ScriptSource, file: string): Original {
     return { file, columns: "unknown", mappings: [], sources: [] };
   }
   // Node replaces types by as many spaces.
-  if (written.every((line, i) => line.length === lines[i]?.length)) return { file, columns: "exact", mappings: undefined, sources: [{ file, lines: written }] };
+  if (written.every((line, i) => line.length === lines[i]?.length))
+    return { file, columns: "exact", mappings: undefined, sources: [{ file, lines: written }] };
   const trimmed = (text: readonly string[]): string[] => text.map((line) => line.trim());
   const partners = alignLines(trimmed(lines), trimmed(written));
   const mappings = partners.map((partner): MappedSegment[] => (partner === undefined ? [] : [[0, 0, partner, 0]]));
@@ -149,7 +169,14 @@ function mapFile(name: string, scriptFile: string): SourceMapJson | undefined {
 
 function originalSource(map: SourceMapJson, index: number, scriptFile: string): { file: string; lines: readonly string[] } {
   const name = `${map.sourceRoot ?? ""}${map.sources[index] ?? ""}`;
-  const file = name === "" ? scriptFile : name.startsWith("file:") ? fileURLToPath(name) : /^[a-z]{2,}:/i.test(name) ? name : path.resolve(path.dirname(scriptFile), name);
+  const file =
+    name === ""
+      ? scriptFile
+      : name.startsWith("file:")
+        ? fileURLToPath(name)
+        : /^[a-z]{2,}:/i.test(name)
+          ? name
+          : path.resolve(path.dirname(scriptFile), name);
   let content = map.sourcesContent?.[index] ?? undefined;
   if (content === undefined) {
     try {

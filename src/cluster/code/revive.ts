@@ -50,7 +50,9 @@ export async function revive(bundle: CodeBundle, options: ReviveOptions = {}): P
   const nodes = new LiveNodes(bundle.nodes, modules, root);
   const values = compile(bundle, root)(nodes.protocol, nodes.proxy) as unknown[];
   const classes = bundle.classes.map(({ node, name, privateFields }) => ({
-    name, privateFields, constructor: nodes.get(node) as ShippedClass["constructor"],
+    name,
+    privateFields,
+    constructor: nodes.get(node) as ShippedClass["constructor"],
   }));
   return { values, classes, warnings };
 }
@@ -71,20 +73,27 @@ function compile(bundle: CodeBundle, root: string): ShippedCode {
 // ---- modules ----
 
 async function loadModule(
-  module: ModuleImport, bundle: CodeBundle, root: string, resolve: ReviveOptions["resolve"], warnings: string[],
+  module: ModuleImport,
+  bundle: CodeBundle,
+  root: string,
+  resolve: ReviveOptions["resolve"],
+  warnings: string[],
 ): Promise<unknown> {
   const resolved = module.origin === "known" || module.origin === "package" ? resolve?.(module.specifier) : undefined;
   if (resolved !== undefined) return import(resolved);
   switch (module.origin) {
     case "builtin":
-    case "url": return import(module.specifier);
+    case "url":
+      return import(module.specifier);
     case "drey": {
       // Drey's files lie alike in every build; this one says with which extension.
       const url = new URL(`../../${module.specifier}${path.extname(fileURLToPath(import.meta.url))}`, import.meta.url).href;
       return import(url);
     }
-    case "known": return importFrom(root, module);
-    case "package": return loadPackage(module, bundle, root, warnings);
+    case "known":
+      return importFrom(root, module);
+    case "package":
+      return loadPackage(module, bundle, root, warnings);
   }
 }
 
@@ -93,18 +102,24 @@ async function loadPackage(module: ModuleImport, bundle: CodeBundle, root: strin
   if (name === undefined || subpath === undefined) return importFrom(root, module);
   const wanted = bundle.packages[name];
   const here = path.dirname(fileURLToPath(import.meta.url));
-  const places = [...packageFolders(root, name), ...packageFolders(here, name), ...(folder !== undefined && existsSync(folder) ? [folder] : [])];
+  const places = [
+    ...packageFolders(root, name),
+    ...packageFolders(here, name),
+    ...(folder !== undefined && existsSync(folder) ? [folder] : []),
+  ];
   const place = places.find((one) => versionOf(one) === wanted) ?? places[0];
   if (place === undefined) throw missing(module, wanted, root);
   const version = versionOf(place);
   if (version !== wanted) {
     warnings.push(
-      `${module.neededBy}: uses '${name}' ${wanted ?? "of unknown version"}, but ${version ?? "an unknown version"} is installed in ${place}; install the same version on the cluster.`,
+      `${module.neededBy}: uses '${name}' ${wanted ?? "of unknown version"}, but ${version ?? "an unknown version"} ` +
+        `is installed in ${place}; install the same version on the cluster.`,
     );
   }
   const file = path.join(place, subpath);
   // Another version may have other files; then its entry point is the best guess.
-  if (!existsSync(file)) return module.style === "require" ? (createRequire(path.join(root, "x.js"))(module.specifier) as unknown) : importFrom(root, module);
+  if (!existsSync(file))
+    return module.style === "require" ? (createRequire(path.join(root, "x.js"))(module.specifier) as unknown) : importFrom(root, module);
   return module.style === "require" ? (createRequire(file)(file) as unknown) : import(pathToFileURL(file).href);
 }
 
@@ -139,7 +154,10 @@ const missing = (module: ModuleImport, version: string | undefined, root: string
   new CaptureError(
     `${module.neededBy}: needs the package '${module.package ?? module.specifier}'${version === undefined ? "" : ` ${version}`}, ` +
       `which is not installed where the task runs (${root}); install it there.`,
-    { ...(cause === undefined ? {} : { cause }), details: { path: module.neededBy.split(" → "), package: module.package ?? module.specifier, root } },
+    {
+      ...(cause === undefined ? {} : { cause }),
+      details: { path: module.neededBy.split(" → "), package: module.package ?? module.specifier, root },
+    },
   );
 
 /** Folders of a package that a module in `from` would find, nearest first. */
@@ -207,7 +225,8 @@ class LiveNodes {
     const value = this.#make(node, id);
     this.#keep(id, value);
     if (node.kind !== "array" && node.kind !== "map" && node.kind !== "set" && node.kind !== "error") return value;
-    if (node.privateValues === undefined && (node.class !== undefined || "prototype" in node)) Object.setPrototypeOf(value, this.#prototypeOf(node));
+    if (node.privateValues === undefined && (node.class !== undefined || "prototype" in node))
+      Object.setPrototypeOf(value, this.#prototypeOf(node));
     return value;
   }
 
@@ -226,34 +245,55 @@ class LiveNodes {
 
   #make(node: ValueNode, id: number): unknown {
     switch (node.kind) {
-      case "well-known-symbol": return (Symbol as unknown as Live)[node.name];
-      case "registered-symbol": return Symbol.for(node.key);
-      case "symbol": return Symbol(node.description);
-      case "global": return this.#follow(globalThis, node.path);
-      case "import": return this.#follow(this.#modules[node.module], node.path);
-      case "date": return new Date(node.time);
-      case "regexp": return Object.assign(new RegExp(node.source, node.flags), { lastIndex: node.lastIndex });
-      case "boxed": return Object(node.value);
-      case "array-buffer": return node.bytes.slice().buffer;
-      case "view": return this.#view(node);
-      case "array": return this.#restored(node) ?? (node.items === undefined ? new Array(node.length) : [...node.items]);
-      case "map": return this.#restored(node) ?? new Map();
-      case "set": return this.#restored(node) ?? new Set();
+      case "well-known-symbol":
+        return (Symbol as unknown as Live)[node.name];
+      case "registered-symbol":
+        return Symbol.for(node.key);
+      case "symbol":
+        return Symbol(node.description);
+      case "global":
+        return this.#follow(globalThis, node.path);
+      case "import":
+        return this.#follow(this.#modules[node.module], node.path);
+      case "date":
+        return new Date(node.time);
+      case "regexp":
+        return Object.assign(new RegExp(node.source, node.flags), { lastIndex: node.lastIndex });
+      case "boxed":
+        return Object(node.value);
+      case "array-buffer":
+        return node.bytes.slice().buffer;
+      case "view":
+        return this.#view(node);
+      case "array":
+        return this.#restored(node) ?? (node.items === undefined ? new Array(node.length) : [...node.items]);
+      case "map":
+        return this.#restored(node) ?? new Map();
+      case "set":
+        return this.#restored(node) ?? new Set();
       case "error": {
         const error = (this.#restored(node) as Error | undefined) ?? new Error();
         Object.defineProperty(error, "message", { value: node.message, configurable: true, writable: true });
         Object.defineProperty(error, "stack", { value: node.stack, configurable: true, writable: true });
         return error;
       }
-      case "object": return this.#restored(node) ?? Object.create(node.class !== undefined || "prototype" in node ? this.#prototypeOf(node) : Object.prototype);
-      case "namespace": return {};
-      case "weak": return node.type === "WeakMap" ? new WeakMap() : new WeakSet();
+      case "object":
+        return (
+          this.#restored(node) ??
+          Object.create(node.class !== undefined || "prototype" in node ? this.#prototypeOf(node) : Object.prototype)
+        );
+      case "namespace":
+        return {};
+      case "weak":
+        return node.type === "WeakMap" ? new WeakMap() : new WeakSet();
       case "bound": {
         const target = this.#value(node.target) as (...args: unknown[]) => unknown;
         return target.bind(this.#value(node.thisValue), ...node.args.map((argument) => this.#value(argument)));
       }
-      case "member": return (this.get(node.owner) as Live)[node.key];
-      case "function": throw new InvariantError(`Node ${id} of a code bundle is a function that is used before it is defined.`);
+      case "member":
+        return (this.get(node.owner) as Live)[node.key];
+      case "function":
+        throw new InvariantError(`Node ${id} of a code bundle is a function that is used before it is defined.`);
     }
   }
 
@@ -261,14 +301,17 @@ class LiveNodes {
   #restored(node: ValueNode): object | undefined {
     if (node.privateValues === undefined || node.class === undefined) return undefined;
     const instance = new (this.get(node.class) as Constructor)(this.#restore);
-    for (const key of Reflect.ownKeys(instance)) if (Object.getOwnPropertyDescriptor(instance, key)?.configurable === true) delete (instance as Live)[key];
+    for (const key of Reflect.ownKeys(instance))
+      if (Object.getOwnPropertyDescriptor(instance, key)?.configurable === true) delete (instance as Live)[key];
     return instance;
   }
 
   #view(node: Extract<ValueNode, { kind: "view" }>): unknown {
     const buffer = this.#value(node.buffer) as ArrayBuffer;
     if (node.type === "Buffer") return Buffer.from(buffer, node.byteOffset, node.length);
-    const View = (globalThis as unknown as Record<string, new (buffer: ArrayBuffer, byteOffset: number, length: number) => object>)[node.type];
+    const View = (globalThis as unknown as Record<string, new (buffer: ArrayBuffer, byteOffset: number, length: number) => object>)[
+      node.type
+    ];
     if (View === undefined) throw new CaptureError(`This runtime has no ${node.type}, which the shipped code captured.`);
     return new View(buffer, node.byteOffset, node.length);
   }
@@ -297,8 +340,10 @@ class LiveNodes {
       const value = this.get(id) as object;
       if (node.kind === "map") for (const [key, item] of node.entries) Map.prototype.set.call(value, this.#value(key), this.#value(item));
       else if (node.kind === "set") for (const element of node.elements) Set.prototype.add.call(value, this.#value(element));
-      else if (node.kind === "namespace") for (const [name, member] of Object.entries(node.members)) (value as Live)[name] = this.#value(member);
-      else if ((node.kind === "function" || node.kind === "member") && "prototype" in node) Object.setPrototypeOf(value, this.#prototypeOf(node));
+      else if (node.kind === "namespace")
+        for (const [name, member] of Object.entries(node.members)) (value as Live)[name] = this.#value(member);
+      else if ((node.kind === "function" || node.kind === "member") && "prototype" in node)
+        Object.setPrototypeOf(value, this.#prototypeOf(node));
       if (node.properties !== undefined) for (const property of node.properties) this.#put(value, property);
       if (node.privateValues !== undefined) this.#setPrivates(value, node);
       if (node.staticPrivateValues !== undefined) {
@@ -314,7 +359,11 @@ class LiveNodes {
 
   #setPrivates(value: object, node: ValueNode): void {
     const values = this.#record(node.privateValues ?? []);
-    for (let one: unknown = this.get(node.class as number); typeof one === "function" && one !== Function.prototype; one = Object.getPrototypeOf(one)) {
+    for (
+      let one: unknown = this.get(node.class as number);
+      typeof one === "function" && one !== Function.prototype;
+      one = Object.getPrototypeOf(one)
+    ) {
       if (Object.hasOwn(one, "$dreySet")) (one as unknown as { $dreySet(object: object, values: Live): void }).$dreySet(value, values);
     }
   }
@@ -335,8 +384,12 @@ class LiveNodes {
     }
     const enumerable = (flags & PropertyFlag.hidden) === 0;
     const configurable = (flags & PropertyFlag.notConfigurable) === 0;
-    Object.defineProperty(owner, key, (flags & PropertyFlag.accessor) !== 0
-      ? { get: this.#value(encoded) as () => unknown, set: this.#value(setter) as (value: unknown) => void, enumerable, configurable }
-      : { value: this.#value(encoded), writable: (flags & PropertyFlag.readOnly) === 0, enumerable, configurable });
+    Object.defineProperty(
+      owner,
+      key,
+      (flags & PropertyFlag.accessor) !== 0
+        ? { get: this.#value(encoded) as () => unknown, set: this.#value(setter) as (value: unknown) => void, enumerable, configurable }
+        : { value: this.#value(encoded), writable: (flags & PropertyFlag.readOnly) === 0, enumerable, configurable },
+    );
   }
 }

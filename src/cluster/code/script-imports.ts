@@ -24,7 +24,8 @@ const LOADERS = /^(?:require|__vi_import__|__vite_ssr_import__|__vite_ssr_dynami
 const WRAPPERS = /^(?:__importStar|__importDefault|__toESM|_interop\w*)$/;
 
 /** True for what CommonJS, Vite and tslab pass to the function they put around a script. */
-export const isWrapperName = (name: string): boolean => /^(?:exports|require|module|__filename|__dirname|__vite_\w+|__vi_\w+|arguments|this)$/.test(name);
+export const isWrapperName = (name: string): boolean =>
+  /^(?:exports|require|module|__filename|__dirname|__vite_\w+|__vi_\w+|arguments|this)$/.test(name);
 
 /** Reads a script; a text that doesn't parse has no names. */
 export function scriptNames(source: string): ScriptNames {
@@ -33,7 +34,11 @@ export function scriptNames(source: string): ScriptNames {
   for (const sourceType of ["module", "script"] as const) {
     try {
       const program = parse(source, {
-        ecmaVersion: "latest", sourceType, allowReturnOutsideFunction: true, allowAwaitOutsideFunction: true, allowHashBang: true,
+        ecmaVersion: "latest",
+        sourceType,
+        allowReturnOutsideFunction: true,
+        allowAwaitOutsideFunction: true,
+        allowHashBang: true,
       });
       read(program.body, imports, declared);
       break;
@@ -51,7 +56,11 @@ function read(body: readonly (Statement | ModuleDeclaration)[], imports: Map<str
     if (statement.type === "ImportDeclaration") {
       for (const clause of statement.specifiers) {
         const path =
-          clause.type === "ImportNamespaceSpecifier" ? [] : clause.type === "ImportDefaultSpecifier" ? ["default"] : [exportName(clause.imported)];
+          clause.type === "ImportNamespaceSpecifier"
+            ? []
+            : clause.type === "ImportDefaultSpecifier"
+              ? ["default"]
+              : [exportName(clause.imported)];
         imports.set(clause.local.name, { specifier: String(statement.source.value), path });
       }
     } else if (statement.type === "ExportNamedDeclaration" && statement.declaration) {
@@ -89,7 +98,12 @@ function requiredSpecifier(init: Expression | null | undefined): string | undefi
   if (init?.type !== "CallExpression") return undefined;
   const { callee } = init;
   const last = callee.type === "SequenceExpression" ? callee.expressions.at(-1) : callee;
-  const name = last?.type === "Identifier" ? last.name : last?.type === "MemberExpression" && last.property.type === "Identifier" ? last.property.name : "";
+  const name =
+    last?.type === "Identifier"
+      ? last.name
+      : last?.type === "MemberExpression" && last.property.type === "Identifier"
+        ? last.property.name
+        : "";
   const first = init.arguments[0];
   if (first === undefined || first.type === "SpreadElement") return undefined;
   if (LOADERS.test(name)) return first.type === "Literal" ? String(first.value) : undefined;

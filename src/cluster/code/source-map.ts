@@ -15,7 +15,9 @@ export interface SourceMapJson {
 /** From this generated column on: source, line and column of the original. */
 export type MappedSegment = readonly [column: number, source: number, line: number, originalColumn: number];
 
-const DIGITS = new Map([..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].map((digit, value) => [digit.charCodeAt(0), value]));
+const DIGITS = new Map(
+  [..."ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"].map((digit, value) => [digit.charCodeAt(0), value]),
+);
 
 /** Decodes `mappings`. Segments without a source are left out; a malformed rest of the text is ignored. */
 export function decodeMappings(mappings: string): MappedSegment[][] {
@@ -66,7 +68,9 @@ function decodeNumbers(text: string): number[] {
 export function inlineSourceMap(url: string): SourceMapJson | undefined {
   const match = /^data:application\/json[^,]*?(;base64)?,(.*)$/s.exec(url);
   if (match === null) return undefined;
-  return parseSourceMap(match[1] === undefined ? decodeURIComponent(match[2] as string) : Buffer.from(match[2] as string, "base64").toString());
+  return parseSourceMap(
+    match[1] === undefined ? decodeURIComponent(match[2] as string) : Buffer.from(match[2] as string, "base64").toString(),
+  );
 }
 
 /** The text of a source map; undefined when it is none. */

@@ -47,7 +47,8 @@ function locate(map: readonly FunctionPosition[], line: number, column: number):
   const text = position.texts[segment[1]];
   const originalColumn = position.columns === "exact" ? segment[2] + Math.max(0, column - segment[0]) : segment[2];
   return {
-    file: position.file, line: segment[1] + 1,
+    file: position.file,
+    line: segment[1] + 1,
     ...(position.columns === "unknown" ? {} : { column: originalColumn + 1 }),
     ...(text === undefined || text === "" ? {} : { text }),
   };

@@ -17,8 +17,18 @@ import type { FreeVariables, Reference } from "./free-variables.ts";
 import { parseFunctionText } from "./function-text.ts";
 import type { FunctionText } from "./function-text.ts";
 import {
-  builtinMember, globalPath, houseFile, houseMember, importedMember, indexHouseFile, isHostGlobal, knownModuleMembers, packageMember, packageOf,
-  packageVersion, relativeModule,
+  builtinMember,
+  globalPath,
+  houseFile,
+  houseMember,
+  importedMember,
+  indexHouseFile,
+  isHostGlobal,
+  knownModuleMembers,
+  packageMember,
+  packageOf,
+  packageVersion,
+  relativeModule,
 } from "./identities.ts";
 import type { KnownModule, ModuleMember } from "./identities.ts";
 import type { CapturedScope, FunctionInfo, ScriptLocation, ScriptSource, Steps, ValueProbe } from "./inspector.ts";
@@ -148,19 +158,31 @@ export class ValueGraph {
       return yield* this.#value(value, { name: label, parent: undefined });
     } catch (cause) {
       if (!(cause instanceof RangeError)) throw cause;
-      throw new CaptureError(`${label}: captures data nested so deeply that it can't be walked; capture it as an array, or read it in open().`, {
-        cause, details: { path: [label] },
-      });
+      throw new CaptureError(
+        `${label}: captures data nested so deeply that it can't be walked; capture it as an array, or read it in open().`,
+        {
+          cause,
+          details: { path: [label] },
+        },
+      );
     }
   }
 
   *#value(value: unknown, path: CapturePath, owner?: Owner): Steps<Encoded> {
     switch (typeof value) {
-      case "symbol": return { ref: this.#symbol(value) };
-      case "string": this.#bytes += value.length; return value;
-      case "object": if (value === null) return null; break;
-      case "function": break;
-      default: this.#bytes += NUMBER_BYTES; return value as Primitive;
+      case "symbol":
+        return { ref: this.#symbol(value) };
+      case "string":
+        this.#bytes += value.length;
+        return value;
+      case "object":
+        if (value === null) return null;
+        break;
+      case "function":
+        break;
+      default:
+        this.#bytes += NUMBER_BYTES;
+        return value as Primitive;
     }
     const known = this.#ids.get(value);
     if (known !== undefined) return { ref: known };
@@ -177,7 +199,8 @@ export class ValueGraph {
     if (bytes <= this.#options.warnAboveBytes) return;
     this.#warnedBytes += bytes;
     this.warnings.push(
-      `${pathText(path)}: captures ${(bytes / 1e6).toFixed(1)} MB, and each parallel subtask gets a copy; send it as a broadcast stream or read it from a source.`,
+      `${pathText(path)}: captures ${(bytes / 1e6).toFixed(1)} MB, and each parallel subtask gets a copy; ` +
+        "send it as a broadcast stream or read it from a source.",
     );
   }
 
@@ -192,7 +215,9 @@ export class ValueGraph {
     if (typeof reason === "string") this.#fail(path, `${quoted(path)} (${reason})`);
     const member = this.#identify(value);
     if (member !== undefined) return this.#import(value, member, path);
-    return typeof value === "function" ? yield* this.#function(value as CapturedFunction["value"], path, owner) : yield* this.#object(value, path);
+    return typeof value === "function"
+      ? yield* this.#function(value as CapturedFunction["value"], path, owner)
+      : yield* this.#object(value, path);
   }
 
   /** The module member that a value is, by identity. */
@@ -223,11 +248,15 @@ export class ValueGraph {
     const isSet = types.isSet(value);
     const isError = types.isNativeError(value);
     const parts: ObjectParts = {};
-    const encoded: ValueNode = isArray ? Object.assign(parts, { kind: "array" as const, length: value.length })
-      : isMap ? Object.assign(parts, { kind: "map" as const, entries: [] })
-      : isSet ? Object.assign(parts, { kind: "set" as const, elements: [] })
-      : isError ? Object.assign(parts, { kind: "error" as const, message: value.message, stack: value.stack })
-      : Object.assign(parts, { kind: "object" as const });
+    const encoded: ValueNode = isArray
+      ? Object.assign(parts, { kind: "array" as const, length: value.length })
+      : isMap
+        ? Object.assign(parts, { kind: "map" as const, entries: [] })
+        : isSet
+          ? Object.assign(parts, { kind: "set" as const, elements: [] })
+          : isError
+            ? Object.assign(parts, { kind: "error" as const, message: value.message, stack: value.stack })
+            : Object.assign(parts, { kind: "object" as const });
     const node = this.#add(value, encoded);
     const usual: object = isArray ? Array.prototype : isMap ? Map.prototype : isSet ? Set.prototype : Object.prototype;
     const prototype = Object.getPrototypeOf(value) as object | null;
@@ -259,18 +288,30 @@ export class ValueGraph {
 
   /** Refuses what is alive: it waits, runs or holds something of this process. */
   #refuseLive(value: object, path: CapturePath): void {
-    const what = types.isPromise(value) ? "a Promise"
-      : types.isWeakMap(value) || types.isWeakSet(value) ? `a ${types.isWeakMap(value) ? "WeakMap" : "WeakSet"}, whose entries can't be listed`
-      : value instanceof WeakRef ? "a WeakRef"
-      : types.isGeneratorObject(value) ? "a running generator"
-      : isExternal(value) ? "a native handle"
-      : types.isSharedArrayBuffer(value) || (ArrayBuffer.isView(value) && types.isSharedArrayBuffer(value.buffer)) ? "a SharedArrayBuffer, which exists in one process only"
-      : undefined;
+    const what = types.isPromise(value)
+      ? "a Promise"
+      : types.isWeakMap(value) || types.isWeakSet(value)
+        ? `a ${types.isWeakMap(value) ? "WeakMap" : "WeakSet"}, whose entries can't be listed`
+        : value instanceof WeakRef
+          ? "a WeakRef"
+          : types.isGeneratorObject(value)
+            ? "a running generator"
+            : isExternal(value)
+              ? "a native handle"
+              : types.isSharedArrayBuffer(value) || (ArrayBuffer.isView(value) && types.isSharedArrayBuffer(value.buffer))
+                ? "a SharedArrayBuffer, which exists in one process only"
+                : undefined;
     if (what === "a Promise") this.#fail(path, `${quoted(path)} (a Promise)`, "await it before, or inside the function");
-    if (what !== undefined && !(types.isWeakMap(value) || types.isWeakSet(value))) this.#fail(path, `${quoted(path)} (${what})`, "create it inside the function, e.g. in open()");
-    if (what !== undefined && !this.#insideHouse) this.#fail(path, `${quoted(path)} (${what})`, "create it inside the function, e.g. in open()");
+    if (what !== undefined && !(types.isWeakMap(value) || types.isWeakSet(value)))
+      this.#fail(path, `${quoted(path)} (${what})`, "create it inside the function, e.g. in open()");
+    if (what !== undefined && !this.#insideHouse)
+      this.#fail(path, `${quoted(path)} (${what})`, "create it inside the function, e.g. in open()");
     if (isObservable(value)) {
-      this.#fail(path, `${quoted(path)} (an rxjs ${className(value) ?? "Observable"})`, "build the pipeline inside the function, or make it a source");
+      this.#fail(
+        path,
+        `${quoted(path)} (an rxjs ${className(value) ?? "Observable"})`,
+        "build the pipeline inside the function, or make it a source",
+      );
     }
   }
 
@@ -282,7 +323,8 @@ export class ValueGraph {
     if (types.isWeakMap(value)) return this.#add(value, { kind: "weak", type: "WeakMap" });
     if (types.isWeakSet(value)) return this.#add(value, { kind: "weak", type: "WeakSet" });
     if (types.isDate(value)) return this.#add(value, { kind: "date", time: value.getTime() });
-    if (types.isRegExp(value)) return this.#add(value, { kind: "regexp", source: value.source, flags: value.flags, lastIndex: value.lastIndex });
+    if (types.isRegExp(value))
+      return this.#add(value, { kind: "regexp", source: value.source, flags: value.flags, lastIndex: value.lastIndex });
     if (types.isAnyArrayBuffer(value)) {
       this.#bytes += value.byteLength;
       return this.#add(value, { kind: "array-buffer", bytes: new Uint8Array(value.slice(0)) });
@@ -299,7 +341,8 @@ export class ValueGraph {
       encoded.buffer = yield* this.#value(memory, step(path, "buffer"));
       return node;
     }
-    if (types.isBoxedPrimitive(value) && !types.isSymbolObject(value)) return this.#add(value, { kind: "boxed", value: value.valueOf() as Primitive });
+    if (types.isBoxedPrimitive(value) && !types.isSymbolObject(value))
+      return this.#add(value, { kind: "boxed", value: value.valueOf() as Primitive });
     return undefined;
   }
 
@@ -318,13 +361,18 @@ export class ValueGraph {
     const native = builtinMember(constructor) !== undefined || (globalPath(constructor) !== undefined && !isError);
     if (native) this.#fail(path, `${quoted(path)} (a ${constructor.name})`, "open it inside the function, e.g. in open()");
     const base = nativeBase(prototype);
-    if (base !== undefined) this.#fail(path, `${quoted(path)} (a ${constructor.name}, which is a ${base})`, "open it inside the function, e.g. in open()");
+    if (base !== undefined)
+      this.#fail(path, `${quoted(path)} (a ${constructor.name}, which is a ${base})`, "open it inside the function, e.g. in open()");
     parts.class = ((yield* this.#value(constructor, step(path, `class ${constructor.name}`))) as { ref: number }).ref;
     const { shipped, foreign } = this.#classChain(constructor);
     const closed = foreign.find((one) => privateMembers(one).length > 0);
     const ownFramework = closed !== undefined && shipped.length > 0 && this.#isDrey(closed);
     if (closed !== undefined && !ownFramework) {
-      this.#fail(path, `${quoted(path)} (a ${constructor.name}, whose #fields belong to a class that travels by name)`, "create it inside the function, e.g. in open()");
+      this.#fail(
+        path,
+        `${quoted(path)} (a ${constructor.name}, whose #fields belong to a class that travels by name)`,
+        "create it inside the function, e.g. in open()",
+      );
     }
     if (ownFramework || shipped.some((one) => (one.classPlan?.privateMembers.length ?? 0) > 0)) {
       const declared = new Set(shipped.flatMap((one) => one.classPlan?.privateFields ?? []));
@@ -361,7 +409,8 @@ export class ValueGraph {
       const descriptor = Object.getOwnPropertyDescriptor(value, key) as PropertyDescriptor;
       const encodedKey = this.#key(key);
       const at = step(path, String(key));
-      const flags = (descriptor.enumerable === true ? 0 : PropertyFlag.hidden) | (descriptor.configurable === true ? 0 : PropertyFlag.notConfigurable);
+      const flags =
+        (descriptor.enumerable === true ? 0 : PropertyFlag.hidden) | (descriptor.configurable === true ? 0 : PropertyFlag.notConfigurable);
       if ("value" in descriptor) {
         const all = flags | (descriptor.writable === true ? 0 : PropertyFlag.readOnly);
         const encoded = yield* this.#value(descriptor.value, at, owner);
@@ -382,8 +431,17 @@ export class ValueGraph {
     const info = yield* this.#options.probe.functionInfo(value);
     if (info.bound !== undefined) return yield* this.#boundFunction(value, info.bound, path);
     if (/\{\s*\[native code\]\s*\}\s*$/.test(text)) {
-      if (!this.#options.probe.seesScopes) this.#fail(path, `${quoted(path)} (a bound or native function, which this runtime can't look into)`, "pass an arrow function instead");
-      this.#fail(path, `${quoted(path)} (the native function ${value.name || "without a name"}, which is no known builtin)`, "call it inside a function of your own");
+      if (!this.#options.probe.seesScopes)
+        this.#fail(
+          path,
+          `${quoted(path)} (a bound or native function, which this runtime can't look into)`,
+          "pass an arrow function instead",
+        );
+      this.#fail(
+        path,
+        `${quoted(path)} (the native function ${value.name || "without a name"}, which is no known builtin)`,
+        "call it inside a function of your own",
+      );
     }
     const script = info.location === undefined ? undefined : yield* this.#options.probe.script(info.location.scriptId);
     const ofHouse = script !== undefined && houseFile(script.url) !== undefined;
@@ -402,8 +460,21 @@ export class ValueGraph {
     }
     const classPlan = parsed.isClass ? planClass(parsed) : undefined;
     const captured: CapturedFunction = {
-      node: this.nodes.length, value, path, text, parsed, free, location: info.location, script, classPlan, bindings: [], edits: [],
-      superclass: undefined, thisNode: this.#refuseDetached(value, text, parsed, free, path, owner), restoresInstances: false, usesRequire: false,
+      node: this.nodes.length,
+      value,
+      path,
+      text,
+      parsed,
+      free,
+      location: info.location,
+      script,
+      classPlan,
+      bindings: [],
+      edits: [],
+      superclass: undefined,
+      thisNode: this.#refuseDetached(value, text, parsed, free, path, owner),
+      restoresInstances: false,
+      usesRequire: false,
     };
     this.#add(value, { kind: "function" }, captured);
     this.functions.push(captured);
@@ -425,24 +496,33 @@ export class ValueGraph {
     const node = this.#add(value, encoded);
     encoded.target = yield* this.#value(bound.target, step(path, "bound function"));
     encoded.thisValue = yield* this.#value(bound.thisValue, step(path, "bound this"));
-    for (const [index, argument] of bound.args.entries()) encoded.args.push(yield* this.#value(argument, step(path, `bound argument ${index}`)));
+    for (const [index, argument] of bound.args.entries())
+      encoded.args.push(yield* this.#value(argument, step(path, `bound argument ${index}`)));
     return node;
   }
 
   /** Refuses functions whose text means something else outside the place it was written. Returns the node of an arrow's known `this`. */
   #refuseDetached(
-    value: CapturedFunction["value"], text: string, parsed: FunctionText, free: FreeVariables, path: CapturePath, owner: Owner | undefined,
+    value: CapturedFunction["value"],
+    text: string,
+    parsed: FunctionText,
+    free: FreeVariables,
+    path: CapturePath,
+    owner: Owner | undefined,
   ): number | undefined {
     const instead = `pass x => object.${value.name || "method"}(x) instead`;
     if (free.outerSuper) this.#refuse(path, `is a method that uses \`super\` outside its class; ${instead}`);
     const [privateName] = free.outerPrivates;
     if (privateName !== undefined) this.#refuse(path, `is a function that uses #${privateName} of a class it was taken out of; ${instead}`);
-    if (free.usesImportMeta) this.#refuse(path, "uses import.meta, and its module does not exist in the worker; put what you need of it into a variable");
+    if (free.usesImportMeta)
+      this.#refuse(path, "uses import.meta, and its module does not exist in the worker; put what you need of it into a variable");
     if (free.usesEval) this.#warn(path, "uses eval: variables that only the evaluated text names are not captured");
     if (!parsed.isArrow || !free.outerThis) return undefined;
     if (owner?.classes.some((one) => one.text.includes(text)) === true) return owner.node;
     return this.#refuse(
-      path, "is an arrow function that uses the `this` of the place where it was written; put what it needs into a local variable (const self = this)",
+      path,
+      "is an arrow function that uses the `this` of the place where it was written; " +
+        "put what it needs into a local variable (const self = this)",
     );
   }
 
@@ -466,7 +546,11 @@ export class ValueGraph {
   }
 
   *#freeName(
-    captured: CapturedFunction, name: string, references: readonly Reference[], info: FunctionInfo, explicit: Readonly<Record<string, unknown>> | undefined,
+    captured: CapturedFunction,
+    name: string,
+    references: readonly Reference[],
+    info: FunctionInfo,
+    explicit: Readonly<Record<string, unknown>> | undefined,
   ): Steps<void> {
     const { path } = captured;
     if (name === "undefined" || name === "NaN" || name === "Infinity" || name === "eval") return;
@@ -482,7 +566,11 @@ export class ValueGraph {
     try {
       value = scope.kind === "global" ? (globalThis as Record<string, unknown>)[name] : scope.variables[name];
     } catch (cause) {
-      return this.#fail(step(path, name), `'${name}', which has no value yet (${(cause as Error).message})`, "define it before the pipeline");
+      return this.#fail(
+        step(path, name),
+        `'${name}', which has no value yet (${(cause as Error).message})`,
+        "define it before the pipeline",
+      );
     }
     if (name === "require" && typeof value === "function") {
       captured.usesRequire = true;
@@ -495,7 +583,9 @@ export class ValueGraph {
     const warnedBefore = this.#warnedBytes;
     const encoded = yield* this.#boundValue(captured, name, value, references, scope);
     if (typeof encoded === "string") this.#warnIfLarge(step(path, name), before, warnedBefore);
-    const outermost = scopes.slice(index + 1).every((one) => one.kind === "script" || one.kind === "global" || Object.keys(one.variables).every(isWrapperName));
+    const outermost = scopes
+      .slice(index + 1)
+      .every((one) => one.kind === "script" || one.kind === "global" || Object.keys(one.variables).every(isWrapperName));
     captured.bindings.push({ name, references, value: encoded, written, scope, outermost });
   }
 
@@ -504,7 +594,8 @@ export class ValueGraph {
     if (!this.#options.probe.seesScopes) {
       const details = { path: [...pathNames(captured.path), name] };
       throw new CaptureError(
-        `${pathText(captured.path)}: uses '${name}', which this runtime can't read from the function (it has no V8 inspector); name it: { captures: { ${name} } }.`,
+        `${pathText(captured.path)}: uses '${name}', which this runtime can't read from the function (it has no V8 inspector); ` +
+          `name it: { captures: { ${name} } }.`,
         { details },
       );
     }
@@ -513,7 +604,13 @@ export class ValueGraph {
   }
 
   /** The value of a variable: a module's member when an import statement says so, a part of a module, or the value itself. */
-  *#boundValue(captured: CapturedFunction, name: string, value: unknown, references: readonly Reference[], scope: CapturedScope): Steps<Encoded> {
+  *#boundValue(
+    captured: CapturedFunction,
+    name: string,
+    value: unknown,
+    references: readonly Reference[],
+    scope: CapturedScope,
+  ): Steps<Encoded> {
     const at = step(captured.path, name);
     if (!isReference(value)) return yield* this.#value(value, at);
     const isNew = (): boolean => this.#ids.get(value) === undefined && globalPath(value) === undefined;
@@ -523,7 +620,8 @@ export class ValueGraph {
       if (imported !== undefined) return { ref: this.#import(value, imported, at) };
     }
     const known = this.nodes[this.#ids.get(value) ?? -1]?.encoded;
-    const partial = known === undefined ? isNew() && this.#identify(value) === undefined && isModuleLike(value) : known.kind === "namespace";
+    const partial =
+      known === undefined ? isNew() && this.#identify(value) === undefined && isModuleLike(value) : known.kind === "namespace";
     if (!partial || !references.every((use) => use.member !== undefined)) return yield* this.#value(value, at);
     const node = this.#ids.get(value) ?? this.#add(value, { kind: "namespace", members: {} });
     const { members } = this.#encoded(node) as Extract<ValueNode, { kind: "namespace" }>;
@@ -540,7 +638,8 @@ export class ValueGraph {
       members[member] = yield* this.#value(item, memberPath);
     }
     const assigned = references.find((use) => use.memberWrite)?.member;
-    if (assigned !== undefined) this.#warn(captured.path, `assigns to the captured variable '${assigned}': each parallel subtask has its own copy`);
+    if (assigned !== undefined)
+      this.#warn(captured.path, `assigns to the captured variable '${assigned}': each parallel subtask has its own copy`);
     return { ref: node };
   }
 
@@ -565,7 +664,8 @@ export class ValueGraph {
     if (Reflect.ownKeys(prototype).every((key) => key === "constructor") && above === Object.prototype) return;
     yield* this.#ownPrototype(node, prototype, path, (key) => key === "constructor");
     if (above !== Object.prototype) {
-      this.#encoded(this.#ids.get(prototype) as number).prototype = above === null ? null : yield* this.#value(above, step(path, "prototype of prototype"));
+      this.#encoded(this.#ids.get(prototype) as number).prototype =
+        above === null ? null : yield* this.#value(above, step(path, "prototype of prototype"));
     }
   }
 
@@ -578,19 +678,23 @@ export class ValueGraph {
       captured.superclass = yield* this.#value(parent, step(path, `extends ${(parent as { name?: string }).name ?? "…"}`));
     }
     const prototype = value.prototype as object;
-    const unchanged = (owner: object, members: ClassPlan["written"]["static"]) => (key: PropertyKey): boolean =>
-      isAsWritten(parsed, members, key, Object.getOwnPropertyDescriptor(owner, key) as PropertyDescriptor);
+    const unchanged =
+      (owner: object, members: ClassPlan["written"]["static"]) =>
+      (key: PropertyKey): boolean =>
+        isAsWritten(parsed, members, key, Object.getOwnPropertyDescriptor(owner, key) as PropertyDescriptor);
     const sameInPrototype = unchanged(prototype, plan.written.prototype);
     const skip = (key: PropertyKey): boolean => key === "constructor" || sameInPrototype(key);
     if (Reflect.ownKeys(prototype).some((key) => !skip(key))) yield* this.#ownPrototype(node, prototype, path, skip);
     const sameStatic = unchanged(value, plan.written.static);
-    const isBuiltIn = (key: PropertyKey): boolean => FUNCTION_PROPERTIES.has(key) && Object.getOwnPropertyDescriptor(value, key)?.enumerable !== true;
+    const isBuiltIn = (key: PropertyKey): boolean =>
+      FUNCTION_PROPERTIES.has(key) && Object.getOwnPropertyDescriptor(value, key)?.enumerable !== true;
     const properties = yield* this.#properties(value, path, (key) => isBuiltIn(key) || sameStatic(key), { node, classes: [captured] });
     if (properties.length > 0) parts.properties = properties;
     if (plan.staticPrivateFields.length === 0) return;
     parts.staticPrivateValues = [];
     for (const [name, field] of yield* this.#options.probe.privateFields(value)) {
-      if (plan.staticPrivateFields.includes(name)) parts.staticPrivateValues.push([name, yield* this.#value(field, step(path, `#${name}`))]);
+      if (plan.staticPrivateFields.includes(name))
+        parts.staticPrivateValues.push([name, yield* this.#value(field, step(path, `#${name}`))]);
     }
   }
 
@@ -637,7 +741,10 @@ export class ValueGraph {
       const version = owner === undefined ? undefined : packageVersion(owner.folder);
       if (owner !== undefined && version !== undefined) this.packages[owner.name] = version;
       this.imports.push({
-        specifier: member.specifier, origin: member.origin, style: member.style, neededBy: pathText(path),
+        specifier: member.specifier,
+        origin: member.origin,
+        style: member.style,
+        neededBy: pathText(path),
         ...(owner === undefined ? {} : { package: owner.name, subpath: owner.subpath, folder: owner.folder }),
       });
     }
@@ -674,13 +781,16 @@ const isTslabExports = (value: unknown): boolean => (globalThis as { __tslab__?:
 
 /** A module, or what compilers make of one: only the members in use travel. */
 const isModuleLike = (value: object): boolean =>
-  isTslabExports(value) || types.isModuleNamespaceObject(value) ||
-  (typeof value === "object" && ((value as { __esModule?: unknown }).__esModule === true || (value as Record<symbol, unknown>)[Symbol.toStringTag] === "Module"));
+  isTslabExports(value) ||
+  types.isModuleNamespaceObject(value) ||
+  (typeof value === "object" &&
+    ((value as { __esModule?: unknown }).__esModule === true || (value as Record<symbol, unknown>)[Symbol.toStringTag] === "Module"));
 
 /** Deno lacks the question, and the thing. */
 const isExternal = (value: object): boolean => (types as Partial<typeof types>).isExternal?.(value) ?? false;
 
-const className = (value: object): string | undefined => (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
+const className = (value: object): string | undefined =>
+  (Object.getPrototypeOf(value) as { constructor?: { name?: string } } | null)?.constructor?.name;
 
 function isObservable(value: object): boolean {
   try {
@@ -700,7 +810,8 @@ function primitiveItems(array: readonly unknown[]): Primitive[] | undefined {
     if (isReference(item) || typeof item === "symbol" || (item === undefined && !(i in array))) return undefined;
   }
   // The exact question costs 0.4 µs an item, this one 0.08 (measured for a million); who hides properties on a large array?
-  const further = array.length <= 1_000 ? Reflect.ownKeys(array).length - 1 : Object.keys(array).length + Object.getOwnPropertySymbols(array).length;
+  const further =
+    array.length <= 1_000 ? Reflect.ownKeys(array).length - 1 : Object.keys(array).length + Object.getOwnPropertySymbols(array).length;
   return further === array.length ? (array.slice() as Primitive[]) : undefined;
 }
 

@@ -41,11 +41,15 @@ function folderWith(files: Record<string, string>): string {
 describe("several roots in one bundle", () => {
   test("come back in their order and share what they shared", async () => {
     const shared = { hits: 0 };
-    const { values } = await revive(travel(await capture([
-      { label: "map(count)", value: () => ++shared.hits },
-      { label: "filter(seen)", value: () => shared.hits },
-      { label: "window", value: { size: 5, of: shared } },
-    ])));
+    const { values } = await revive(
+      travel(
+        await capture([
+          { label: "map(count)", value: () => ++shared.hits },
+          { label: "filter(seen)", value: () => shared.hits },
+          { label: "window", value: { size: 5, of: shared } },
+        ]),
+      ),
+    );
     const [count, seen, window] = values as [Callable, Callable, { size: number; of: object }];
     count();
     expect([seen(), window]).toEqual([1, { size: 5, of: { hits: 1 } }]);
@@ -70,9 +74,18 @@ describe("several roots in one bundle", () => {
 });
 
 describe("the classes of a bundle", () => {
-  class Point { x = 1; }
-  class Secret extends Point { #pin = 7; pin(): number { return this.#pin; } }
-  class Later extends Secret { y = 2; }
+  class Point {
+    x = 1;
+  }
+  class Secret extends Point {
+    #pin = 7;
+    pin(): number {
+      return this.#pin;
+    }
+  }
+  class Later extends Secret {
+    y = 2;
+  }
 
   test("are listed alike in every worker, with the private fields that each declares", async () => {
     const bundle = await capture([{ label: "map(f)", value: () => [new Later(), new Point()] }]);
@@ -80,7 +93,11 @@ describe("the classes of a bundle", () => {
     const names = one.classes.map((shipped) => shipped.name);
     expect([...names].sort()).toEqual(["Later", "Point", "Secret"]);
     expect(two.classes.map((shipped) => shipped.name)).toEqual(names);
-    expect(Object.fromEntries(one.classes.map((shipped) => [shipped.name, shipped.privateFields]))).toEqual({ Later: [], Point: [], Secret: ["pin"] });
+    expect(Object.fromEntries(one.classes.map((shipped) => [shipped.name, shipped.privateFields]))).toEqual({
+      Later: [],
+      Point: [],
+      Secret: ["pin"],
+    });
     const made = (one.values[0] as () => object[])();
     expect(made[0]?.constructor).toBe(one.classes[names.indexOf("Later")]?.constructor);
   });
@@ -119,7 +136,9 @@ describe("a capture warns when", () => {
 
   test("many small values together are large", () => {
     const lookup = new Map(Array.from({ length: 40_000 }, (_, i) => [`key ${i}`, { i }]));
-    expect(captureSync([{ label: "map(f)", value: () => lookup }]).warnings).toEqual([expect.stringMatching(/^map\(f\) → lookup: captures \d\.\d MB/)]);
+    expect(captureSync([{ label: "map(f)", value: () => lookup }]).warnings).toEqual([
+      expect.stringMatching(/^map\(f\) → lookup: captures \d\.\d MB/),
+    ]);
   });
 
   test("nothing is worth a word: then it does not", () => {
@@ -129,15 +148,23 @@ describe("a capture warns when", () => {
 });
 
 describe("what every process has travels by name:", () => {
-  const knownModules: CaptureOptions["knownModules"] = [{ specifier: "drey", namespace: { ...errors, ...durations, tools: { double: (x: number) => x * 2 } } }];
+  const knownModules: CaptureOptions["knownModules"] = [
+    { specifier: "drey", namespace: { ...errors, ...durations, tools: { double: (x: number) => x * 2 } } },
+  ];
   const namespace = knownModules[0]?.namespace as typeof errors & { tools: { double: (x: number) => number } };
 
   test("exports of a known module, which the worker finds where it is told to", async () => {
     const { tools } = namespace;
     const { double } = tools;
-    const file = folderWith({ "drey.mjs": "export const tools = { double: (x) => x * 20 }; export class DreyError extends Error { code = 'there' }" });
-    class Mine extends DreyError { own = 1; }
-    const bundle = travel(await capture([{ label: "map(f)", value: (x: number) => [double(x), new Mine("E", "user", "m").code] }], { knownModules }));
+    const file = folderWith({
+      "drey.mjs": "export const tools = { double: (x) => x * 20 }; export class DreyError extends Error { code = 'there' }",
+    });
+    class Mine extends DreyError {
+      own = 1;
+    }
+    const bundle = travel(
+      await capture([{ label: "map(f)", value: (x: number) => [double(x), new Mine("E", "user", "m").code] }], { knownModules }),
+    );
     const asked: string[] = [];
     const resolve = (specifier: string): string => {
       asked.push(specifier);
@@ -157,7 +184,16 @@ describe("what every process has travels by name:", () => {
     const { privateMembers } = await import("../../../src/cluster/code/value-graph.ts");
     const bundle = travel(await capture([{ label: "map(f)", value: (one: object) => privateMembers(one) }]));
     const [f] = (await revive(bundle)).values as Callable[];
-    expect(f?.(class { #a = 1; get(): number { return this.#a; } })).toEqual(["a"]);
+    expect(
+      f?.(
+        class {
+          #a = 1;
+          get(): number {
+            return this.#a;
+          }
+        },
+      ),
+    ).toEqual(["a"]);
     expect(bundle.imports.every((module) => module.origin === "drey" || module.origin === "builtin")).toBe(true);
   });
 
@@ -274,7 +310,9 @@ describe("a capture leaves no trace", () => {
 test("what is nested too deeply to be walked is an error that says so", () => {
   let list: object | null = null;
   for (let i = 0; i < 200_000; i++) list = { next: list };
-  expect(failureOf(() => captureSync([{ label: "map(f)", value: () => list }])).message).toMatch(/^map\(f\): captures data nested so deeply/);
+  expect(failureOf(() => captureSync([{ label: "map(f)", value: () => list }])).message).toMatch(
+    /^map\(f\): captures data nested so deeply/,
+  );
 });
 
 function factorial(n: number): number {

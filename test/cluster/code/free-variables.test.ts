@@ -8,14 +8,22 @@ describe("the free variables of a function are", () => {
   test.for([
     ["names it does not declare", "(x) => x + a + b.c", ["a", "b"]],
     ["not its parameters, defaults included", "({ p, q: [r = a] }, s = p, ...t) => [p, r, s, t]", ["a"]],
-    ["not var, let, const, class, function, at any depth", "function () { { var v; let l; const c = 1; class C {} function f() {} } return [v, l]; }", ["l"]],
+    [
+      "not var, let, const, class, function, at any depth",
+      "function () { { var v; let l; const c = 1; class C {} function f() {} } return [v, l]; }",
+      ["l"],
+    ],
     ["not its own name", "function f() { return f; }", []],
     ["not labels, keys or members", "() => { l: for (;;) { ({ k: o.m }); break l; } }", ["o"]],
     ["shorthand properties", "() => ({ a, b: c })", ["a", "c"]],
     ["not a catch's binding, but what it hides outside", "() => { try { e; } catch (e) { e; } }", ["e"]],
     ["what loops assign", "() => { for (const x of xs) y = x; for (z in o); }", ["o", "xs", "y", "z"]],
     ["what a destructuring assigns", "() => { [a, b.c, { d: e, ...f }] = g; }", ["a", "b", "e", "f", "g"]],
-    ["names in a class's heritage, computed keys, fields and static blocks", "class A extends B { [c] = d; static { e; } m() { return A; } }", ["B", "c", "d", "e"]],
+    [
+      "names in a class's heritage, computed keys, fields and static blocks",
+      "class A extends B { [c] = d; static { e; } m() { return A; } }",
+      ["B", "c", "d", "e"],
+    ],
     ["arguments only outside functions", "() => arguments", ["arguments"]],
     ["not arguments in functions", "function () { return () => arguments; }", []],
     ["names after typeof", "() => typeof window", ["window"]],
@@ -30,7 +38,9 @@ describe("the free variables of a function are", () => {
 
 test("writes are told from reads, and members of a name from the name", () => {
   const { references } = freeVariables(parseFunctionText("() => { a = b; c.d = 1; e['f']++; g[h]; }"));
-  const summary = Object.fromEntries([...references].map(([name, [use]]) => [name, { write: use?.write, member: use?.member, memberWrite: use?.memberWrite }]));
+  const summary = Object.fromEntries(
+    [...references].map(([name, [use]]) => [name, { write: use?.write, member: use?.member, memberWrite: use?.memberWrite }]),
+  );
   expect(summary).toEqual({
     a: { write: true, member: undefined, memberWrite: false },
     b: { write: false, member: undefined, memberWrite: false },

@@ -8,7 +8,12 @@ import { CaptureError } from "../../../src/core/types/errors.ts";
 import { refused, shippable } from "./fixtures/cases.mjs";
 import { ShippingThread } from "./fixtures/ship.mjs";
 
-interface Case { title: string; run: never; args?: unknown[]; message: string }
+interface Case {
+  title: string;
+  run: never;
+  args?: unknown[];
+  message: string;
+}
 
 const callHere = async (run: unknown, args: unknown[]): Promise<unknown> =>
   typeof run === "function" ? run(...args) : (run as { process(...args: unknown[]): unknown }).process(...args);

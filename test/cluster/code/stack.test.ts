@@ -27,7 +27,9 @@ const thisFile = fileURLToPath(import.meta.url);
 /** The line of this file that calls it, counted from 1. */
 const lineHere = (): number => Number(/stack\.test\.ts:(\d+):\d+/.exec(new Error().stack?.split("\n")[2] ?? "")?.[1]);
 
-interface Order { price: { cents: number } }
+interface Order {
+  price: { cents: number };
+}
 const K = 3;
 
 describe("an error in shipped code points at", () => {
@@ -47,10 +49,9 @@ describe("an error in shipped code points at", () => {
   test("each function on the way, also where variables were renamed and code was cut out", async () => {
     const base = lineHere();
     class Check {
-      static readonly limits: readonly number[] = [
-        1,
-        2,
-      ];
+      static readonly limits: readonly number[] = [1, 2].map((limit) => {
+        return limit * K;
+      });
       #seen = 0;
       run(order: Order): number {
         this.#seen += K;
@@ -60,9 +61,12 @@ describe("an error in shipped code points at", () => {
     const check = new Check();
     const g = (K: Order): number => check.run(K);
     const { stack } = await failureOf(g, "map(g)", {});
-    const frames = stack.split("\n").filter((line) => line.includes(thisFile)).slice(0, 2);
-    expect(frames[0]).toContain(`${thisFile}:${base + 9}:`);
-    expect(frames[1]).toContain(`${thisFile}:${base + 13}:`);
+    const frames = stack
+      .split("\n")
+      .filter((line) => line.includes(thisFile))
+      .slice(0, 2);
+    expect(frames[0]).toContain(`${thisFile}:${base + 8}:`);
+    expect(frames[1]).toContain(`${thisFile}:${base + 12}:`);
   });
 
   test("the column in plain JavaScript, in a process that runs the build", async () => {
@@ -82,7 +86,8 @@ describe("an error in shipped code points at", () => {
 });
 
 describe("an error in a notebook cell's code points at the cell", () => {
-  const typescript = "interface Order { price: { cents: number } }\n\nconst total = (order: Order): number => {\n  const tax = 1;\n  return order.price.cents + tax;\n};";
+  const typescript =
+    "interface Order { price: { cents: number } }\n\nconst total = (order: Order): number => {\n  const tax = 1;\n  return order.price.cents + tax;\n};";
 
   const run = (cell: NotebookCell): unknown => {
     registerCell(cell);
@@ -92,7 +97,13 @@ describe("an error in a notebook cell's code points at the cell", () => {
   test("when the kernel gave a source map", async () => {
     // const total = … on line 0 came from line 2, and so on.
     const sourceMap = { version: 3, sources: ["cell.ts"], mappings: "AAEA;AACA;EACA;AACA" };
-    const value = run({ label: "Cell [4]", url: "drey-cell:4", typescript, javascript: "((order) => {\nconst tax = 1;\nreturn order.price.cents + tax;\n})", sourceMap });
+    const value = run({
+      label: "Cell [4]",
+      url: "drey-cell:4",
+      typescript,
+      javascript: "((order) => {\nconst tax = 1;\nreturn order.price.cents + tax;\n})",
+      sourceMap,
+    });
     const { firstUserFrame, stack } = await failureOf(value, "map(total)", {});
     expect(firstUserFrame).toMatchObject({ file: "Cell [4]", line: 5, text: "return order.price.cents + tax;" });
     expect(stack).toContain("Cell [4]:5");
@@ -103,7 +114,8 @@ describe("an error in a notebook cell's code points at the cell", () => {
       "(function (exports, require) {\nexports.total = void 0;\nconst total = (order) => {\n    const tax = exports.one;\n    return order.price.cents + tax;\n};\nexports.total = total;\nreturn total;\n})({ one: 1 })";
     const again = "const total = (order) => {\n    const tax = one;\n    return order.price.cents + tax;\n};\nexport {};";
     const transpile: NotebookCell["transpile"] = () => ({
-      javascript: again, sourceMap: { version: 3, sources: ["cell.ts"], mappings: "AAEA;IACA;IACA;AACA" },
+      javascript: again,
+      sourceMap: { version: 3, sources: ["cell.ts"], mappings: "AAEA;IACA;IACA;AACA" },
     });
     const value = run({ label: "Cell [7]", url: "Cell[7].js", typescript, javascript, transpile });
     const { firstUserFrame, stack } = await failureOf(value, "map(total)", {});
@@ -113,7 +125,11 @@ describe("an error in a notebook cell's code points at the cell", () => {
 
   test("when a later run of the cell replaced it: at the latest", async () => {
     const make = (tax: number): NotebookCell => ({
-      label: `Cell [${tax}]`, url: "Cell[9].js", typescript, javascript: `(order) => order.price.cents + ${tax}`, sourceMap: { sources: ["c"], mappings: "AAEA" },
+      label: `Cell [${tax}]`,
+      url: "Cell[9].js",
+      typescript,
+      javascript: `(order) => order.price.cents + ${tax}`,
+      sourceMap: { sources: ["c"], mappings: "AAEA" },
     });
     run(make(1));
     const { firstUserFrame } = await failureOf(run(make(2)), "map(f)", {});
