@@ -228,6 +228,7 @@ export class TaskThread {
         { details: { ...details, option: options.taskManagerHeap.key } },
       );
     }
+    if (!this.thread.ready) return new InvariantError(`The thread of ${this.#name} could not be started: ${error.name}: ${error.message}.`, { cause: error, details });
     return new UserFunctionError(`${this.#name} ended its thread: ${error.name}: ${error.message}`, { cause: error, details });
   }
 

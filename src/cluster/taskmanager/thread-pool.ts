@@ -2,7 +2,7 @@
  * Threads that wait for work. To start a thread and load the engine into it takes about a hundred milliseconds, so a TaskManager keeps a
  * few started ahead, and a deployment costs none of it. A thread runs one subtask and ends: whatever user code left in it goes with it.
  *
- * All threads are alike. The heap limit that V8 wants to know at the start is the whole slot's (see `slot-heap.ts`), so one kind suffices.
+ * All threads are alike: the heap limit that V8 wants to know at the start follows from the whole slot's (see `slot-heap.ts`).
  *
  * Bounds: at most `spares` threads wait; one is started at a time, in the background; threads at work are bounded by the slots of the
  * TaskManager and what the JobManager deploys there. Spares do not keep the process alive.
@@ -13,6 +13,16 @@ import { TASK_METRICS_BYTES, taskMetricsArray } from "../../core/runtime/metrics
 import { createBell, raiseFlag } from "../exchange/doorbell.ts";
 import type { BellDescriptor } from "../exchange/doorbell.ts";
 import type { TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
+
+/**
+ * V8's limit for a thread, as a multiple of the slot's heap limit. A task is held to the slot's limit by its own guard, between batches;
+ * V8's limit is for what the guard can't see, one long call. It has to leave room for one structure to grow in between: a Map or Set that
+ * doubles holds three times its table for a moment, and if that meets V8's limit it is not the thread that ends but the whole process
+ * (measured: with 1, a Map of numbers ended the TaskManager each time; with 3, only its task).
+ */
+const HEADROOM = 3;
+/** With this much, the largest Map that V8 allows (2^24 entries) fits, and one call that fills a Map ends in a RangeError. */
+const LEAST_HEAP_BYTES = 1024 * 1024 * 1024;
 
 /** How a thread went: its exit code, and the error that ended it if there was one. */
 export interface ThreadExit {
@@ -38,7 +48,7 @@ export class Thread {
   #listener: ThreadListener | undefined;
   #onReady: () => void = () => {};
 
-  /** @param heapBytes V8's limit for the thread's heap; 0: V8's default. */
+  /** @param heapBytes heap limit of the slot; 0: none but V8's own. */
   constructor(heapBytes: number) {
     const metrics = new SharedArrayBuffer(TASK_METRICS_BYTES);
     this.metrics = taskMetricsArray(metrics);
@@ -51,7 +61,7 @@ export class Thread {
       stdout: true,
       stderr: true,
       execArgv: [],
-      ...(heapBytes === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: Math.max(16, Math.ceil(heapBytes / (1024 * 1024))) } }),
+      ...(heapBytes === 0 ? {} : { resourceLimits: { maxOldGenerationSizeMb: Math.ceil(Math.max(LEAST_HEAP_BYTES, heapBytes * HEADROOM) / (1024 * 1024)) } }),
     });
     // The thread posts what is written there as lines; the streams themselves stay empty, and unread they would grow.
     this.#worker.stdout.resume();
@@ -109,7 +119,7 @@ export class Thread {
 }
 
 export interface ThreadPoolOptions {
-  /** V8's heap limit of each thread, bytes. */
+  /** Heap limit of a slot, bytes. */
   readonly heapBytes: number;
   /** Threads to keep ready. */
   readonly spares: number;

@@ -58,6 +58,24 @@ describe("a job on TaskManagers", () => {
     expectTotals(jm.rows("totals").rows, 50_000);
     await until(() => jm.metrics.some(({ process }) => process["dataSegmentsSent"] !== 0));
     expect(Math.max(...jm.metrics.map(({ process }) => process["dataConnections"] as number))).toBe(1);
+    await jm.release(job);
+    const before = jm.metrics.length;
+    await until(() => jm.metrics.length > before + 4);
+    expect(jm.metrics.slice(-2).map(({ process }) => process["sharedBytes"])).toEqual([0, 0]);
+  });
+
+  test("fails where it was linked to a TaskManager that is killed, unless it is cancelled before", async () => {
+    const first = await jm.taskManager();
+    await jm.taskManager();
+    const endless = await programWithResults((env) => ({ rows: env.generate((index) => index).keyBy((index) => index).reduce((left) => left) }));
+    const job = await jm.deploy(endless, (vertex) => ({ taskManager: vertex, slot: 0 }));
+    jm.grant(job, "rows");
+    await until(() => jm.rows("rows").rows.length > 0);
+    first.process.kill("SIGKILL");
+    await until(() => jm.statesOf(job, 1).at(-1) === "FAILED");
+    const { error } = jm.states.at(-1) as { error?: WireError };
+    expect(error).toMatchObject({ name: "ConnectionError" });
+    expect(error?.message).toContain(first.id);
   });
 
   test("leaves its slots, and the next job finds them free", async () => {
