@@ -1,0 +1,93 @@
+/**
+ * A running job in a cell or a terminal: its panel, redrawn as the job reports, and in the end its record as a static picture.
+ */
+import type { JobDetails, MetricsReport } from "../core/graph/job-status.ts";
+import { isFinal } from "../core/graph/job-status.ts";
+import type { JobListener } from "../core/runtime/executor.ts";
+import { liveDisplay } from "./display.ts";
+import { jobPanel } from "./views/job.ts";
+
+/** A job that tells listeners: a JobControl. */
+export interface WatchableJob {
+  details(): Promise<JobDetails>;
+  watch(listener: JobListener): () => void;
+  metricsHistory(): Promise<readonly MetricsReport[]>;
+}
+
+/** A job whose changes are Observables: a JobHandle. */
+export interface LivelyJob {
+  details(): Promise<JobDetails>;
+  readonly status$: Listened<JobDetails>;
+  readonly metrics$: Listened<MetricsReport>;
+  metricsHistory(): Promise<readonly MetricsReport[]>;
+}
+
+interface Listened<T> {
+  subscribe(observer: { next(value: T): void; error(error: unknown): void }): { unsubscribe(): void };
+}
+
+export interface LiveOptions {
+  /** Stops watching; the job goes on, the panel stays as it is. */
+  readonly signal?: AbortSignal;
+}
+
+/** Metrics reports that a live panel keeps; it draws the latest only. */
+const KEPT_REPORTS = 64;
+
+/**
+ * Shows the job's panel until the job has ended, and resolves with its last details. A job that fails resolves as well: its panel says
+ * why.
+ * @throws the connection's error when the job can't be watched any longer.
+ */
+export async function live(job: LivelyJob | WatchableJob, options: LiveOptions = {}): Promise<JobDetails> {
+  const { signal } = options;
+  const place = liveDisplay();
+  let reports: MetricsReport[] = [];
+  let details: JobDetails | undefined;
+  const draw = (): void => {
+    if (details !== undefined) place.update(jobPanel(details, { metrics: reports }));
+  };
+  // Time goes on between reports, and the panel shows it.
+  const clock = setInterval(draw, 1_000);
+  let unwatch: () => void = () => undefined;
+  let stop: () => void = () => undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      stop = resolve;
+      signal?.addEventListener("abort", stop, { once: true });
+      if (signal?.aborted === true) resolve();
+      unwatch = watch(job, {
+        status: (now) => {
+          details = now;
+          draw();
+          if (isFinal(now.state)) resolve();
+        },
+        metrics: (report) => {
+          reports = [...reports.slice(1 - KEPT_REPORTS), report];
+          draw();
+        },
+        lost: reject,
+      });
+    });
+    details ??= await job.details();
+    // The last reports may have come after the job's end was told, or before anybody watched.
+    if (isFinal(details.state)) reports = [...await job.metricsHistory().catch(() => reports)];
+    return details;
+  } finally {
+    clearInterval(clock);
+    signal?.removeEventListener("abort", stop);
+    unwatch();
+    await place.finish(details === undefined ? undefined : jobPanel(details, { metrics: reports }));
+  }
+}
+
+function watch(job: LivelyJob | WatchableJob, listener: Required<Pick<JobListener, "status" | "metrics" | "lost">>): () => void {
+  if ("watch" in job) return job.watch(listener);
+  const error = (reason: unknown): void => listener.lost(reason instanceof Error ? reason : new Error(String(reason)));
+  const status = job.status$.subscribe({ next: listener.status, error });
+  const metrics = job.metrics$.subscribe({ next: listener.metrics, error });
+  return () => {
+    status.unsubscribe();
+    metrics.unsubscribe();
+  };
+}
