@@ -362,11 +362,11 @@ export class JobMaster {
     this.#wakeAtMs = ms === undefined ? undefined : this.#clocks.elapsedMs() + ms;
   }
 
-  /** Keeps the reason why the job fails; only the first counts. */
+  /** Keeps the reason why the job fails. Called once, on the way to FAILING. */
   recordFailure({ error, execution }: Failure): void {
     const recovery = recoveryFrom(this.#configuration.get(options.restartStrategy));
     if (recovery.kind !== "failJob") throw new InvariantError(`job ${this.id} was to restart a region, which it can't.`);
-    this.#failure ??= this.#located(error, execution);
+    this.#failure = this.#located(error, execution);
   }
 
   /** Ends the tasks that never reached a TaskManager, and tells the others to end. May be repeated. */
@@ -480,9 +480,12 @@ export class JobMaster {
     if (execution === undefined) return { ...wire, details: { ...wire.details, job: this.id } };
     const { vertex, subtask } = execution.address;
     const taskManager = execution.at?.taskManager;
+    // Who ran the task has often named it already.
+    const named = wire.details?.["vertex"] === vertex && wire.details["subtask"] === subtask;
+    const place = [...(named ? [] : [this.#taskName(vertex, subtask)]), ...(taskManager === undefined ? [] : [`TaskManager ${taskManager}`])].join(", ");
     return {
       ...wire,
-      message: `${wire.message} [${this.#taskName(vertex, subtask)}${taskManager === undefined ? "" : `, TaskManager ${taskManager}`}]`,
+      message: place === "" ? wire.message : `${wire.message} [${place}]`,
       details: { ...wire.details, job: this.id, vertex, subtask, ...(taskManager === undefined ? {} : { taskManager }) },
     };
   }

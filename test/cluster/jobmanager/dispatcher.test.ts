@@ -246,6 +246,15 @@ describe("failure", () => {
     expect(free(plane)).toBe(1);
   });
 
+  test("a job whose tasks are finished fails when a TaskManager is lost with the rest of its rows", () => {
+    const plane = new ControlPlane();
+    const tm = plane.join("tm", 1);
+    const job = plane.submit(pair("job", 1, { results: ["out"] }));
+    plane.reportAll(job, "FINISHED");
+    plane.lose(tm);
+    expect(plane.details(job)).toMatchObject({ state: "FAILED", failure: { name: "TaskManagerLostError" } });
+  });
+
   test("a refused deployment fails the job with the refusal", () => {
     const plane = new ControlPlane();
     plane.join("tm", 1, { refuses: new ConfigurationError("no memory for the rings; raise taskmanager.memory.network.size") });

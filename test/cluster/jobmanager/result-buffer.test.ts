@@ -139,7 +139,7 @@ describe("a result that drops its oldest rows", () => {
     const piece = (payload: number, last = false): Uint8Array => segment(SegmentKind.piece, { bytes: 900, flags: last ? LAST_PIECE : 0, payload });
     const stream = fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 6 })), { minLength: 1, maxLength: 20 });
     fc.assert(
-      fc.property(stream, fc.integer({ min: 0, max: 8_000 }), fc.array(fc.nat(12), { maxLength: 60 }), (lengths, capacityBytes, paces) => {
+      fc.property(stream, fc.integer({ min: 0, max: 8_000 }), fc.array(fc.constantFrom(0, 0, 0, 1, 2), { maxLength: 60 }), (lengths, capacityBytes, paces) => {
         const buffer = bufferOf("drop-oldest", { capacityBytes });
         const task = new Task(buffer);
         buffer.open("client");
@@ -153,7 +153,7 @@ describe("a result that drops its oldest rows", () => {
         for (const [row, length] of lengths.entries()) {
           for (let part = 0; part < length; part++) {
             got.push(...delivered(length === 1 ? task.send(rows(1, 900, row)) : task.send(piece(row, part === length - 1))));
-            read((paces[at++ % Math.max(1, paces.length)] ?? 0) >> 2);
+            read(paces[at++ % Math.max(1, paces.length)] ?? 0);
           }
         }
         got.push(...delivered(task.send(END)));
@@ -162,6 +162,7 @@ describe("a result that drops its oldest rows", () => {
         for (const part of got) if (part.byteLength > 32) seen.set(part[32]!, (seen.get(part[32]!) ?? 0) + 1);
         for (const [row, parts] of seen) expect(parts).toBe(lengths[row]);
         expect(buffer.droppedRows).toBe(lengths.length - seen.size);
+        expect(got.at(-1)).toEqual(END);
       }),
     );
   });
