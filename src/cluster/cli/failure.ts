@@ -1,5 +1,5 @@
 /**
- * A failure as a person reads it: one sentence, who it happened to, the user's line with its neighbours, and a hint. No stack of ours; with
+ * A failure as a person reads it: one sentence, the user's line with its neighbours, and a hint. No stack of ours; with
  * DREY_DEBUG=1 the full stacks follow.
  */
 import { readFileSync } from "node:fs";
@@ -25,28 +25,18 @@ export function describeFailure(thrown: unknown): string {
   const chain = causesOf(thrown);
   const debug = process.env["DREY_DEBUG"] ? [`\n${inspect(thrown, { depth: 5 })}`] : [];
   // What is not ours was thrown by the program or a library of it: Node's own report says most.
-  if (!isOurs(thrown)) return inspect(thrown);
+  if (!isOurs(thrown)) return thrown.name === "SyntaxError" && placeOf(chain) === undefined ? thrown.message : inspect(thrown);
   const deepest = chain.at(-1) as Error;
   const place = placeOf(chain);
-  const about = chain.map((error) => (isOurs(error) ? error.details : {})).reduce((all, details) => ({ ...details, ...all }), {} as Details);
-  const who = [
-    ["operator", about["operator"]],
-    ["task", about["vertex"]],
-    ["subtask", about["subtask"]],
-    ["TaskManager", about["taskManager"]],
-    ["job", about["job"]],
-  ].filter((pair): pair is [string, string | number] => typeof pair[1] === "string" || typeof pair[1] === "number");
   return [
     withoutStack(thrown.message),
-    ...(who.length === 0 ? [] : [`  ${who.map(([name, value]) => `${name} ${plainText(String(value))}`).join(", ")}`]),
     ...(place === undefined ? [] : [`  at ${placeText(place)}`, ...excerpt(place)]),
     ...hint(deepest, thrown),
     ...debug,
   ].join("\n");
 }
 
-type Details = Readonly<Record<string, unknown>>;
-type OurError = Error & { readonly code: string; readonly domain: string; readonly details: Details };
+type OurError = Error & { readonly code: string; readonly domain: string; readonly details: Readonly<Record<string, unknown>> };
 
 /** By shape: the program may have another copy of drey. */
 const isOurs = (error: Error): error is OurError => String((error as Partial<OurError>).code ?? "").startsWith("DREY_") && "domain" in error;
@@ -68,7 +58,7 @@ function placeOf(chain: readonly Error[]): Place | undefined {
     if (typeof file === "string" && typeof line === "number") return { file, line, column: typeof column === "number" ? column : undefined };
   }
   for (const error of chain) {
-    for (const [, where, line, column] of (error.stack ?? "").matchAll(/^\s+at (?:.*? \()?((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/gm)) {
+    for (const [, where, line, column] of (error.stack ?? "").matchAll(/^\s+at (?:async )?(?:.*? \()?((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/gm)) {
       const file = (where as string).startsWith("file://") ? fileURLToPath(where as string) : (where as string);
       if (file.startsWith(HOUSE) || file.includes("/node_modules/") || file.startsWith("node:")) continue;
       return { file, line: Number(line), column: Number(column) };

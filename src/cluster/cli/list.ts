@@ -40,7 +40,7 @@ export function jobsText(jobs: readonly JobSummary[], nowMs: number): string {
     jobs.map(({ job, name, state, startedAtMs, endedAtMs, tasks }) => [
       job,
       state,
-      new Date(startedAtMs).toISOString().slice(0, 19).replace("T", " "),
+      `${new Date(startedAtMs).toISOString().slice(0, 19)}Z`,
       formatDuration(Math.max(0, (endedAtMs ?? nowMs) - startedAtMs)),
       Object.entries(tasks)
         .filter(([, count]) => count > 0)

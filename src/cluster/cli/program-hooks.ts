@@ -1,5 +1,5 @@
 /**
- * How modules of a user's program are found and read, beyond what Node does: TypeScript on Nodes that can't erase types, and `drey` itself for
+ * How modules of a user's program are found and read, beyond what every Node does: TypeScript, by erasing its types, and `drey` itself for
  * programs that lie outside of any package that depends on it (`npx drey run job.ts`). Runs in Node's hooks thread or in the main thread.
  */
 import { readFileSync } from "node:fs";
@@ -20,13 +20,6 @@ interface Loaded {
 
 type Next<Context, Result> = (what: string, context: Context) => Result;
 
-let mustEraseTypes = true;
-
-/** Called by Node when it starts its hooks thread. */
-export function initialize({ erasesTypes }: { erasesTypes: boolean }): void {
-  mustEraseTypes = !erasesTypes;
-}
-
 /** Node's asynchronous resolve hook. */
 export async function resolve<Context>(specifier: string, context: Context, next: Next<Context, Promise<Resolved>>): Promise<Resolved> {
   try {
@@ -38,36 +31,33 @@ export async function resolve<Context>(specifier: string, context: Context, next
 
 /** Node's asynchronous load hook. */
 export async function load<Context, Result>(url: string, context: Context, next: Next<Context, Promise<Result>>): Promise<Result | Loaded> {
-  return mustEraseTypes && isTypeScript(url) ? erased(url) : next(url, context);
+  return isTypeScript(url) ? erased(url) : next(url, context);
 }
 
 /** The same hooks for `module.registerHooks`, which are synchronous. */
-export function hooksInThread(erasesTypes: boolean): object {
-  return {
-    resolve<Context>(specifier: string, context: Context, next: Next<Context, Resolved>): Resolved {
-      try {
-        return next(specifier, context);
-      } catch (error) {
-        return ours(specifier, error);
-      }
-    },
-    ...(erasesTypes
-      ? {}
-      : {
-          load<Context, Result>(url: string, context: Context, next: Next<Context, Result>): Result | Loaded {
-            return isTypeScript(url) ? erased(url) : next(url, context);
-          },
-        }),
-  };
-}
+export const hooksInThread: object = {
+  resolve<Context>(specifier: string, context: Context, next: Next<Context, Resolved>): Resolved {
+    try {
+      return next(specifier, context);
+    } catch (error) {
+      return ours(specifier, error);
+    }
+  },
+  load<Context, Result>(url: string, context: Context, next: Next<Context, Result>): Result | Loaded {
+    return isTypeScript(url) ? erased(url) : next(url, context);
+  },
+};
 
 const isTypeScript = (url: string): boolean => url.startsWith("file:") && /\.m?ts$/.test(new URL(url).pathname);
 
 /** The door of this package that a specifier names; throws `error` for any other specifier. */
 function ours(specifier: string, error: unknown): Resolved {
   if (!/^drey(?:\/[\w-]+)?$/.test(specifier)) throw error;
-  // A package may refer to itself by name.
-  return { url: import.meta.resolve(specifier), shortCircuit: true };
+  const manifest = new URL("../../../package.json", import.meta.url);
+  const { exports } = JSON.parse(readFileSync(manifest, "utf8")) as { exports: Readonly<Record<string, { readonly default?: string }>> };
+  const door = exports[specifier.replace("drey", ".")]?.default;
+  if (door === undefined) throw error;
+  return { url: new URL(door, manifest).href, shortCircuit: true };
 }
 
 interface Eraser {

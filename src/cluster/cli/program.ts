@@ -2,14 +2,15 @@
  * A user's program, loaded and run in this process: a module whose top level submits jobs, or one whose default export is a function
  * `main(args)`. It runs once.
  *
- * TypeScript is loaded by erasing its types, as Node does by itself from 22.18 on; earlier Nodes do it here with the same engine. Erased
- * types leave blanks, so every function keeps its line and column, and errors point into the user's file without source maps.
+ * TypeScript is loaded by erasing its types, as Node does by itself from 22.18 on and with the same engine, but alike on all Nodes and always
+ * as an ES module, whatever a package.json above says. Erased types leave blanks, so every function keeps its line and column, and errors
+ * point into the user's file without source maps.
  */
 import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
 import * as nodeModule from "node:module";
 import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { ConfigurationError, describe } from "../../core/types/errors.ts";
 import { UsageError } from "./command.ts";
 
@@ -43,13 +44,8 @@ function installHooks(): void {
   // Deno and Bun read TypeScript themselves.
   if ("Deno" in globalThis || "Bun" in globalThis) return;
   const hooks = new URL("./program-hooks.js", import.meta.url);
-  const { registerHooks, register } = nodeModule as unknown as {
-    registerHooks?: (hooks: object) => void;
-    register: (url: URL, options: { data: unknown }) => void;
-  };
-  const erasesTypes = (process.features as { typescript?: unknown }).typescript !== undefined && (process.features as { typescript?: unknown }).typescript !== false;
+  const { registerHooks, register } = nodeModule as unknown as { registerHooks?: (hooks: object) => void; register: (url: URL) => void };
   // Where hooks can run in this thread they are loaded at once; else they get a thread of their own.
-  if (registerHooks === undefined) return register(hooks, { data: { erasesTypes } });
-  const { hooksInThread } = createRequire(import.meta.url)(hooks.pathname) as { hooksInThread: (erasesTypes: boolean) => object };
-  registerHooks(hooksInThread(erasesTypes));
+  if (registerHooks === undefined) return register(hooks);
+  registerHooks((createRequire(import.meta.url)(fileURLToPath(hooks)) as { hooksInThread: object }).hooksInThread);
 }

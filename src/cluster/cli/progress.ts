@@ -15,12 +15,15 @@ export interface Terminal {
 }
 
 const CLEAR_LINE = "\r\u001b[2K";
+/** A job that waits longer than this is worth a line. */
+const WAITING_MS = 500;
 
 /** Follows the jobs of one run. */
 export class Progress {
   readonly #out: Terminal;
   readonly #shown = new Map<string, string>();
   readonly #records = new Map<string, Map<string, number>>();
+  readonly #waiting = new Map<string, NodeJS.Timeout>();
   #live = false;
 
   constructor(out: Terminal) {
@@ -36,6 +39,16 @@ export class Progress {
     });
   }
 
+  /** Has the live line taken away before anything else is written to `stream`, which shares the terminal. */
+  guard(stream: { isTTY?: boolean; write: (...args: never[]) => boolean }): void {
+    if (this.#out.isTTY !== true || stream.isTTY !== true) return;
+    const write = stream.write.bind(stream);
+    stream.write = (...args) => {
+      this.clear();
+      return write(...args);
+    };
+  }
+
   /** Takes the live line away, so that something else can be written. */
   clear(): void {
     if (this.#live) this.#out.write(CLEAR_LINE);
@@ -47,9 +60,13 @@ export class Progress {
     const what = state === "WAITING" && waitingFor !== undefined ? `${state}: ${waitingFor}` : state;
     if (this.#shown.get(job) !== what) {
       this.#shown.set(job, what);
+      clearTimeout(this.#waiting.get(job));
+      this.#waiting.delete(job);
       const took = isFinal(state) ? ` after ${formatDuration((details.endedAtMs ?? details.startedAtMs) - details.startedAtMs)}` : "";
-      // Failures are told in full by whoever waits for the job.
-      this.#line(`Job "${plainText(name)}" is ${plainText(what)}${took}`);
+      // Why a job failed is told in full by whoever waits for it.
+      const line = `Job "${plainText(name)}" is ${plainText(what)}${took}`;
+      if (state === "CREATED" || state === "WAITING") this.#waiting.set(job, setTimeout(() => this.#line(line), WAITING_MS).unref());
+      else this.#line(line);
     }
     if (isFinal(state)) return;
     const done = details.executions.filter((it) => it.state === "FINISHED").length;

@@ -74,6 +74,7 @@ class Run {
   constructor(detached: boolean, quiet: boolean) {
     this.#detached = detached;
     this.#progress = quiet ? undefined : new Progress(process.stderr);
+    this.#progress?.guard(process.stdout);
   }
 
   /** @returns the exit code. The process ends when the program has nothing more to do, as any program. */

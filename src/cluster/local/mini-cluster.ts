@@ -9,6 +9,7 @@ import { randomUUID } from "node:crypto";
 import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { ClusterClient, type ClusterClientOptions } from "../client/cluster-client.ts";
+import { warmUpCapture } from "../client/job-code.ts";
 import { type SocketFolder, makeSocketFolder } from "../protocol/addresses.ts";
 import { RoleProcess } from "./role-process.ts";
 
@@ -58,7 +59,10 @@ export class LocalCluster {
     const given = slots === undefined ? options : { ...options, [optionsByName.taskManagerSlots.key]: slots };
     const cluster = new LocalCluster(Configuration.of(given, "LocalCluster.start()"), startTimeoutMs);
     try {
-      await Promise.all([cluster.#jobManager.ready(startTimeoutMs), ...Array.from({ length: taskManagers }, () => cluster.addTaskManager())]);
+      const ready = Promise.all([cluster.#jobManager.ready(startTimeoutMs), ...Array.from({ length: taskManagers }, () => cluster.addTaskManager())]);
+      // This thread has nothing else to do while they start, and jobs will want it.
+      warmUpCapture();
+      await ready;
     } catch (error) {
       await cluster.stop();
       throw error;

@@ -12,7 +12,6 @@ import type { JobControl, JobExecutor, SubmitOptions } from "../../core/runtime/
 import { ConfigurationError } from "../../core/types/errors.ts";
 import { type Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
-import { warmUpCapture } from "../client/job-code.ts";
 import { ProgramDescribed, runContext } from "../client/run-context.ts";
 import { LocalCluster, type LocalClusterOptions } from "./mini-cluster.ts";
 import { readCluster } from "./running-clusters.ts";
@@ -62,6 +61,12 @@ export class ProgramCluster implements ExecutorSource {
 
   /** The client of the cluster, which is found or started now if it was not yet. */
   client(configuration: Configuration): Promise<ClusterClient> {
+    if (this.#local?.isRunning === false) {
+      // Its JobManager died: the jobs are lost, but the program may go on.
+      void this.#local.stop();
+      this.#local = undefined;
+      this.#client = undefined;
+    }
     this.#client ??= this.#connect(configuration).catch((error: unknown) => {
       this.#client = undefined;
       throw error;
@@ -107,10 +112,7 @@ export class ProgramCluster implements ExecutorSource {
     const address = cluster ?? (this.#isSized ? configuredCluster(configuration) : findCluster(configuration));
     if (address !== undefined) return ClusterClient.connect(address, { configuration });
     this.#taskManagers = local?.taskManagers ?? DEFAULT_TASK_MANAGERS;
-    const starting = LocalCluster.start({ ...local, taskManagers: this.#taskManagers, options: configuration.toRecord() });
-    // This thread has nothing else to do while the processes start.
-    warmUpCapture();
-    this.#local = await starting;
+    this.#local = await LocalCluster.start({ ...local, taskManagers: this.#taskManagers, options: configuration.toRecord() });
     return this.#local.connect();
   }
 

@@ -6,10 +6,11 @@
  * then decides what becomes of its jobs. Neither the child nor its pipes keep this process alive.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { formatDuration } from "../../core/types/duration.ts";
-import { ConnectionError, DeadlineError, describe } from "../../core/types/errors.ts";
+import { ConnectionError, DeadlineError } from "../../core/types/errors.ts";
 import type { Configuration } from "../../core/types/options.ts";
 import { flagsOf } from "../configuration-file.ts";
 
@@ -153,14 +154,17 @@ export class RoleProcess {
   }
 }
 
-/** Whether the process `pid` exists, whoever owns it. */
+/** Whether the process `pid` runs, whoever owns it. One that has ended and that nobody has asked for its exit code does not run. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "EPERM") return true;
-    if ((error as NodeJS.ErrnoException).code === "ESRCH") return false;
-    throw new ConnectionError(`process ${describe(pid)} can't be asked for.`, { cause: error });
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+  try {
+    // Where process 1 is no init, as in many containers, ended orphans stay as zombies.
+    return !/^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return true;
   }
 }
