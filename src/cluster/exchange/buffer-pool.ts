@@ -46,8 +46,9 @@ export class BufferPool {
     const bytes = ringBytes(options.segmentBytes, options.segments);
     if (this.lentBytes + bytes > this.capacityBytes) {
       throw new ConfigurationError(
-        `The network memory of ${this.owner} is too small: ${formatBytes(this.lentBytes)} of ${formatBytes(this.capacityBytes)} are used by ` +
-          `${this.lent.size} channels, and one more needs ${formatBytes(bytes)}. Raise taskmanager.memory.network.size, or lower the parallelism.`,
+        `The network memory of ${this.owner} is too small: ${formatBytes(this.lentBytes)} of ${formatBytes(this.capacityBytes)} are used ` +
+          `by ${this.lent.size} channels, and one more needs ${formatBytes(bytes)}. ` +
+          "Raise taskmanager.memory.network.size, or lower the parallelism.",
         { details: { owner: this.owner, usedBytes: this.lentBytes, capacityBytes: this.capacityBytes, neededBytes: bytes } },
       );
     }

@@ -245,7 +245,7 @@ export class DataLink {
       if (end.credits.available > 0 && end.input.tryPeek() >= 0) return true;
     }
     for (const { credits, output } of this.inputs.values()) {
-      if (credits.due(output.capacity - output.queued) >= 0) return true;
+      // Most channels are quiet, and this says so without a look at shared memory.
       if (credits.wakeAt > output.capacity) continue;
       output.wantRoom(credits.wakeAt);
       if (credits.due(output.capacity - output.queued) >= 0) return true;
@@ -321,6 +321,7 @@ export class DataLink {
 
   private writeCredits(at: number): number {
     for (const { credits, output, number } of this.inputs.values()) {
+      if (credits.wakeAt > output.capacity) continue;
       const limit = credits.due(output.capacity - output.queued);
       if (limit < 0) continue;
       if (at + ENTRY_HEADER_BYTES > BATCH_BYTES) break;
@@ -347,7 +348,8 @@ export class DataLink {
       const memory = end.input.memory;
       const bytes = SEGMENT_HEADER_BYTES + segmentPayloadBytes(memory, offset);
       if (bytes < SEGMENT_HEADER_BYTES || bytes > end.ring.segmentBytes) {
-        this.closeOutput(end, new InvariantError(`A segment of ${bytes} bytes stands in ${end.channel}, whose segments have ${end.ring.segmentBytes}.`));
+        const limit = end.ring.segmentBytes;
+        this.closeOutput(end, new InvariantError(`A segment of ${bytes} bytes stands in ${end.channel}, whose segments have ${limit}.`));
         continue;
       }
       const room = at + entryBytes(bytes) <= BATCH_BYTES;
@@ -404,7 +406,8 @@ export class DataLink {
       }
     } catch (error) {
       const Kind = error instanceof InvariantError ? InvariantError : ProtocolError;
-      const failed = new Kind(`Channel ${input.channel} from TaskManager ${this.peerId} broke. ${(error as Error).message}`, { cause: error });
+      const what = `Channel ${input.channel} from TaskManager ${this.peerId} broke. ${(error as Error).message}`;
+      const failed = new Kind(what, { cause: error });
       this.closeInput(input, failed, failed.message);
     }
   }

@@ -43,7 +43,7 @@ export function writeMessageHeader(message: Buffer, epoch: number): void {
 export const messageVersion = (message: Buffer): number => (message.length < MESSAGE_HEADER_BYTES ? -1 : (message[0] as number));
 export const messageEpoch = (message: Buffer): number => message.readUInt32LE(4);
 /** Kind of the first entry, or 0 when there is none. */
-export const firstKind = (message: Buffer): number => (message.length > MESSAGE_HEADER_BYTES ? (message[MESSAGE_HEADER_BYTES] as number) : 0);
+export const firstKind = (message: Buffer): number => message[MESSAGE_HEADER_BYTES] ?? 0;
 
 /**
  * Writes an entry's header at `at`, and zeroes behind its body; the caller writes the body.
@@ -71,7 +71,7 @@ export type EntryVisitor = (kind: EntryKind, side: Side, channel: number, value:
  */
 export function readEntries(message: Buffer, visit: EntryVisitor): void {
   if (messageVersion(message) !== LINK_VERSION) {
-    throw new ProtocolError(`A message of ${message.length} bytes has version ${messageVersion(message)}; this process speaks ${LINK_VERSION}.`);
+    throw new ProtocolError(`A message has version ${messageVersion(message)}, and this process speaks ${LINK_VERSION}.`);
   }
   let at = MESSAGE_HEADER_BYTES;
   while (at < message.length) {
@@ -80,7 +80,7 @@ export function readEntries(message: Buffer, visit: EntryVisitor): void {
     const end = at + ENTRY_HEADER_BYTES + message.readUInt32LE(at + 8);
     const following = at + entryBytes(message.readUInt32LE(at + 8));
     if (kind < EntryKind.hello || kind > EntryKind.close) throw new ProtocolError(`An entry has the unknown kind ${describe(kind)}.`);
-    if (end < at || following > message.length) throw new ProtocolError(`An entry at byte ${at} ends behind its message of ${message.length} bytes.`);
+    if (following > message.length) throw new ProtocolError(`The entry at byte ${at} ends behind its message of ${message.length} bytes.`);
     visit(kind, message[at + 1] as Side, message.readUInt32LE(at + 4), message.readDoubleLE(at + 16), at + ENTRY_HEADER_BYTES, end);
     at = following;
   }

@@ -126,7 +126,9 @@ export class DataLinks {
   private readonly peers = new Map<string, Peer>();
   private readonly timers = new Set<NodeJS.Timeout>();
   private readonly loops = new Set<Promise<void>>();
-  private readonly past: Traffic = { bytesSent: 0, bytesReceived: 0, messagesSent: 0, messagesReceived: 0, segmentsSent: 0, segmentsReceived: 0 };
+  private readonly past: Traffic = {
+    bytesSent: 0, bytesReceived: 0, messagesSent: 0, messagesReceived: 0, segmentsSent: 0, segmentsReceived: 0,
+  };
   private accepted = 0;
   private rejected = 0;
   private epochs = 1 + Math.floor(Math.random() * 0x7fff_0000);
@@ -171,7 +173,8 @@ export class DataLinks {
       await this.router.bind(this.options.address);
     } catch (cause) {
       await this.close();
-      throw new ConnectionError(`TaskManager ${this.taskManagerId} can't listen on ${this.options.address}: ${(cause as Error).message}.`, { cause });
+      const why = (cause as Error).message;
+      throw new ConnectionError(`TaskManager ${this.taskManagerId} can't listen on ${this.options.address}: ${why}.`, { cause });
     }
     this.run(this.receive(this.router, (frames) => this.acceptArriving(frames)));
     this.run(this.pump());
@@ -184,7 +187,7 @@ export class DataLinks {
    * leaves, with undefined when the end of input was sent.
    */
   openOutput(channel: ChannelAddress, peer: DataPeer, ring: RingDescriptor): OpenChannel {
-    if (ring.consumerBell.words.buffer !== this.bell.words.buffer) throw new InvariantError(`The ring of ${channel} wakes another consumer.`);
+    if (ring.consumerBell !== this.bell) throw new InvariantError(`The ring of ${channel} wakes another consumer.`);
     return this.open(channel, peer, ring, (link) => link.openOutput(channel, ring));
   }
 
@@ -193,7 +196,7 @@ export class DataLinks {
    * Ends as `openOutput` does: with undefined when the end of input stands in the ring.
    */
   openInput(channel: ChannelAddress, peer: DataPeer, ring: RingDescriptor): OpenChannel {
-    if (ring.producerBell.words.buffer !== this.bell.words.buffer) throw new InvariantError(`The ring of ${channel} wakes another producer.`);
+    if (ring.producerBell !== this.bell) throw new InvariantError(`The ring of ${channel} wakes another producer.`);
     return this.open(channel, peer, ring, (link) => link.openInput(channel, ring));
   }
 
@@ -227,7 +230,7 @@ export class DataLinks {
       this.state = "closed";
       for (const timer of this.timers) clearTimeout(timer);
       this.timers.clear();
-      for (const peer of [...this.peers.values()]) this.drop(peer, undefined);
+      for (const peer of this.peers.values()) this.drop(peer, undefined);
       this.run(closed(this.router));
       ringBell(this.bell);
       this.kick();
@@ -256,20 +259,17 @@ export class DataLinks {
     }
     if (ring.segmentBytes > this.maxSegmentBytes) {
       throw new ConfigurationError(
-        `Segments of ${ring.segmentBytes} bytes can't travel between TaskManagers, whose limit is ${this.maxSegmentBytes} bytes; make them smaller.`,
+        `Segments of ${ring.segmentBytes} bytes can't travel between TaskManagers; make them ${this.maxSegmentBytes} bytes or smaller.`,
       );
     }
     const peer = this.peers.get(to.taskManagerId) ?? this.addPeer(to);
     const open = openOn(peer.link);
     const deadline = this.later(this.openTimeoutMs, () => {
       if (!peer.link.isUnopened(open)) return;
-      const why = !peer.link.ready
-        ? `no connection to it at ${peer.address || "an address that it has not connected from"}${peer.trouble === "" ? "" : ` (${peer.trouble})`}`
-        : "its end of the channel was not opened";
-      peer.link.failChannel(
-        open,
-        new DeadlineError(`Channel ${channel} to TaskManager ${peer.id} is not open after ${this.openTimeoutMs} ms: ${why}. Is it running?`),
-      );
+      const trouble = peer.trouble === "" ? "" : ` (${peer.trouble})`;
+      const why = peer.link.ready ? "its end of the channel was not opened" : `no connection with it at ${peer.address}${trouble}`;
+      const what = `Channel ${channel} to TaskManager ${peer.id} is not open after ${this.openTimeoutMs} ms: ${why}. Is it running?`;
+      peer.link.failChannel(open, new DeadlineError(what));
       this.kick();
     });
     void open.ended.then(() => {
@@ -300,7 +300,7 @@ export class DataLinks {
     const { curve } = this.options;
     const serverKey = to.publicKey ?? curve?.serverKey;
     if (curve !== undefined && serverKey === undefined) {
-      throw new ConfigurationError(`The CURVE public key of TaskManager ${to.taskManagerId} is unknown; tell it, or set one for all peers.`);
+      throw new ConfigurationError(`TaskManager ${to.taskManagerId} has no CURVE public key; tell it, or set one for all peers.`);
     }
     const dealer = new Dealer({
       ...this.socketOptions(),

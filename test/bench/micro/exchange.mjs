@@ -93,8 +93,14 @@ async function runPeer() {
     const bell = createBell();
     const ends = [];
     const data = { role, bell, ...task };
-    if (outName) ends.push(links.openOutput(outName, peer, (data.out = createRing({ ...task, producerBell: bell, consumerBell: links.bell }))));
-    if (intoName) ends.push(links.openInput(intoName, peer, (data.into = createRing({ ...task, producerBell: links.bell, consumerBell: bell }))));
+    if (outName) {
+      data.out = createRing({ ...task, producerBell: bell, consumerBell: links.bell });
+      ends.push(links.openOutput(outName, peer, data.out));
+    }
+    if (intoName) {
+      data.into = createRing({ ...task, producerBell: links.bell, consumerBell: bell });
+      ends.push(links.openInput(intoName, peer, data.into));
+    }
     const before = process.cpuUsage();
     const result = await runThread(data);
     const cpu = process.cpuUsage(before);
@@ -137,11 +143,11 @@ async function throughThreads(name) {
   const there = createRing({ ...task, producerBell: left, consumerBell: right });
   const back = createRing({ ...task, producerBell: right, consumerBell: left });
   const before = process.cpuUsage();
-  const [near, far] = await Promise.all(
-    name === "hop"
-      ? [runThread({ role: "ping", bell: left, out: there, into: back, ...task }), runThread({ role: "pong", bell: right, out: back, into: there, ...task })]
-      : [runThread({ role: "write", bell: left, out: there, ...task }), runThread({ role: "read", bell: right, into: there, ...task })],
-  );
+  const hop = name === "hop";
+  const [near, far] = await Promise.all([
+    runThread({ role: hop ? "ping" : "write", bell: left, out: there, into: hop ? back : undefined, ...task }),
+    runThread({ role: hop ? "pong" : "read", bell: right, into: there, out: hop ? back : undefined, ...task }),
+  ]);
   const cpu = process.cpuUsage(before);
   return { ...near, ...far, cpuSeconds: (cpu.user + cpu.system) / 1e6 };
 }

@@ -14,7 +14,9 @@ describe("a slot's network memory", () => {
     pool.lend(shape());
     pool.lend(shape());
     expect(pool.usedBytes).toBe(pool.capacityBytes);
-    expect(() => pool.lend(shape())).toThrow(/slot tm-1\/0 is too small: 9 KiB of 9 KiB are used by 2 channels.*taskmanager\.memory\.network\.size/s);
+    expect(() => pool.lend(shape())).toThrow(
+      /slot tm-1\/0 is too small: 9 KiB of 9 KiB are used by 2 channels.*taskmanager\.memory\.network\.size/,
+    );
   });
 
   test("memory that comes back is lent again, as an empty ring", () => {

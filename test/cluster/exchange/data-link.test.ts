@@ -3,13 +3,16 @@ import { describe, expect, test } from "vitest";
 import { BATCH_BYTES, DataLink } from "../../../src/cluster/exchange/data-link.ts";
 import type { OpenChannel } from "../../../src/cluster/exchange/data-link.ts";
 import { createBell } from "../../../src/cluster/exchange/doorbell.ts";
-import { EntryKind, MESSAGE_HEADER_BYTES, Side, entryBytes, writeEntryHeader, writeMessageHeader } from "../../../src/cluster/exchange/link-message.ts";
+import {
+  EntryKind, MESSAGE_HEADER_BYTES, Side, entryBytes, writeEntryHeader, writeMessageHeader,
+} from "../../../src/cluster/exchange/link-message.ts";
 import { RingInput, RingOutput, createRing } from "../../../src/cluster/exchange/ring-channel.ts";
 import type { RingDescriptor } from "../../../src/cluster/exchange/ring-channel.ts";
 import { SegmentKind, writeSegmentHeader } from "../../../src/core/data/element.ts";
 
 const bell = createBell();
-const ringOf = (segments = 4, segmentBytes = 1024): RingDescriptor => createRing({ segmentBytes, segments, producerBell: bell, consumerBell: bell });
+const ringOf = (segments = 4, segmentBytes = 1024): RingDescriptor =>
+  createRing({ segmentBytes, segments, producerBell: bell, consumerBell: bell });
 
 /** Two links whose connection is a pair of arrays; messages are delivered when the test says so. */
 class Pair {

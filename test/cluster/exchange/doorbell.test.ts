@@ -1,7 +1,9 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
-import { ThreadDoorbell, createBell, flagRaised, raiseFlag, ringBell, takeFlag, waitForBell } from "../../../src/cluster/exchange/doorbell.ts";
+import {
+  ThreadDoorbell, createBell, flagRaised, raiseFlag, ringBell, takeFlag, waitForBell,
+} from "../../../src/cluster/exchange/doorbell.ts";
 
 const program = new URL("./programs/bell-thread.mjs", import.meta.url);
 const reply = async (worker: Worker): Promise<unknown> => (await once(worker, "message"))[0];

@@ -22,7 +22,7 @@ const thread = (data: object): Promise<Report> =>
     worker.once("error", reject);
   });
 
-async function stream(ring: RingDescriptor, settings: { count: number; maximum: number; minimum?: number }, write = {}, read = {}): Promise<Report[]> {
+async function stream(ring: RingDescriptor, settings: { count: number; maximum: number }, write = {}, read = {}): Promise<Report[]> {
   return Promise.all([
     thread({ role: "write", ring, bell: ring.producerBell, ...settings, ...write }),
     thread({ role: "read", ring, bell: ring.consumerBell, ...settings, ...read }),

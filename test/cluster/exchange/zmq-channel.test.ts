@@ -7,7 +7,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Dealer, curveKeyPair } from "zeromq";
-import { EntryKind, MESSAGE_HEADER_BYTES, Side, entryBytes, writeEntryHeader, writeMessageHeader } from "../../../src/cluster/exchange/link-message.ts";
+import {
+  EntryKind, MESSAGE_HEADER_BYTES, Side, entryBytes, writeEntryHeader, writeMessageHeader,
+} from "../../../src/cluster/exchange/link-message.ts";
 import { RingInput, RingOutput, createRing } from "../../../src/cluster/exchange/ring-channel.ts";
 import { createBell } from "../../../src/cluster/exchange/doorbell.ts";
 import { DataLinks } from "../../../src/cluster/exchange/zmq-channel.ts";
@@ -172,8 +174,8 @@ describe("channels between TaskManagers", () => {
     ghost.address = `ipc://${folder}/nobody`;
     const nowhere = a.output("y", ghost);
     const waiting = b.input("z", new TaskManager("Z"));
-    expect((await alone.open.ended)?.message).toContain("Channel x to TaskManager b is not open after 80 ms: its end of the channel was not opened");
-    expect((await nowhere.open.ended)?.message).toMatch(/TaskManager z is not open after 80 ms: no connection to it at ipc:.*nobody/);
+    expect((await alone.open.ended)?.message).toContain("x to TaskManager b is not open after 80 ms: its end of the channel was not opened");
+    expect((await nowhere.open.ended)?.message).toMatch(/TaskManager z is not open after 80 ms: no connection with it at ipc:.*nobody/);
     expect((await waiting.open.ended)?.message).toContain("it connects to us, and has not yet");
   });
 
@@ -253,14 +255,18 @@ describe("channels between TaskManagers", () => {
     expect(b.links.statistics.segmentsSent).toBe(0);
     await a.send(message(5, EntryKind.open, 0, 4, "x"));
     await until("the segment", () => b.links.statistics.segmentsSent === 1);
-    await a.send(message(5, 77 as EntryKind));
-    expect((await out.open.ended)?.message).toContain("broke: it sent nonsense: An entry has the unknown kind 77");
+    await a.send(message(6, EntryKind.hello));
+    expect((await out.open.ended)?.message).toContain("broke: it connected anew");
+    const next = b.output("y", new TaskManager("a"));
+    await a.send(message(6, 77 as EntryKind));
+    expect((await next.open.ended)?.message).toContain("broke: it sent nonsense: An entry has the unknown kind 77");
   });
 
   test("with CURVE, who has the cluster's key gets in and who hasn't does not", async () => {
     const keys = curveKeyPair();
     const curve: DataCurve = { ...keys, serverKey: keys.publicKey };
-    const [a, b] = [await new TaskManager("a", { curve, address: "tcp://127.0.0.1:*" }).start(), await new TaskManager("b", { curve, address: "tcp://127.0.0.1:*" }).start()];
+    const address = "tcp://127.0.0.1:*";
+    const [a, b] = [await new TaskManager("a", { curve, address }).start(), await new TaskManager("b", { curve, address }).start()];
     const [out, into] = [a.output("x", b), b.input("x", a)];
     write(out.ring, 3);
     expect(await read(into.ring)).toBe(3);
@@ -319,7 +325,7 @@ class Peer {
   async statistics(): Promise<DataLinksStatistics> {
     const before = this.reports.length;
     this.process.send({ statistics: true });
-    return (await until("statistics", () => this.reports.slice(before).find((report) => report.statistics !== undefined))).statistics as DataLinksStatistics;
+    return until("statistics", () => this.reports.slice(before).find((report) => report.statistics !== undefined)?.statistics);
   }
 }
 
@@ -341,7 +347,8 @@ describe("channels between processes", () => {
 
   test("a killed process is noticed within a second, from either side of the connection", async () => {
     for (const [victim, witness] of [["a", "b"], ["b", "a"]] as const) {
-      const [dies, stays] = [await new Peer(victim).start(`ipc://${folder}/${victim}1`), await new Peer(witness).start(`ipc://${folder}/${witness}2`)];
+      const dies = await new Peer(victim).start(`ipc://${folder}/${victim}1`);
+      const stays = await new Peer(witness).start(`ipc://${folder}/${witness}2`);
       const settings = { count: 1_000_000, maximum: 1_000 };
       for (const channel of ["x", "y"]) {
         const [from, to] = channel === "x" ? [dies, stays] : [stays, dies];

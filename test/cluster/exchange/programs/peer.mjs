@@ -8,8 +8,8 @@ import { DataLinks } from "../../../../dist/cluster/exchange/zmq-channel.js";
 let links;
 const open = async ({ direction, channel, peer, segmentBytes, segments, ...settings }) => {
   const bell = createBell();
-  const bells = direction === "output" ? { producerBell: bell, consumerBell: links.bell } : { producerBell: links.bell, consumerBell: bell };
-  const ring = createRing({ segmentBytes, segments, ...bells });
+  const [producerBell, consumerBell] = direction === "output" ? [bell, links.bell] : [links.bell, bell];
+  const ring = createRing({ segmentBytes, segments, producerBell, consumerBell });
   const end = direction === "output" ? links.openOutput(channel, peer, ring) : links.openInput(channel, peer, ring);
   const worker = new Worker(new URL("./ring-thread.mjs", import.meta.url), {
     workerData: { role: direction === "output" ? "write" : "read", ring, bell, ...settings },

@@ -1,4 +1,5 @@
-// A worker thread at one end of a ring. workerData: { role: "write" | "read", ring, bell, count, maximum, minimum?, pauseEvery?, pauseMs? }.
+// A worker thread at one end of a ring.
+// workerData: { role: "write" | "read", ring, bell, count, maximum, minimum?, pauseEvery?, pauseMs? }.
 import { parentPort, workerData } from "node:worker_threads";
 import { ThreadDoorbell } from "../../../../dist/cluster/exchange/doorbell.js";
 import { RingInput, RingOutput } from "../../../../dist/cluster/exchange/ring-channel.js";

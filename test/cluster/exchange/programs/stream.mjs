@@ -1,5 +1,7 @@
 // A stream of segments whose sizes and bytes follow from their number, so that a reader can check what a writer wrote elsewhere.
-import { SEGMENT_HEADER_BYTES, SegmentKind, segmentKind, segmentPayloadBytes, segmentRows, writeSegmentHeader } from "../../../../dist/core/data/element.js";
+import {
+  SEGMENT_HEADER_BYTES, SegmentKind, segmentKind, segmentPayloadBytes, segmentRows, writeSegmentHeader,
+} from "../../../../dist/core/data/element.js";
 
 const pool = Buffer.alloc(1 << 20);
 for (let i = 0, x = 12345; i < pool.length; i += 1) {
@@ -62,7 +64,8 @@ export class Reader {
       const expected = payloadOf(read, this.maximum, this.minimum);
       const start = offset + SEGMENT_HEADER_BYTES;
       const bytes = segmentPayloadBytes(input.memory, offset);
-      if (segmentRows(input.memory, offset) !== read) throw new Error(`segment ${segmentRows(input.memory, offset)} came instead of ${read}`);
+      const number = segmentRows(input.memory, offset);
+      if (number !== read) throw new Error(`segment ${number} came instead of ${read}`);
       if (bytes !== expected.length || expected.compare(input.memory.buffer, start, start + bytes) !== 0) {
         throw new Error(`segment ${read} arrived with other bytes than it was sent with`);
       }
