@@ -65,6 +65,7 @@ interface Variant {
 export class BatchEncoder {
   readonly #classes: ClassRegistry;
   readonly #maxRows: number;
+  readonly #separable: boolean;
   readonly #pass: Pass;
   readonly #variants: (Variant | undefined)[] = [];
   readonly #catchAll: Variant;
@@ -78,10 +79,14 @@ export class BatchEncoder {
   #mixedBytesPerRow = 64;
   #bytesWritten = 0;
 
-  /** @param options maxRows: rows per batch at the most, default MAX_SEGMENT_ROWS. */
-  constructor(options: { readonly classes?: ClassRegistry; readonly maxRows?: number } = {}) {
+  /**
+   * @param options maxRows: rows per batch at the most, default MAX_SEGMENT_ROWS. separable: each batch announces all its row types, so
+   * that it can be read without those before it; for channels whose reader may change or miss batches. Costs some bytes per batch.
+   */
+  constructor(options: { readonly classes?: ClassRegistry; readonly maxRows?: number; readonly separable?: boolean } = {}) {
     this.#classes = options.classes ?? noClasses;
     this.#maxRows = options.maxRows ?? MAX_SEGMENT_ROWS;
+    this.#separable = options.separable ?? false;
     const writer = new ValueWriter(this.#classes);
     this.#pass = { writer, width: 1, narrowTexts: 0, budget: 0, stopped: Stop.none, index: 0, text: "", characters: [] };
     this.#catchAll = newVariant(ANY_SLOT, "", writerOf(ANY, this.#classes));
@@ -308,7 +313,7 @@ export class BatchEncoder {
   #announce(memory: SegmentMemory, offset: number, limit: number, variants: readonly Variant[]): number {
     const start = offset + PAYLOAD_HEADER_BYTES;
     if (start > limit) return -1;
-    const news = variants.filter((variant) => !variant.announced);
+    const news = variants.filter((variant) => !variant.announced || (this.#separable && variant !== this.#catchAll));
     memory.i32[(offset >> 2) + 1] = 0;
     if (news.length === 0) return start;
     const text = Buffer.from(JSON.stringify(news.map((variant) => [variant.slot, typeToWire(variant.writer.type)])));
@@ -355,6 +360,8 @@ export class BatchDecoder {
   readonly #columns: ReadonlySet<string> | undefined;
   readonly #reader: ValueReader;
   readonly #readers: RowReader[] = [];
+  /** The announcements that were read last: separable batches mostly repeat them. */
+  #learned = "";
   /** The rows of each block of a mixed batch, by slot, until they are put in order. */
   readonly #parts: unknown[][] = [];
   readonly #next: number[] = [];
@@ -421,6 +428,8 @@ export class BatchDecoder {
   }
 
   #learn(text: string): void {
+    if (text === this.#learned) return;
+    this.#learned = text;
     for (const [slot, type] of JSON.parse(text) as [number, WireType][]) {
       this.#readers[slot] = readerOf(typeFromWire(type), this.#classes, this.#columns);
     }

@@ -88,7 +88,7 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
   for (const [index, nodes] of members.entries()) {
     const id = vertexIds[index] as VertexId;
     const position = new Map(nodes.map((node, at) => [node, at]));
-    const taskEdges: { id: EdgeId; partitioning: Partitioning }[] = [];
+    const taskEdges: { id: EdgeId; partitioning: Partitioning; result?: boolean }[] = [];
     const operators: ChainedOperator[] = [];
     const jobOperators: JobOperator[] = [];
     for (const node of nodes) {
@@ -110,7 +110,7 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
       if (node.spec.kind === RESULT_KIND) {
         const edge = freshEdgeId(`${id}->client`);
         results.push({ name: resultName(node, results), vertex: id, edge });
-        outputs.push({ to: "edge", edge: taskEdges.push({ id: edge, partitioning: { kind: "global" } }) - 1 });
+        outputs.push({ to: "edge", edge: taskEdges.push({ id: edge, partitioning: { kind: "global" }, result: true }) - 1 });
       }
       if (node.spec.kind === FEED_KIND) feeds.push({ name: node.name, vertex: id, edge: freshEdgeId(`client->${id}`) });
       operators.push({ id: node.id, name: node.name, spec: node.spec, outputs });

@@ -87,7 +87,8 @@ export interface ChainedOperator {
 /** What a subtask runs. This is what is captured and shipped, one per vertex. Operator 0 is the head of the chain. */
 export interface TaskSpec {
   readonly operators: readonly ChainedOperator[];
-  readonly edges: readonly { readonly id: EdgeId; readonly partitioning: Partitioning }[];
+  /** `result`: the edge leads to the client. */
+  readonly edges: readonly { readonly id: EdgeId; readonly partitioning: Partitioning; readonly result?: boolean }[];
 }
 
 /** A job graph together with the live specs that its client has to ship, in the order of the vertices. */

@@ -24,6 +24,8 @@ export interface OutputHost {
    */
   readonly waitForRoom?: (channel: OutputChannel) => void;
   readonly classes: ClassRegistry;
+  /** Each segment must be readable without those before it, because its reader may change. Default false. */
+  readonly separable?: boolean;
   /** Counts what was written. */
   wrote(records: number, bytes: number): void;
 }
@@ -79,7 +81,7 @@ export class ChannelWriter {
   constructor(channel: OutputChannel, host: OutputHost) {
     this.channel = channel;
     this.#host = host;
-    this.#encoder = new BatchEncoder({ classes: host.classes });
+    this.#encoder = new BatchEncoder({ classes: host.classes, separable: host.separable ?? false });
   }
 
   /** Rows gathered and not written yet. */

@@ -115,11 +115,13 @@ export class Task {
     this.#bufferTimeoutMs = host.configuration.get(options.bufferTimeout);
     const { metrics } = host;
     metrics[HEAP_LIMIT] = host.heapLimitBytes;
-    this.#outputs = spec.edges.map(({ id, partitioning }) => {
+    this.#outputs = spec.edges.map(({ id, partitioning, result }) => {
       const channels = host.outputs.find((it) => it.edge === id)?.channels;
       if (channels === undefined) throw new InvariantError(`Task ${this.#name} has no channels for its edge ${id}.`);
       return output(partitioning, channels, {
         classes: host.classes,
+        // Clients come and go, and old rows may be dropped.
+        separable: result ?? false,
         ...(this.#mayPark ? { waitForRoom: (channel: OutputChannel): void => this.#waitForRoom(channel) } : {}),
         wrote: (records, bytes) => {
           metrics[RECORDS_OUT] = (metrics[RECORDS_OUT] as number) + records;

@@ -290,6 +290,25 @@ describe("any sequence of rows", () => {
   }, 60_000);
 });
 
+describe("a separable batch", () => {
+  test("can be read without those before it, by a reader that is new or has missed some", () => {
+    fc.assert(fc.property(fc.array(fc.array(recordLike, { minLength: 1, maxLength: 20 }), { maxLength: 8 }), fc.integer({ min: 1, max: 255 }), (batches, missed) => {
+      const encoder = new BatchEncoder({ classes: registry, separable: true });
+      const steady = new BatchDecoder({ classes: registry });
+      for (const [index, rows] of batches.entries()) {
+        const memory = segmentMemory(new ArrayBuffer(128 * 1024));
+        expect(encoder.encode(memory, 32, 128 * 1024, rows, new Float64Array(rows.length), 0, rows.length)).toBe(rows.length);
+        const readers = [new BatchDecoder({ classes: registry }), ...(((missed >> index) & 1) === 0 ? [steady] : [])];
+        for (const reader of readers) {
+          const received: unknown[] = [];
+          reader.decode(memory, 32, rows.length, received, new Float64Array(rows.length));
+          rows.forEach((row, i) => equal(received[i], row));
+        }
+      }
+    }), { numRuns: 200 });
+  }, 60_000);
+});
+
 describe("a copy", () => {
   test("of any value is equal and shares nothing mutable with the original", () => {
     fc.assert(fc.property(anyValue, (value) => equal(copyRecord(value, registry), value)), { numRuns: 300 });
