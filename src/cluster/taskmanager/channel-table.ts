@@ -114,7 +114,8 @@ export class ChannelTable {
     if (segments >= 2) return segments;
     const neededBytes = rings * ringBytes(segmentBytes, 2);
     throw new ConfigurationError(
-      `${pool.owner} has ${freeBytes} bytes of network memory, and the ${rings} channels of the ${tasks.length} tasks deployed there need ${neededBytes}. ` +
+      `${pool.owner} has ${freeBytes} bytes of network memory, and the ${rings} channels of the ${tasks.length} tasks deployed there ` +
+        `need ${neededBytes}. ` +
         `Raise ${options.networkMemory.key}, or lower the parallelism or ${options.segmentBytes.key}.`,
       { details: { rings, freeBytes, neededBytes } },
     );
@@ -129,7 +130,17 @@ export class ChannelTable {
     const key = executionKey(deployment.execution);
     if (this.#entries.has(key)) throw new InvariantError(`The channels of ${key} were opened twice.`);
     const entry: Entry = {
-      user, rings: new Map(), loans: [], local: [], remote: [], client: [], resultsOpen: 0, missing: 0, onComplete: () => {}, onDrained: () => {}, removed: false,
+      user,
+      rings: new Map(),
+      loans: [],
+      local: [],
+      remote: [],
+      client: [],
+      resultsOpen: 0,
+      missing: 0,
+      onComplete: () => {},
+      onDrained: () => {},
+      removed: false,
     };
     this.#entries.set(key, entry);
     try {
@@ -227,7 +238,12 @@ export class ChannelTable {
     if (other === entry) entry.missing -= 1;
   }
 
-  #openRemote(entry: Entry, { channel }: ChannelDeployment, peer: NonNullable<ChannelDeployment["peer"]>, side: "producer" | "consumer"): void {
+  #openRemote(
+    entry: Entry,
+    { channel }: ChannelDeployment,
+    peer: NonNullable<ChannelDeployment["peer"]>,
+    side: "producer" | "consumer",
+  ): void {
     const { links } = this.#options;
     const { user } = entry;
     const output = side === "producer";
@@ -312,7 +328,10 @@ export class ChannelTable {
     const { vertex, execution } = entry.user.deployment;
     const who = subtaskName(vertex, execution.subtask);
     if (late) {
-      throw new DeadlineError(`${who} waited ${formatDuration(peerTimeoutMs)} for the tasks at the other end of ${entry.missing} of its channels to be deployed here.`);
+      throw new DeadlineError(
+        `${who} waited ${formatDuration(peerTimeoutMs)} for the tasks at the other end of ${entry.missing} of its channels ` +
+          "to be deployed here.",
+      );
     }
     if (entry.removed) throw new DeadlineError(`${who} was given up before its channels were complete.`);
   }
@@ -329,7 +348,8 @@ function chargedRings(task: TaskDeployment): number {
   return inputs + outputs + resultsOf(task).length + feedsOf(task).length;
 }
 
-const resultsOf = ({ results, execution }: TaskDeployment): TaskDeployment["results"] => results.filter((result) => result.vertex === execution.vertex);
+const resultsOf = ({ results, execution }: TaskDeployment): TaskDeployment["results"] =>
+  results.filter((result) => result.vertex === execution.vertex);
 const feedsOf = ({ feeds, execution }: TaskDeployment): TaskDeployment["feeds"] => feeds.filter((feed) => feed.vertex === execution.vertex);
 
 function ringsByEdge({ user: { deployment }, rings }: Entry): TaskRings {
@@ -338,7 +358,11 @@ function ringsByEdge({ user: { deployment }, rings }: Entry): TaskRings {
     if (ring === undefined) throw new InvariantError(`Channel ${channel} has no ring.`);
     return ring;
   };
-  const edgeOf = ({ edge, input, channels }: EdgeDeployment): EdgeRings => ({ edge, input, rings: channels.map(({ channel }) => ringOf(channel)) });
+  const edgeOf = ({ edge, input, channels }: EdgeDeployment): EdgeRings => ({
+    edge,
+    input,
+    rings: channels.map(({ channel }) => ringOf(channel)),
+  });
   const clientEdge = (edge: EdgeId, key: string): EdgeRings => ({ edge, input: 0, rings: [ringOf(key)] });
   return {
     inputs: [...deployment.inputs.map(edgeOf), ...feedsOf(deployment).map(({ edge, name }) => clientEdge(edge, feedKey(name)))],

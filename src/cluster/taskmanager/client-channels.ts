@@ -33,7 +33,12 @@ const LOOK_MS = 1_000;
 export type ClientChannelAddress = Omit<ChannelGrant, "granted">;
 
 /** The address of a result or feed of an execution. */
-export const clientChannel = ({ job, subtask, attempt }: ExecutionAddress, name: string): ClientChannelAddress => ({ job, name, subtask, attempt });
+export const clientChannel = ({ job, subtask, attempt }: ExecutionAddress, name: string): ClientChannelAddress => ({
+  job,
+  name,
+  subtask,
+  attempt,
+});
 
 const keyOf = ({ job, name, subtask, attempt }: ClientChannelAddress): string => `${job}/${subtask}#${attempt}/${name}`;
 
@@ -93,7 +98,14 @@ export class ClientChannels {
    * @param onFailed called when segments arrive that can't be the next ones; nothing more is accepted then.
    */
   openFeed(address: ClientChannelAddress, ring: RingDescriptor, onFailed: (error: Error) => void): void {
-    const end = { address, output: new RingOutput(ring), segmentBytes: ring.segmentBytes, credits: new CreditGrants(ring.segments), onFailed, ended: false };
+    const end = {
+      address,
+      output: new RingOutput(ring),
+      segmentBytes: ring.segmentBytes,
+      credits: new CreditGrants(ring.segments),
+      onFailed,
+      ended: false,
+    };
     this.#feeds.set(keyOf(address), end);
     this.#wake();
   }
@@ -126,7 +138,9 @@ export class ClientChannels {
       bytes.forEach((segment, index) => this.#accept(end, segments.sequence + index, segment));
     } catch (error) {
       end.ended = true;
-      end.onFailed(new ProtocolError(`The feed "${segments.name}" broke on its way from the client. ${(error as Error).message}`, { cause: error }));
+      end.onFailed(
+        new ProtocolError(`The feed "${segments.name}" broke on its way from the client. ${(error as Error).message}`, { cause: error }),
+      );
     }
     this.#wake();
   }

@@ -57,7 +57,9 @@ export class CodeCache {
     const bytes = await this.#fetch(code);
     const digest = bundleDigest(bytes);
     if (digest !== code) {
-      throw new ProtocolError(`The code ${code} was asked for, and ${bytes.byteLength} bytes with the digest ${digest} arrived. Submit the job again.`);
+      throw new ProtocolError(
+        `The code ${code} was asked for, and ${bytes.byteLength} bytes with the digest ${digest} arrived. Submit the job again.`,
+      );
     }
     const shared = new SharedArrayBuffer(bytes.byteLength);
     new Uint8Array(shared).set(bytes);

@@ -41,7 +41,8 @@ export function failureReport(thrown: unknown, place: FailurePlace, doing = "run
 }
 
 /** `rides.ts:17:22`, or `Cell [3]:2:5`. */
-const lineOf = ({ file, line, column }: UserFrame): string => `${/^(?:\/|[A-Za-z]:\\|file:)/.test(file) ? basename(file) : file}:${line}${column === undefined ? "" : `:${column}`}`;
+const lineOf = ({ file, line, column }: UserFrame): string =>
+  `${/^(?:\/|[A-Za-z]:\\|file:)/.test(file) ? basename(file) : file}:${line}${column === undefined ? "" : `:${column}`}`;
 
 /** Rewrites stacks from the deepest cause up: the cause is where the user's code threw. */
 function remapped(wire: WireError, bundle: CodeBundle | undefined, found: UserFrame[]): WireError {

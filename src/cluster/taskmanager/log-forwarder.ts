@@ -30,7 +30,11 @@ export class LogForwarder {
       return;
     }
     if (this.#dropped > 0) {
-      this.#waiting.push({ ...line, level: "warn", text: `(${this.#dropped} lines were dropped here: the JobManager takes them too slowly)` });
+      this.#waiting.push({
+        ...line,
+        level: "warn",
+        text: `(${this.#dropped} lines were dropped here: the JobManager takes them too slowly)`,
+      });
       this.#dropped = 0;
     }
     this.#waiting.push(line);

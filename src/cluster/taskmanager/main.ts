@@ -41,9 +41,12 @@ export async function taskManagerMain({ configuration, owned = false, id, dataAd
   let reason: Error | string;
   try {
     const jobManager = configuration.get(options.jobManagerAddress);
-    if (jobManager === "") throw new ConfigurationError(`A TaskManager needs ${options.jobManagerAddress.key}: where its JobManager listens.`);
+    if (jobManager === "")
+      throw new ConfigurationError(`A TaskManager needs ${options.jobManagerAddress.key}: where its JobManager listens.`);
     const one = (taskManager = new TaskManager({
-      jobManager, configuration, onEnd: end,
+      jobManager,
+      configuration,
+      onEnd: end,
       ...(id === undefined ? {} : { id }),
       ...(dataAddress === undefined ? {} : { dataAddress }),
       ...(keys === undefined ? {} : { keys }),
@@ -75,7 +78,12 @@ export async function taskManagerMain({ configuration, owned = false, id, dataAd
 /** Started by itself: `node main.js [--owned] [--id name] [--data-address address] [-D key=value …]`. */
 function fromCommandLine(): TaskManagerProcess {
   const { values } = parseArgs({
-    options: { owned: { type: "boolean" }, id: { type: "string" }, "data-address": { type: "string" }, D: { type: "string", short: "D", multiple: true } },
+    options: {
+      owned: { type: "boolean" },
+      id: { type: "string" },
+      "data-address": { type: "string" },
+      D: { type: "string", short: "D", multiple: true },
+    },
   });
   const raw: Record<string, string> = {};
   for (const flag of values.D ?? []) {
@@ -85,7 +93,8 @@ function fromCommandLine(): TaskManagerProcess {
   }
   const dataAddress = values["data-address"];
   return {
-    configuration: Configuration.of(raw, "flags"), owned: values.owned === true,
+    configuration: Configuration.of(raw, "flags"),
+    owned: values.owned === true,
     ...(values.id === undefined ? {} : { id: values.id }),
     ...(dataAddress === undefined ? {} : { dataAddress }),
   };

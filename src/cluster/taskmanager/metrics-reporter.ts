@@ -14,7 +14,12 @@ import type { DataLinksStatistics } from "../exchange/zmq-channel.ts";
 import { executionKey } from "./state-reports.ts";
 import type { TaskThread } from "./task-thread.ts";
 
-const metric = (name: string, kind: MetricInfo["kind"], unit: MetricInfo["unit"], description: string): MetricInfo => ({ name, kind, unit, description });
+const metric = (name: string, kind: MetricInfo["kind"], unit: MetricInfo["unit"], description: string): MetricInfo => ({
+  name,
+  kind,
+  unit,
+  description,
+});
 
 /** The metrics of a TaskManager's process, beside those of its subtasks. */
 export const processMetrics: readonly MetricInfo[] = [
@@ -24,7 +29,12 @@ export const processMetrics: readonly MetricInfo[] = [
   metric("heapUsedBytes", "gauge", "bytes", "Heap in use of the main thread and of all tasks."),
   metric("sharedBytes", "gauge", "bytes", "Network memory on loan to channels."),
   metric("networkBytes", "gauge", "bytes", "Network memory of all slots."),
-  metric("eventLoopDelayMs", "gauge", "ms", "How late the main thread's event loop came round, at the 99th percentile since the last report."),
+  metric(
+    "eventLoopDelayMs",
+    "gauge",
+    "ms",
+    "How late the main thread's event loop came round, at the 99th percentile since the last report.",
+  ),
   metric("threads", "gauge", "count", "Threads that run subtasks."),
   metric("spareThreads", "gauge", "count", "Threads that wait for one."),
   metric("dataConnections", "gauge", "count", "Connections to other TaskManagers: one per pair, however many channels use it."),
@@ -33,7 +43,12 @@ export const processMetrics: readonly MetricInfo[] = [
   metric("dataBytesReceived", "counter", "bytes", "Bytes received from other TaskManagers."),
   metric("dataSegmentsSent", "counter", "segments", "Segments sent to other TaskManagers."),
   metric("dataSegmentsReceived", "counter", "segments", "Segments received from other TaskManagers."),
-  metric("creditsAvailable", "gauge", "segments", "Segments that this process may send to others now; 0 with data waiting is back pressure."),
+  metric(
+    "creditsAvailable",
+    "gauge",
+    "segments",
+    "Segments that this process may send to others now; 0 with data waiting is back pressure.",
+  ),
 ];
 
 /** What the reporter looks at. */
@@ -83,11 +98,20 @@ export class MetricsReporter {
         heapUsedBytes += values["heapUsed"] ?? 0;
       }
       const rates = before === undefined || nowMs <= before.atMs ? {} : metricRates(before.values, values, nowMs - before.atMs);
-      subtasks.push({ job: execution.job, vertex: execution.vertex, subtask: execution.subtask, attempt: execution.attempt, slot, values: { ...values, ...rates } });
+      subtasks.push({
+        job: execution.job,
+        vertex: execution.vertex,
+        subtask: execution.subtask,
+        attempt: execution.attempt,
+        slot,
+        values: { ...values, ...rates },
+      });
     }
     this.#readings = readings;
     return {
-      taskManager: this.#taskManager, atMs: Date.now(), subtasks,
+      taskManager: this.#taskManager,
+      atMs: Date.now(),
+      subtasks,
       process: { ...this.#processor(nowMs), residentBytes: process.memoryUsage.rss(), heapUsedBytes, threads, ...this.#network() },
     };
   }

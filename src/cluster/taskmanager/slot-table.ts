@@ -38,7 +38,9 @@ export class Slot {
     let place = 0;
     while (this.#places.has(place)) place += 1;
     if (place >= MAX_SLOT_THREADS) {
-      throw new ConfigurationError(`${this.pool.owner} runs ${MAX_SLOT_THREADS} subtasks already, and can't run more; chain operators, or use slot-sharing groups.`);
+      throw new ConfigurationError(
+        `${this.pool.owner} runs ${MAX_SLOT_THREADS} subtasks already, and can't run more; chain operators, or use slot-sharing groups.`,
+      );
     }
     this.#places.add(place);
     return { limitBytes: this.#heapBytes, uses: this.#heap, place };
@@ -87,10 +89,14 @@ export class SlotTable {
   claim(index: number, job: JobId): Slot {
     const slot = this.#slots[index];
     if (slot === undefined) {
-      throw new InvariantError(`TaskManager ${this.#taskManager} has slots 0 to ${this.#slots.length - 1}, and a task was deployed to slot ${describe(index)}.`);
+      throw new InvariantError(
+        `TaskManager ${this.#taskManager} has slots 0 to ${this.#slots.length - 1}, and a task was deployed to slot ${describe(index)}.`,
+      );
     }
     if (slot.job !== undefined && slot.job !== job) {
-      throw new InvariantError(`Slot ${index} of TaskManager ${this.#taskManager} belongs to job ${slot.job}, and a task of job ${job} was deployed to it.`);
+      throw new InvariantError(
+        `Slot ${index} of TaskManager ${this.#taskManager} belongs to job ${slot.job}, and a task of job ${job} was deployed to it.`,
+      );
     }
     slot.job = job;
     return slot;
@@ -100,7 +106,10 @@ export class SlotTable {
   release(job: JobId): void {
     for (const slot of this.#slots) {
       if (slot.job !== job) continue;
-      if (slot.tasks > 0) throw new InvariantError(`Slot ${slot.index} of TaskManager ${this.#taskManager} was released while ${slot.tasks} tasks run in it.`);
+      if (slot.tasks > 0)
+        throw new InvariantError(
+          `Slot ${slot.index} of TaskManager ${this.#taskManager} was released while ${slot.tasks} tasks run in it.`,
+        );
       slot.job = undefined;
       slot.pool.clear();
     }

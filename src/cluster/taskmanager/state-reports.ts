@@ -95,7 +95,10 @@ export class StateReports {
 
 /** An error without what may not travel: its state must be told in any case. */
 const bare = ({ name, code, domain, message }: WireError): WireError => ({
-  name: name.slice(0, 200), code: code.slice(0, 200), domain, message: message.slice(0, 4_000),
+  name: name.slice(0, 200),
+  code: code.slice(0, 200),
+  domain,
+  message: message.slice(0, 4_000),
 });
 
 const quietly = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

@@ -11,7 +11,8 @@
  * then go on until it is certain that nobody claims them.)
  *
  * Bounds: tasks by what the JobManager deploys to the slots; segments by the slots' network memory; state reports by executions; log lines
- * and results as `console-lines.ts`, `log-forwarder.ts` and `client-channels.ts` say; code by jobs that hold a slot; spare threads by SPARES.
+ * and results as `console-lines.ts`, `log-forwarder.ts` and `client-channels.ts` say; code by jobs that hold a slot; spare threads by
+ * MAX_SPARES.
  */
 import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
@@ -106,6 +107,8 @@ export class TaskManager {
   #session = new AbortController();
   #cleared: Promise<void> = Promise.resolve();
   #registered = false;
+  /** Waits for the first registration. */
+  #onFirst: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #lostTimer: NodeJS.Timeout | undefined;
   #over = false;
   #closing: Promise<void> | undefined;
@@ -137,7 +140,8 @@ export class TaskManager {
       connectDeadlineMs: configuration.get(options.registrationTimeout),
       onConnected: () => void this.#register(),
       onLost: (reason, final) => this.#lost(reason, final),
-      onError: (error) => this.#log(`TaskManager ${this.id}: ${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ""}`),
+      onError: (error) =>
+        this.#log(`TaskManager ${this.id}: ${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ""}`),
       ...(taskManagerOptions.keys === undefined ? {} : { keys: taskManagerOptions.keys }),
     });
     this.#links = new DataLinks({
@@ -189,8 +193,6 @@ export class TaskManager {
     this.#pool.fill();
   }
 
-  #onFirst: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
-
   /** Ends all tasks, says farewell and frees everything. Resolves when no thread, socket or timer is left. Idempotent. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -223,8 +225,13 @@ export class TaskManager {
         await this.#client.call(
           "register",
           {
-            taskManager: this.id, slots: this.#slots.size, dataAddress: this.#dataAddress, host: hostname(), pid: process.pid,
-            slotHeapBytes: this.#configuration.get(options.taskManagerHeap), version: VERSION,
+            taskManager: this.id,
+            slots: this.#slots.size,
+            dataAddress: this.#dataAddress,
+            host: hostname(),
+            pid: process.pid,
+            slotHeapBytes: this.#configuration.get(options.taskManagerHeap),
+            version: VERSION,
           },
           { signal: session.signal },
         );
@@ -264,7 +271,12 @@ export class TaskManager {
     const timeoutMs = this.#configuration.get(options.registrationTimeout);
     clearTimeout(this.#lostTimer);
     this.#lostTimer = setTimeout(
-      () => this.#refused(new ConnectionError(`no JobManager answers at ${this.#options.jobManager} after ${formatDuration(timeoutMs)}; TaskManager ${this.id} ends.`)),
+      () =>
+        this.#refused(
+          new ConnectionError(
+            `no JobManager answers at ${this.#options.jobManager} after ${formatDuration(timeoutMs)}; TaskManager ${this.id} ends.`,
+          ),
+        ),
       timeoutMs,
     );
   }
@@ -289,7 +301,9 @@ export class TaskManager {
         const slot = this.#slots.claim(first.slot, first.execution.job);
         const segments = this.#channels.segmentsFor(ofSlot, slot.pool, this.#configuration.get(options.buffersPerChannel));
         for (const deployment of ofSlot) {
-          const configuration = this.#configuration.with(Configuration.of(deployment.options, `the options of job "${deployment.jobName}"`));
+          const configuration = this.#configuration.with(
+            Configuration.of(deployment.options, `the options of job "${deployment.jobName}"`),
+          );
           const claim = { deployment, configuration, slot, share: slot.share(), thread: this.#pool.take() };
           claims.push(claim);
           const onBroken = (error: Error): void => broken.get(deployment)?.(error);
@@ -382,7 +396,11 @@ export class TaskManager {
   }
 
   async #fetchCode(code: string): Promise<Uint8Array> {
-    const { attachments } = await this.#client.callForAttachments("fetchCode", { code }, { signal: this.#session.signal, deadlineMs: 60_000 });
+    const { attachments } = await this.#client.callForAttachments(
+      "fetchCode",
+      { code },
+      { signal: this.#session.signal, deadlineMs: 60_000 },
+    );
     const [bytes] = attachments;
     if (bytes === undefined) throw new InvariantError(`The JobManager answered fetchCode(${code}) without the code.`);
     return bytes;

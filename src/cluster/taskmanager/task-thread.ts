@@ -193,9 +193,12 @@ export class TaskThread {
     const { stuckMs = STUCK_MS } = this.#options;
     this.#after(stuckMs, () =>
       this.#options.onStuck(
-        new DeadlineError(`The thread of ${this.#name} could not be ended within ${formatDuration(stuckMs)}: it runs native code that does not return.`, {
-          details: this.#whose,
-        }),
+        new DeadlineError(
+          `The thread of ${this.#name} could not be ended within ${formatDuration(stuckMs)}: it runs native code that does not return.`,
+          {
+            details: this.#whose,
+          },
+        ),
       ),
     );
   }
@@ -217,18 +220,27 @@ export class TaskThread {
   #reasonOf(code: number, error: Error | undefined): DreyError {
     const details = this.#whose;
     if (error === undefined) {
-      return new UserFunctionError(`${this.#name} ended its thread with exit code ${code} and without a word. User code must not end the process; throw an error to fail the task.`, {
-        details,
-      });
+      return new UserFunctionError(
+        `${this.#name} ended its thread with exit code ${code} and without a word. ` +
+          "User code must not end the process; throw an error to fail the task.",
+        {
+          details,
+        },
+      );
     }
     if ((error as { code?: unknown }).code === "ERR_WORKER_OUT_OF_MEMORY") {
       const megabytes = Math.round(this.#options.heapBytes / (1024 * 1024));
       return new OutOfMemoryError(
-        `${this.#name} needs more heap than the ${megabytes} MB of its slot. Raise ${options.taskManagerHeap.key}, or keep less state per subtask (a higher parallelism spreads it).`,
+        `${this.#name} needs more heap than the ${megabytes} MB of its slot. ` +
+          `Raise ${options.taskManagerHeap.key}, or keep less state per subtask (a higher parallelism spreads it).`,
         { details: { ...details, option: options.taskManagerHeap.key } },
       );
     }
-    if (!this.thread.ready) return new InvariantError(`The thread of ${this.#name} could not be started: ${error.name}: ${error.message}.`, { cause: error, details });
+    if (!this.thread.ready)
+      return new InvariantError(`The thread of ${this.#name} could not be started: ${error.name}: ${error.message}.`, {
+        cause: error,
+        details,
+      });
     return new UserFunctionError(`${this.#name} ended its thread: ${error.name}: ${error.message}`, { cause: error, details });
   }
 

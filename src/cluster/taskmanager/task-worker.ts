@@ -168,7 +168,8 @@ function hostOf(assignment: TaskAssignment, classes: ClassRegistry): TaskHost {
     classes,
     configuration: Configuration.of(assignment.options, "the job's options"),
     poll: () => commands.poll(),
-    wait: (timeoutMs, ready) => (timeoutMs <= 0 ? turnOfEventLoop() : waitForBell(birth.bell, Math.min(timeoutMs, LOOK_MS), undefined, ready)),
+    wait: (timeoutMs, ready) =>
+      timeoutMs <= 0 ? turnOfEventLoop() : waitForBell(birth.bell, Math.min(timeoutMs, LOOK_MS), undefined, ready),
     wake: () => ringBell(birth.bell),
     now: Date.now,
     get heapLimitBytes(): number {

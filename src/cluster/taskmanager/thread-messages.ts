@@ -81,4 +81,5 @@ export type ThreadReport =
   | { readonly kind: "ended"; readonly state: "FINISHED" | "CANCELED" | "FAILED"; readonly atMs: number; readonly error?: WireError };
 
 /** `Source: rides -> map (subtask 2 of 4)`: how messages name one subtask. Subtasks are counted from 1 for people. */
-export const subtaskName = (vertex: JobVertex, subtask: number): string => `${vertex.name} (subtask ${subtask + 1} of ${vertex.parallelism})`;
+export const subtaskName = (vertex: JobVertex, subtask: number): string =>
+  `${vertex.name} (subtask ${subtask + 1} of ${vertex.parallelism})`;

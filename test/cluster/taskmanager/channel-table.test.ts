@@ -15,7 +15,13 @@ const peer = { taskManager: "tm-2" as TaskManagerId, address: "ipc:///nowhere" }
 /** Data links that only note what was opened and let a test end it. */
 class NotedLinks {
   readonly bell = createBell();
-  readonly opened: { readonly channel: string; readonly side: "input" | "output"; readonly ring: RingDescriptor; readonly end: (error?: DreyError) => void; closed: string | undefined }[] = [];
+  readonly opened: {
+    readonly channel: string;
+    readonly side: "input" | "output";
+    readonly ring: RingDescriptor;
+    readonly end: (error?: DreyError) => void;
+    closed: string | undefined;
+  }[] = [];
 
   openInput(channel: string, _peer: unknown, ring: RingDescriptor): OpenChannel {
     return this.#open(channel, "input", ring);
@@ -30,7 +36,14 @@ class NotedLinks {
     const ended = new Promise<DreyError | undefined>((resolve) => (end = resolve));
     const noted = { channel, side, ring, end, closed: undefined as string | undefined };
     this.opened.push(noted);
-    return { channel, ended, close: (reason = "") => { noted.closed = reason; end(); } };
+    return {
+      channel,
+      ended,
+      close: (reason = "") => {
+        noted.closed = reason;
+        end();
+      },
+    };
   }
 }
 
@@ -50,12 +63,33 @@ afterEach(() => clients.stop());
 
 const edge = (id: string, channels: EdgeDeployment["channels"]): EdgeDeployment => ({ edge: id as EdgeId, input: 0, channels });
 const task = (vertex: string, what: Partial<TaskDeployment>): TaskDeployment => ({
-  execution: { job: "j" as JobId, vertex: vertex as VertexId, subtask: 0, attempt: 0 }, jobName: "job", vertexIndex: 0, slot: 0, code: "",
-  vertex: { id: vertex as VertexId, name: vertex, operators: [], parallelism: 1, maxParallelism: 1, slotSharingGroup: "default", asynchronous: false },
-  inputs: [], outputs: [], results: [], feeds: [], options: {}, ...what,
+  execution: { job: "j" as JobId, vertex: vertex as VertexId, subtask: 0, attempt: 0 },
+  jobName: "job",
+  vertexIndex: 0,
+  slot: 0,
+  code: "",
+  vertex: {
+    id: vertex as VertexId,
+    name: vertex,
+    operators: [],
+    parallelism: 1,
+    maxParallelism: 1,
+    slotSharingGroup: "default",
+    asynchronous: false,
+  },
+  inputs: [],
+  outputs: [],
+  results: [],
+  feeds: [],
+  options: {},
+  ...what,
 });
 const user = (deployment: TaskDeployment, segments = 4): ChannelUser => ({
-  deployment, bell: createBell(), pool, segments, onBroken: (error) => broken.push(error.message),
+  deployment,
+  bell: createBell(),
+  pool,
+  segments,
+  onBroken: (error) => broken.push(error.message),
 });
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -66,7 +100,10 @@ const sender = task("v0", { outputs: [edge("v0->v1", [{ channel: "c", subtask: 0
 const receiver = task("v1", { inputs: [edge("v0->v1", [{ channel: "c", subtask: 0, peer }])] });
 
 describe("a channel within a TaskManager", () => {
-  test.each([["producer", producer, consumer], ["consumer", consumer, producer]])("is one ring for both ends, when the %s comes first", async (_who, first, second) => {
+  test.each([
+    ["producer", producer, consumer],
+    ["consumer", consumer, producer],
+  ])("is one ring for both ends, when the %s comes first", async (_who, first, second) => {
     const users = [user(first), user(second)] as const;
     table.add(users[0]);
     const early = table.ringsOf(first);
@@ -91,7 +128,9 @@ describe("a channel within a TaskManager", () => {
 
   test("without its other end is not waited for for ever", async () => {
     table.add(user(consumer));
-    await expect(table.ringsOf(consumer)).rejects.toThrow("v1 (subtask 1 of 1) waited 50 ms for the tasks at the other end of 1 of its channels");
+    await expect(table.ringsOf(consumer)).rejects.toThrow(
+      "v1 (subtask 1 of 1) waited 50 ms for the tasks at the other end of 1 of its channels",
+    );
   });
 
   test("of a task that is removed meanwhile is not waited for", async () => {
@@ -130,14 +169,17 @@ describe("a channel to another TaskManager", () => {
     expect(pool.rings).toBe(0);
   });
 
-  test.each([["producer that failed", sender, false], ["consumer that failed", receiver, false], ["consumer that finished", receiver, true]])(
-    "is closed at once for a %s", async (_what, deployment, finished) => {
-      table.add(user(deployment));
-      table.remove(deployment, finished);
-      await turn();
-      expect(links.opened[0]?.closed).toBe("its task ended");
-      expect(pool.rings).toBe(0);
-    });
+  test.each([
+    ["producer that failed", sender, false],
+    ["consumer that failed", receiver, false],
+    ["consumer that finished", receiver, true],
+  ])("is closed at once for a %s", async (_what, deployment, finished) => {
+    table.add(user(deployment));
+    table.remove(deployment, finished);
+    await turn();
+    expect(links.opened[0]?.closed).toBe("its task ended");
+    expect(pool.rings).toBe(0);
+  });
 
   test("that breaks tells its task, while that is there", async () => {
     table.add(user(sender));
@@ -151,7 +193,10 @@ describe("a channel to another TaskManager", () => {
 
 describe("channels to clients", () => {
   const withEnds = task("v0", {
-    results: [{ name: "same", vertex: "v0" as VertexId, edge: "out" as EdgeId }, { name: "other", vertex: "v9" as VertexId, edge: "no" as EdgeId }],
+    results: [
+      { name: "same", vertex: "v0" as VertexId, edge: "out" as EdgeId },
+      { name: "other", vertex: "v9" as VertexId, edge: "no" as EdgeId },
+    ],
     feeds: [{ name: "same", vertex: "v0" as VertexId, edge: "in" as EdgeId }],
   });
 
@@ -170,17 +215,34 @@ describe("channels to clients", () => {
 
 describe("network memory", () => {
   test("is spread over all channels of a deployment, and shrinks them down to two segments", () => {
-    const wide = (channels: number) => task("v1", { inputs: [edge("e", Array.from({ length: channels }, (_, index) => ({ channel: `c${index}`, subtask: index })))] });
+    const wide = (channels: number) =>
+      task("v1", {
+        inputs: [
+          edge(
+            "e",
+            Array.from({ length: channels }, (_, index) => ({ channel: `c${index}`, subtask: index })),
+          ),
+        ],
+      });
     expect(table.segmentsFor([wide(1)], pool, 8)).toBe(8);
     expect(table.segmentsFor([wide(20)], pool, 8)).toBe(4);
     expect(table.segmentsFor([wide(20), wide(20)], pool, 8)).toBe(2);
-    expect(() => table.segmentsFor([wide(50)], pool, 8)).toThrow(/the 50 channels of the 1 tasks .* Raise taskmanager\.memory\.network\.size/);
+    expect(() => table.segmentsFor([wide(50)], pool, 8)).toThrow(
+      /the 50 channels of the 1 tasks .* Raise taskmanager\.memory\.network\.size/,
+    );
     // Local outputs are their consumers' to pay.
     expect(table.segmentsFor([producer], pool, 8)).toBe(8);
   });
 
   test("that runs out while a task's channels are opened leaves nothing behind", async () => {
-    const wide = task("v1", { inputs: [edge("e", Array.from({ length: 30 }, (_, index) => ({ channel: `c${index}`, subtask: index, peer })))] });
+    const wide = task("v1", {
+      inputs: [
+        edge(
+          "e",
+          Array.from({ length: 30 }, (_, index) => ({ channel: `c${index}`, subtask: index, peer })),
+        ),
+      ],
+    });
     expect(() => table.add(user(wide))).toThrow(/network memory of slot tm-1\/0 is too small/);
     await turn();
     expect(pool.rings).toBe(0);

@@ -16,14 +16,19 @@ let channels: ClientChannels;
 beforeEach(() => {
   sent = [];
   grants = [];
-  channels = new ClientChannels({ sendResult: (segments, bytes) => sent.push({ segments, bytes }), sendGrant: (grant) => grants.push(grant) });
+  channels = new ClientChannels({
+    sendResult: (segments, bytes) => sent.push({ segments, bytes }),
+    sendGrant: (grant) => grants.push(grant),
+  });
 });
 afterEach(() => channels.stop());
 
 const ringTo = (side: "producer" | "consumer"): RingDescriptor =>
   createRing({
-    segmentBytes: 1_024, segments: SEGMENTS,
-    producerBell: side === "producer" ? channels.bell : createBell(), consumerBell: side === "consumer" ? channels.bell : createBell(),
+    segmentBytes: 1_024,
+    segments: SEGMENTS,
+    producerBell: side === "producer" ? channels.bell : createBell(),
+    consumerBell: side === "consumer" ? channels.bell : createBell(),
   });
 
 /** Writes a segment that carries a number. @returns false when the ring is full. */
@@ -92,7 +97,10 @@ describe("a feed", () => {
     channels.openFeed(address, ring, (error) => expect.unreachable(error.message));
     await until(() => grants.length === 1);
     expect(grants[0]).toEqual({ ...address, granted: SEGMENTS });
-    channels.feedSegments({ ...address, sequence: 0 }, [0, 1, 2, 3].map((number) => segment(number)));
+    channels.feedSegments(
+      { ...address, sequence: 0 },
+      [0, 1, 2, 3].map((number) => segment(number)),
+    );
     const read: number[] = [];
     const take = (): void => {
       read.push(segmentRows(input.memory, input.tryPeek()));

@@ -1,5 +1,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
-import { ConsoleLines, LINES_PER_SECOND, MAX_LINES_ON_THE_WAY, MAX_LINE_CHARACTERS } from "../../../src/cluster/taskmanager/console-lines.ts";
+import {
+  ConsoleLines,
+  LINES_PER_SECOND,
+  MAX_LINES_ON_THE_WAY,
+  MAX_LINE_CHARACTERS,
+} from "../../../src/cluster/taskmanager/console-lines.ts";
 import type { ConsoleLine } from "../../../src/cluster/taskmanager/thread-messages.ts";
 
 let posted: ConsoleLine[];
@@ -10,7 +15,11 @@ beforeEach(() => {
   posted = [];
   onTheWay = new Int32Array(new SharedArrayBuffer(4));
   nowMs = 0;
-  lines = new ConsoleLines((line) => posted.push(line), onTheWay, () => nowMs);
+  lines = new ConsoleLines(
+    (line) => posted.push(line),
+    onTheWay,
+    () => nowMs,
+  );
 });
 const texts = (): string[] => posted.map(({ text }) => text);
 
@@ -27,7 +36,10 @@ describe("lines of a console", () => {
     lines.write("log", "half");
     lines.write("error", "whole\n");
     lines.write("log", " done\n");
-    expect(posted.map(({ level, text }) => [level, text])).toEqual([["error", "whole"], ["log", "half done"]]);
+    expect(posted.map(({ level, text }) => [level, text])).toEqual([
+      ["error", "whole"],
+      ["log", "half done"],
+    ]);
   });
 
   test("that are too long are cut, with or without a line break", () => {

@@ -8,8 +8,15 @@ import { fileURLToPath } from "node:url";
 import { type SocketFolder, makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
 import { ReplyWithAttachments } from "../../../src/cluster/protocol/conversation.ts";
 import {
-  type ChannelGrant, type ExecutionAddress, type Registration, type RegistrationConversation, type TaskDeployment, type TaskManagerConversation, type TaskStateChange,
-  registrationConversation, taskManagerConversation,
+  type ChannelGrant,
+  type ExecutionAddress,
+  type Registration,
+  type RegistrationConversation,
+  type TaskDeployment,
+  type TaskManagerConversation,
+  type TaskStateChange,
+  registrationConversation,
+  taskManagerConversation,
 } from "../../../src/cluster/protocol/messages.ts";
 import { type Peer, RpcServer } from "../../../src/cluster/protocol/rpc.ts";
 import { bundleDigest, encodeBundle } from "../../../src/cluster/code/bundle.ts";
@@ -82,7 +89,11 @@ export class FakeJobManager {
 
   async start(): Promise<this> {
     this.#server = new RpcServer<RegistrationConversation, TaskManagerConversation>({
-      address: this.folder.address("jm"), epoch: 1, served: registrationConversation, called: taskManagerConversation, peerName: "TaskManager",
+      address: this.folder.address("jm"),
+      epoch: 1,
+      served: registrationConversation,
+      called: taskManagerConversation,
+      peerName: "TaskManager",
       heartbeat: { intervalMs: 500, timeoutMs: 10_000 },
       onPeerLost: (peer, reason) => this.lost.push(`${peer.id}: ${reason}`),
       handlers: {
@@ -124,9 +135,15 @@ export class FakeJobManager {
   }
 
   /** Starts a TaskManager process without waiting for it. */
-  spawn(options: Readonly<Record<string, string | number>> = {}, flags: readonly string[] = []): { process: ChildProcess; output: () => string } {
+  spawn(
+    options: Readonly<Record<string, string | number>> = {},
+    flags: readonly string[] = [],
+  ): { process: ChildProcess; output: () => string } {
     const all = { "jobmanager.rpc.address": this.address, "metrics.interval": 100, "heartbeat.timeout": "10 s", ...options };
-    const child = fork(entry, ["--owned", ...flags, ...Object.entries(all).map(([key, value]) => `-D${key}=${value}`)], { stdio: ["ignore", "pipe", "pipe", "ipc"], execArgv: [] });
+    const child = fork(entry, ["--owned", ...flags, ...Object.entries(all).map(([key, value]) => `-D${key}=${value}`)], {
+      stdio: ["ignore", "pipe", "pipe", "ipc"],
+      execArgv: [],
+    });
     this.#processes.push(child);
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk: Buffer) => (output += chunk.toString()));
@@ -138,7 +155,11 @@ export class FakeJobManager {
     const { process: child, output } = this.spawn(options);
     let id: string | undefined;
     child.on("message", (message: { ready: string }) => (id = message.ready));
-    await until(() => id !== undefined || child.exitCode !== null, 15_000, () => `a TaskManager gets ready; it says: ${output()}`);
+    await until(
+      () => id !== undefined || child.exitCode !== null,
+      15_000,
+      () => `a TaskManager gets ready; it says: ${output()}`,
+    );
     if (id === undefined) throw new Error(`the TaskManager ended: ${output()}`);
     const member = { ...this.adopt(child, id), output };
     this.members.push(member);
@@ -174,29 +195,57 @@ export class FakeJobManager {
           const at = placement(otherVertex, other).taskManager;
           const member = this.members[at] as Member;
           return {
-            channel: `${id}/${edge}/${from}/${to}#0`, subtask: other,
-            ...(at === taskManager ? {} : { peer: { taskManager: member.registration.taskManager, address: member.registration.dataAddress } }),
+            channel: `${id}/${edge}/${from}/${to}#0`,
+            subtask: other,
+            ...(at === taskManager
+              ? {}
+              : { peer: { taskManager: member.registration.taskManager, address: member.registration.dataAddress } }),
           };
         };
-        const inputs = graph.edges.filter((edge) => edge.target === vertex.id).map((edge) => {
-          const producers = graph.vertices[indexOf(edge.source)]?.parallelism as number;
-          const from = Array.from({ length: producers }, (_, index) => index).filter((index) => targetsOf(edge, index, producers, vertex.parallelism).includes(subtask));
-          return { edge: edge.id, input: edge.input, channels: from.map((index) => channel(edge.id, index, subtask, index, indexOf(edge.source))) };
-        });
-        const outputs = graph.edges.filter((edge) => edge.source === vertex.id).map((edge) => {
-          const consumers = graph.vertices[indexOf(edge.target)]?.parallelism as number;
-          const to = targetsOf(edge, subtask, vertex.parallelism, consumers);
-          return { edge: edge.id, input: edge.input, channels: to.map((index) => channel(edge.id, subtask, index, index, indexOf(edge.target))) };
-        });
+        const inputs = graph.edges
+          .filter((edge) => edge.target === vertex.id)
+          .map((edge) => {
+            const producers = graph.vertices[indexOf(edge.source)]?.parallelism as number;
+            const from = Array.from({ length: producers }, (_, index) => index).filter((index) =>
+              targetsOf(edge, index, producers, vertex.parallelism).includes(subtask),
+            );
+            return {
+              edge: edge.id,
+              input: edge.input,
+              channels: from.map((index) => channel(edge.id, index, subtask, index, indexOf(edge.source))),
+            };
+          });
+        const outputs = graph.edges
+          .filter((edge) => edge.source === vertex.id)
+          .map((edge) => {
+            const consumers = graph.vertices[indexOf(edge.target)]?.parallelism as number;
+            const to = targetsOf(edge, subtask, vertex.parallelism, consumers);
+            return {
+              edge: edge.id,
+              input: edge.input,
+              channels: to.map((index) => channel(edge.id, subtask, index, index, indexOf(edge.target))),
+            };
+          });
         const deployment: TaskDeployment = {
-          execution, jobName: graph.name, vertex, vertexIndex, slot, code, inputs, outputs,
-          results: graph.results.filter((one) => one.vertex === vertex.id), feeds: graph.feeds.filter((one) => one.vertex === vertex.id), options: graph.options,
+          execution,
+          jobName: graph.name,
+          vertex,
+          vertexIndex,
+          slot,
+          code,
+          inputs,
+          outputs,
+          results: graph.results.filter((one) => one.vertex === vertex.id),
+          feeds: graph.feeds.filter((one) => one.vertex === vertex.id),
+          options: graph.options,
         };
         tasks.set(taskManager, [...(tasks.get(taskManager) ?? []), deployment]);
         executions.push({ ...execution, member: this.members[taskManager] as Member });
       }
     });
-    await Promise.all([...tasks].map(([index, deployments]) => (this.members[index] as Member).peer.call("deploy", { tasks: deployments })));
+    await Promise.all(
+      [...tasks].map(([index, deployments]) => (this.members[index] as Member).peer.call("deploy", { tasks: deployments })),
+    );
     return { id, job, executions };
   }
 
@@ -237,24 +286,42 @@ export class FakeJobManager {
   /** The states of an execution, in the order in which they were told. */
   statesOf({ id, job }: DeployedJob, vertex: number, subtask = 0): TaskState[] {
     const of = job.graph.vertices[vertex]?.id;
-    return this.states.filter(({ execution }) => execution.job === id && execution.vertex === of && execution.subtask === subtask).map(({ state }) => state);
+    return this.states
+      .filter(({ execution }) => execution.job === id && execution.vertex === of && execution.subtask === subtask)
+      .map(({ state }) => state);
   }
 
   /** Waits until all subtasks of a job are in a final state; answers the last change of each. */
   async over(deployed: DeployedJob, deadlineMs = 20_000): Promise<TaskStateChange[]> {
     const last = (): (TaskStateChange | undefined)[] =>
-      deployed.executions.map(({ vertex, subtask }) => this.states.findLast(({ execution }) => execution.job === deployed.id && execution.vertex === vertex && execution.subtask === subtask));
-    const isOver = (change: TaskStateChange | undefined): boolean => change !== undefined && ["FINISHED", "CANCELED", "FAILED"].includes(change.state);
-    await until(() => last().every(isOver), deadlineMs, () => `all tasks are over: ${JSON.stringify(last().map((change) => change?.error?.message ?? change?.state))}`);
+      deployed.executions.map(({ vertex, subtask }) =>
+        this.states.findLast(
+          ({ execution }) => execution.job === deployed.id && execution.vertex === vertex && execution.subtask === subtask,
+        ),
+      );
+    const isOver = (change: TaskStateChange | undefined): boolean =>
+      change !== undefined && ["FINISHED", "CANCELED", "FAILED"].includes(change.state);
+    await until(
+      () => last().every(isOver),
+      deadlineMs,
+      () => `all tasks are over: ${JSON.stringify(last().map((change) => change?.error?.message ?? change?.state))}`,
+    );
     return last() as TaskStateChange[];
   }
 
   async running(deployed: DeployedJob): Promise<void> {
-    const states = (): string[] => deployed.executions.map(({ vertex, subtask }) => {
-      const last = this.states.findLast(({ execution }) => execution.job === deployed.id && execution.vertex === vertex && execution.subtask === subtask);
-      return last?.error?.message ?? last?.state ?? "-";
-    });
-    await until(() => states().every((state) => state === "RUNNING"), 20_000, () => `all tasks run: ${states().join(" | ")}`);
+    const states = (): string[] =>
+      deployed.executions.map(({ vertex, subtask }) => {
+        const last = this.states.findLast(
+          ({ execution }) => execution.job === deployed.id && execution.vertex === vertex && execution.subtask === subtask,
+        );
+        return last?.error?.message ?? last?.state ?? "-";
+      });
+    await until(
+      () => states().every((state) => state === "RUNNING"),
+      20_000,
+      () => `all tasks run: ${states().join(" | ")}`,
+    );
   }
 
   /** Hangs up, as a JobManager that dies. */
@@ -277,14 +344,18 @@ export class FakeJobManager {
 
 /** Writes a program and compiles it. */
 export function program(write: (env: Environment) => void, options: EnvironmentOptions = {}): CompiledJob {
-  const env = new Environment({ connect: () => Promise.reject(new Error("this program is only compiled")), close: () => Promise.resolve() }, options);
+  const env = new Environment(
+    { connect: () => Promise.reject(new Error("this program is only compiled")), close: () => Promise.resolve() },
+    options,
+  );
   write(env);
   return env.compile("test job");
 }
 
 /** A program whose `outputs` become results. */
 export async function programWithResults(
-  write: (env: Environment) => Readonly<Record<string, never>> | Readonly<Record<string, unknown>>, options: EnvironmentOptions = {},
+  write: (env: Environment) => Readonly<Record<string, never>> | Readonly<Record<string, unknown>>,
+  options: EnvironmentOptions = {},
 ): Promise<CompiledJob> {
   let compiled: CompiledJob | undefined;
   const executor = {

@@ -6,19 +6,31 @@ function slot() {
   const uses = createSlotHeap();
   const clock = { ms: 0 };
   const heaps = [10, 10];
-  const threads = heaps.map((_, place) => new SlotHeap({ limitBytes: 100, uses, place }, () => clock.ms, () => heaps[place] as number));
+  const threads = heaps.map(
+    (_, place) =>
+      new SlotHeap(
+        { limitBytes: 100, uses, place },
+        () => clock.ms,
+        () => heaps[place] as number,
+      ),
+  );
   return { clock, heaps, threads: threads as [SlotHeap, SlotHeap] };
 }
 
 describe("the heap of a slot", () => {
   test("is all one thread's while the others hold nothing", () => {
-    const { threads: [first] } = slot();
+    const {
+      threads: [first],
+    } = slot();
     first.usedBytes();
     expect(first.limitBytes).toBe(100);
   });
 
   test("shrinks for a thread by what the others keep", () => {
-    const { heaps, threads: [first, second] } = slot();
+    const {
+      heaps,
+      threads: [first, second],
+    } = slot();
     heaps[1] = 30;
     second.usedBytes();
     first.usedBytes();
@@ -27,8 +39,17 @@ describe("the heap of a slot", () => {
   });
 
   test("counts of the others only what survives: the lowest reading of the last seconds", () => {
-    const { clock, heaps, threads: [first, second] } = slot();
-    for (const [ms, bytes] of [[0, 20], [1_000, 60], [2_000, 25], [3_000, 70]] as const) {
+    const {
+      clock,
+      heaps,
+      threads: [first, second],
+    } = slot();
+    for (const [ms, bytes] of [
+      [0, 20],
+      [1_000, 60],
+      [2_000, 25],
+      [3_000, 70],
+    ] as const) {
       clock.ms = ms;
       heaps[1] = bytes;
       second.usedBytes();
@@ -40,7 +61,10 @@ describe("the heap of a slot", () => {
   });
 
   test("is never less than nothing", () => {
-    const { heaps, threads: [first, second] } = slot();
+    const {
+      heaps,
+      threads: [first, second],
+    } = slot();
     heaps[1] = 500;
     second.usedBytes();
     expect(first.limitBytes).toBe(1);
@@ -53,7 +77,11 @@ describe("the heap of a slot", () => {
   });
 
   test("is not collected again and again: right after a collection the survivors count", () => {
-    const { clock, heaps, threads: [first] } = slot();
+    const {
+      clock,
+      heaps,
+      threads: [first],
+    } = slot();
     heaps[0] = 90;
     expect(first.usedBytes()).toBe(90);
     heaps[0] = 80;

@@ -5,7 +5,10 @@ import { ConnectionError, NotFoundError, ProtocolError, toWire } from "../../../
 import type { JobId, VertexId } from "../../../src/core/types/ids.ts";
 
 const change = (subtask: number, state: TaskStateChange["state"], error?: Error): TaskStateChange => ({
-  execution: { job: "j" as JobId, vertex: "v0" as VertexId, subtask, attempt: 0 }, state, atMs: 0, ...(error === undefined ? {} : { error: toWire(error) }),
+  execution: { job: "j" as JobId, vertex: "v0" as VertexId, subtask, attempt: 0 },
+  state,
+  atMs: 0,
+  ...(error === undefined ? {} : { error: toWire(error) }),
 });
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -35,7 +38,10 @@ describe("states of an execution", () => {
     states.report(change(0, "DEPLOYING"));
     states.report(change(0, "RUNNING"));
     states.report(change(1, "DEPLOYING"));
-    expect(told.map(({ execution, state }) => [execution.subtask, state])).toEqual([[0, "DEPLOYING"], [1, "DEPLOYING"]]);
+    expect(told.map(({ execution, state }) => [execution.subtask, state])).toEqual([
+      [0, "DEPLOYING"],
+      [1, "DEPLOYING"],
+    ]);
     await turn();
     expect(told.slice(2).map(({ execution, state }) => [execution.subtask, state])).toEqual([[0, "RUNNING"]]);
     expect(states.pending).toBe(0);

@@ -1,11 +1,14 @@
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { FeedSender } from "../../../src/cluster/client/feed-sender.ts";
 import type { TaskDeployment } from "../../../src/cluster/protocol/messages.ts";
 import { ClassRegistry } from "../../../src/core/data/classes.ts";
 import type { WireError } from "../../../src/core/types/errors.ts";
 import { FakeJobManager, program, programWithResults, until } from "./fake-job-manager.ts";
+
+// Real processes on a machine that may be busy.
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 30_000 });
 
 let jm: FakeJobManager;
 beforeEach(async () => {
@@ -14,12 +17,15 @@ beforeEach(async () => {
 afterEach(() => jm.close());
 
 const keyedJob = (parallelism: number, rows: number) =>
-  programWithResults((env) => ({
-    totals: env
-      .generate((index) => ({ key: index % 100, value: index }), { count: rows })
-      .keyBy((row) => row.key)
-      .reduce((left, right) => ({ key: left.key, value: left.value + right.value })),
-  }), { parallelism });
+  programWithResults(
+    (env) => ({
+      totals: env
+        .generate((index) => ({ key: index % 100, value: index }), { count: rows })
+        .keyBy((row) => row.key)
+        .reduce((left, right) => ({ key: left.key, value: left.value + right.value })),
+    }),
+    { parallelism },
+  );
 
 /** The last total of each key, as the reduce should have it. */
 function expectTotals(rows: readonly unknown[], count: number): void {
@@ -31,7 +37,8 @@ function expectTotals(rows: readonly unknown[], count: number): void {
   expect(new Map([...last].sort((a, b) => a[0] - b[0]))).toEqual(expected);
 }
 
-const failureOf = (ends: readonly { readonly error?: WireError }[]): WireError => ends.find(({ error }) => error !== undefined)?.error as WireError;
+const failureOf = (ends: readonly { readonly error?: WireError }[]): WireError =>
+  ends.find(({ error }) => error !== undefined)?.error as WireError;
 
 describe("a job on TaskManagers", () => {
   test("runs, and every state is reported in order", async () => {
@@ -67,7 +74,12 @@ describe("a job on TaskManagers", () => {
   test("fails where it was linked to a TaskManager that is killed, unless it is cancelled before", async () => {
     const first = await jm.taskManager();
     await jm.taskManager();
-    const endless = await programWithResults((env) => ({ rows: env.generate((index) => index).keyBy((index) => index).reduce((left) => left) }));
+    const endless = await programWithResults((env) => ({
+      rows: env
+        .generate((index) => index)
+        .keyBy((index) => index)
+        .reduce((left) => left),
+    }));
     const job = await jm.deploy(endless, (vertex) => ({ taskManager: vertex, slot: 0 }));
     jm.grant(job, "rows");
     await until(() => jm.rows("rows").rows.length > 0);
@@ -97,12 +109,17 @@ describe("a job on TaskManagers", () => {
 describe("user code", () => {
   test("that throws fails its task, and the message ends with the user's line", async () => {
     await jm.taskManager();
-    const job = await jm.deploy(program((env) => {
-      env.generate((index) => ({ index }), { count: 1_000 }).map((row) => {
-        if (row.index === 500) throw new TypeError("no five hundred here"); // the line in question
-        return row;
-      }).print();
-    }));
+    const job = await jm.deploy(
+      program((env) => {
+        env
+          .generate((index) => ({ index }), { count: 1_000 })
+          .map((row) => {
+            if (row.index === 500) throw new TypeError("no five hundred here"); // the line in question
+            return row;
+          })
+          .print();
+      }),
+    );
     const ends = await jm.over(job);
     const error = failureOf(ends);
     expect(error.message).toMatch(/^"map" \(subtask 1 of 1\) threw TypeError: no five hundred here at task-manager\.test\.ts:\d+:\d+$/);
@@ -114,19 +131,30 @@ describe("user code", () => {
 
   test.each([
     ["process.exit", () => process.exit(7), /called process\.exit\(7\)/],
-    ["an exception in a timer", () => void setTimeout(() => { throw new Error("from a timer"); }, 0), /uncaught exception.*from a timer/],
+    [
+      "an exception in a timer",
+      () =>
+        void setTimeout(() => {
+          throw new Error("from a timer");
+        }, 0),
+      /uncaught exception.*from a timer/,
+    ],
     ["a rejected promise", () => void Promise.reject(new Error("nobody listens")), /rejected promise.*nobody listens/],
   ])("that ends in %s fails its task with a sentence", async (_what, mishap, message) => {
     await jm.taskManager();
-    const job = await jm.deploy(program((env) => {
-      env.from(async function* () {
-        for (let tick = 0; ; tick++) {
-          await new Promise((resolve) => setTimeout(resolve, 2));
-          if (tick === 3) mishap();
-          yield tick;
-        }
-      }).print();
-    }));
+    const job = await jm.deploy(
+      program((env) => {
+        env
+          .from(async function* () {
+            for (let tick = 0; ; tick++) {
+              await new Promise((resolve) => setTimeout(resolve, 2));
+              if (tick === 3) mishap();
+              yield tick;
+            }
+          })
+          .print();
+      }),
+    );
     const [end] = await jm.over(job);
     expect(end?.state).toBe("FAILED");
     expect(end?.error?.name).toBe("UserFunctionError");
@@ -135,12 +163,16 @@ describe("user code", () => {
 
   test("that loops for ever is ended by a cancel, and its slot is free afterwards", async () => {
     await jm.taskManager({ "task.cancellation.timeout": 200 });
-    const job = await jm.deploy(program((env) => {
-      env.generate((index) => {
-        console.log("before the loop");
-        for (;;) if (index < 0) break;
-      }).print();
-    }));
+    const job = await jm.deploy(
+      program((env) => {
+        env
+          .generate((index) => {
+            console.log("before the loop");
+            for (;;) if (index < 0) break;
+          })
+          .print();
+      }),
+    );
     // The line is not lost, though the thread never yields again.
     await until(() => jm.logs.some(({ text }) => text === "before the loop"));
     await jm.running(job);
@@ -155,14 +187,23 @@ describe("user code", () => {
 
   test("that goes on is cancelled between two batches, and closed", async () => {
     await jm.taskManager({ "task.cancellation.timeout": "20 s" });
-    const job = await jm.deploy(program((env) => {
-      env.generate((index) => index).keyBy((index) => index % 7).reduce((left, right) => left + right).sinkTo({
-        write() {},
-        close() {
-          console.log("closed");
+    const job = await jm.deploy(
+      program(
+        (env) => {
+          env
+            .generate((index) => index)
+            .keyBy((index) => index % 7)
+            .reduce((left, right) => left + right)
+            .sinkTo({
+              write() {},
+              close() {
+                console.log("closed");
+              },
+            });
         },
-      });
-    }, { parallelism: 2 }));
+        { parallelism: 2 },
+      ),
+    );
     await jm.running(job);
     await jm.cancel(job);
     expect((await jm.over(job)).map(({ state }) => state)).toEqual(job.executions.map(() => "CANCELED"));
@@ -171,15 +212,26 @@ describe("user code", () => {
 
   test("that hangs is found by the watchdog", async () => {
     await jm.taskManager({ "task.watchdog.timeout": "2 s" });
-    const job = await jm.deploy(program((env) => {
-      env.generate((index) => {
-        while (index === 100) if (index < 0) break;
-        return index;
-      }).print();
-    }));
-    const idle = await jm.deploy(program((env) => {
-      env.generate((index) => index, { rowsPerSecond: 0.01 }).keyBy((index) => index).reduce((left) => left).print();
-    }), () => ({ taskManager: 0, slot: 1 }));
+    const job = await jm.deploy(
+      program((env) => {
+        env
+          .generate((index) => {
+            while (index === 100) if (index < 0) break;
+            return index;
+          })
+          .print();
+      }),
+    );
+    const idle = await jm.deploy(
+      program((env) => {
+        env
+          .generate((index) => index, { rowsPerSecond: 0.01 })
+          .keyBy((index) => index)
+          .reduce((left) => left)
+          .print();
+      }),
+      () => ({ taskManager: 0, slot: 1 }),
+    );
     const [end] = await jm.over(job);
     expect(end?.error?.message).toMatch(/hangs: its thread made no turn for .* s\. Look for an endless loop/);
     // Waiting is not hanging.
@@ -188,16 +240,23 @@ describe("user code", () => {
 
   test("that fills its slot's heap fails alone: the neighbour goes on", async () => {
     await jm.taskManager({ "taskmanager.memory.task.heap.size": "64 mb" });
-    const neighbour = await jm.deploy(await programWithResults((env) => ({ beat: env.generate((index) => index, { rowsPerSecond: 100 }) })), () => ({ taskManager: 0, slot: 1 }));
+    const neighbour = await jm.deploy(
+      await programWithResults((env) => ({ beat: env.generate((index) => index, { rowsPerSecond: 100 }) })),
+      () => ({ taskManager: 0, slot: 1 }),
+    );
     jm.grant(neighbour, "beat");
     await jm.running(neighbour);
-    const job = await jm.deploy(program((env) => {
-      const kept = new Map<number, object>();
-      env.generate((index) => {
-        kept.set(index, { index, text: `row ${index}` });
-        return kept.size;
-      }).sinkTo({ write() {} });
-    }));
+    const job = await jm.deploy(
+      program((env) => {
+        const kept = new Map<number, number>();
+        env
+          .generate((index) => {
+            kept.set(index, index);
+            return kept.size;
+          })
+          .sinkTo({ write() {} });
+      }),
+    );
     const [end] = await jm.over(job);
     expect(end?.error).toMatchObject({ name: "OutOfMemoryError" });
     expect(end?.error?.message).toContain("taskmanager.memory.task.heap.size");
@@ -208,14 +267,19 @@ describe("user code", () => {
 
   test("says its lines in order, as its own task, with their level", async () => {
     await jm.taskManager();
-    const job = await jm.deploy(program((env) => {
-      env.of(1, 2, 3).map((value) => {
-        console.log("value %d", value);
-        console.warn({ value });
-        console.error(`two\nlines`);
-        return value;
-      }).sinkTo({ write() {} });
-    }));
+    const job = await jm.deploy(
+      program((env) => {
+        env
+          .of(1, 2, 3)
+          .map((value) => {
+            console.log("value %d", value);
+            console.warn({ value });
+            console.error(`two\nlines`);
+            return value;
+          })
+          .sinkTo({ write() {} });
+      }),
+    );
     await jm.over(job);
     const said = jm.logs.filter(({ job: of }) => of === job.id).map(({ level, text }) => `${level} ${text}`);
     expect(said).toEqual([1, 2, 3].flatMap((value) => [`log value ${value}`, `warn { value: ${value} }`, "error two", "error lines"]));
@@ -225,9 +289,14 @@ describe("user code", () => {
 describe("rows between a job and its client", () => {
   test("wait in the task while nothing is granted, and come whole afterwards", async () => {
     await jm.taskManager();
-    const job = await jm.deploy(await programWithResults((env) => ({ rows: env.generate((index) => ({ index, text: "x".repeat(100) }), { count: 200_000 }) })));
+    const job = await jm.deploy(
+      await programWithResults((env) => ({ rows: env.generate((index) => ({ index, text: "x".repeat(100) }), { count: 200_000 }) })),
+    );
     await jm.running(job);
-    const outputs = (): number[] => jm.metrics.flatMap(({ subtasks }) => subtasks.filter(({ job: of }) => of === job.id).map(({ values }) => values["numRecordsOut"] as number));
+    const outputs = (): number[] =>
+      jm.metrics.flatMap(({ subtasks }) =>
+        subtasks.filter(({ job: of }) => of === job.id).map(({ values }) => values["numRecordsOut"] as number),
+      );
     await until(() => outputs().length > 3 && outputs().at(-1) !== 0 && outputs().at(-1) === outputs().at(-3));
     expect(jm.rows("rows").rows).toHaveLength(0);
     // The ring holds 8 segments of 128 KiB.
@@ -245,7 +314,9 @@ describe("rows between a job and its client", () => {
     await jm.taskManager();
     const job = await jm.deploy(await programWithResults((env) => ({ rows: env.of(1, 2, 3) })));
     await jm.running(job);
-    await until(() => jm.metrics.some(({ subtasks }) => subtasks.some(({ job: of, values }) => of === job.id && values["numRecordsOut"] === 3)));
+    await until(() =>
+      jm.metrics.some(({ subtasks }) => subtasks.some(({ job: of, values }) => of === job.id && values["numRecordsOut"] === 3)),
+    );
     expect(jm.statesOf(job, 0).at(-1)).toBe("RUNNING");
     jm.grant(job, "rows");
     await jm.over(job);
@@ -267,7 +338,8 @@ describe("rows between a job and its client", () => {
       },
       classes: new ClassRegistry(),
       segmentBytes: 128 * 1024,
-      send: (attempt, sequence, segment) => member.peer.notify("feedSegments", { job: job.id, name, subtask, attempt, sequence }, [segment]),
+      send: (attempt, sequence, segment) =>
+        member.peer.notify("feedSegments", { job: job.id, name, subtask, attempt, sequence }, [segment]),
       onFailure: (error) => expect.unreachable(error.message),
       onEnd() {},
     });
@@ -288,14 +360,16 @@ describe("rows between a job and its client", () => {
 describe("a task with asynchronous operators", () => {
   test("waits without blocking its event loop, and can be cancelled", async () => {
     await jm.taskManager({ "task.cancellation.timeout": "20 s" });
-    const job = await jm.deploy(await programWithResults((env) => ({
-      rows: env.from(async function* () {
-        for (let tick = 0; ; tick++) {
-          await new Promise((resolve) => setTimeout(resolve, 5));
-          yield tick;
-        }
-      }),
-    })));
+    const job = await jm.deploy(
+      await programWithResults((env) => ({
+        rows: env.from(async function* () {
+          for (let tick = 0; ; tick++) {
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            yield tick;
+          }
+        }),
+      })),
+    );
     jm.grant(job, "rows");
     await until(() => jm.rows("rows").rows.length > 20);
     expect(jm.rows("rows").rows.slice(0, 5)).toEqual([0, 1, 2, 3, 4]);
@@ -305,9 +379,11 @@ describe("a task with asynchronous operators", () => {
 
   test("is cancelled while open() never comes back", async () => {
     await jm.taskManager({ "task.cancellation.timeout": "20 s" });
-    const job = await jm.deploy(program((env) => {
-      env.of(1).sinkTo({ open: () => new Promise<void>(() => {}), write() {} });
-    }));
+    const job = await jm.deploy(
+      program((env) => {
+        env.of(1).sinkTo({ open: () => new Promise<void>(() => {}), write() {} });
+      }),
+    );
     await until(() => jm.statesOf(job, 0).includes("INITIALIZING"));
     await jm.cancel(job);
     expect((await jm.over(job)).map(({ state }) => state)).toEqual(["CANCELED"]);
@@ -317,7 +393,9 @@ describe("a task with asynchronous operators", () => {
 describe("a deployment", () => {
   test("without enough network memory is refused with the option's name, and leaves nothing", async () => {
     await jm.taskManager({ "taskmanager.memory.network.size": "1 mb", "taskmanager.numberOfTaskSlots": 1 });
-    await expect(jm.deploy(await keyedJob(4, 10), () => ({ taskManager: 0, slot: 0 }))).rejects.toThrow(/Raise taskmanager\.memory\.network\.size/);
+    await expect(jm.deploy(await keyedJob(4, 10), () => ({ taskManager: 0, slot: 0 }))).rejects.toThrow(
+      /Raise taskmanager\.memory\.network\.size/,
+    );
     const job = await jm.deploy(await keyedJob(1, 10));
     jm.grant(job, "totals");
     expect((await jm.over(job)).every(({ state }) => state === "FINISHED")).toBe(true);
@@ -370,7 +448,7 @@ describe("a TaskManager process", () => {
     const job = await jm.deploy(program((env) => void env.of(1).sinkTo({ write() {} })));
     await jm.over(job);
     expect(jm.statesOf(job, 0)).toEqual(["DEPLOYING", "INITIALIZING", "RUNNING", "FINISHED"]);
-  }, 30_000);
+  });
 
   test("that loses its JobManager ends its tasks and registers with the next", async () => {
     const { process: child, id } = await jm.taskManager();
@@ -403,7 +481,16 @@ describe("a TaskManager process", () => {
 
   test.each(["SIGTERM", "shutdown", "disconnect"])("ends on %s and leaves no file behind", async (how) => {
     const { process: child, peer, output } = await jm.taskManager();
-    const job = await jm.deploy(program((env) => void env.generate((index) => { for (;;) if (index < 0) break; }).print()));
+    const job = await jm.deploy(
+      program(
+        (env) =>
+          void env
+            .generate((index) => {
+              for (;;) if (index < 0) break;
+            })
+            .print(),
+      ),
+    );
     await jm.running(job);
     const exit = once(child, "exit");
     if (how === "SIGTERM") child.kill("SIGTERM");
@@ -425,10 +512,14 @@ describe("a TaskManager process", () => {
     await jm.taskManager();
     const job = await jm.deploy(program((env) => void env.generate((index) => index).sinkTo({ write() {} })));
     await jm.running(job);
-    const values = (): Readonly<Record<string, number>> | undefined => jm.metrics.at(-1)?.subtasks.find(({ job: of }) => of === job.id)?.values;
+    const values = (): Readonly<Record<string, number>> | undefined =>
+      jm.metrics.at(-1)?.subtasks.find(({ job: of }) => of === job.id)?.values;
     await until(() => (values()?.["numRecordsInPerSecond"] ?? 0) > 0);
     const { busyTimeMsPerSecond, idleTimeMsPerSecond, backPressuredTimeMsPerSecond } = values() as Record<string, number>;
-    expect((busyTimeMsPerSecond as number) + (idleTimeMsPerSecond as number) + (backPressuredTimeMsPerSecond as number)).toBeCloseTo(1_000, 0);
+    expect((busyTimeMsPerSecond as number) + (idleTimeMsPerSecond as number) + (backPressuredTimeMsPerSecond as number)).toBeCloseTo(
+      1_000,
+      0,
+    );
     expect(jm.metrics.at(-1)?.process).toMatchObject({ threads: 1, dataConnections: 0 });
     expect(jm.metrics.at(-1)?.process["residentBytes"]).toBeGreaterThan(1e7);
   });
