@@ -8,7 +8,7 @@ import { outcome } from "../../core/api/job-handle.ts";
 import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
 import { type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
 import type { JobControl, JobListener, ResultReader, RowFeed } from "../../core/runtime/executor.ts";
-import { type ConnectionError, toWire } from "../../core/types/errors.ts";
+import { toWire } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { JobTopic } from "../protocol/messages.ts";
 import type { Connection } from "./connection.ts";
@@ -173,16 +173,18 @@ export class ClientJob implements JobControl {
   }
 
   /** The connection is lost: nothing more will be heard. */
-  lost(error: ConnectionError): void {
-    this.#attached = false;
-    this.#watched.clear();
-    for (const feed of [...this.#feeds.values()]) feed.stop();
-    for (const stream of [...this.#results.values()]) stream.fail(error);
-    const listeners = [...this.#listeners];
+  lost(error: Error): void {
+    const [feeds, streams, listeners] = [[...this.#feeds.values()], [...this.#results.values()], [...this.#listeners]];
+    // Emptied first: while one is told, the others must not ask for a new connection.
+    this.#feeds.clear();
+    this.#results.clear();
     this.#listeners.clear();
+    this.#attached = false;
+    this.#reconsider();
+    for (const feed of feeds) feed.stop();
+    for (const stream of streams) stream.fail(error);
     // Who listens to a job that has ended has heard everything.
     if (!this.#ended) for (const listener of listeners) listener.lost?.(error);
-    this.#reconsider();
   }
 
   get #ended(): boolean {
@@ -217,7 +219,7 @@ export class ClientJob implements JobControl {
     for (const topic of topics) this.#watched.add(topic);
     this.#connection
       .use((jobManager) => jobManager.call("watchJob", { job: this.id, topics: [...this.#watched] }, { deadlineMs: this.#connection.deadlineMs }))
-      .catch((error: ConnectionError) => this.lost(error));
+      .catch((error: Error) => this.lost(error));
   }
 
   /** A job whose feed failed was cancelled for that reason: to this program it failed. */

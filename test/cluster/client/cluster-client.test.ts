@@ -1,0 +1,248 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { ClusterClient } from "../../../src/cluster/client/cluster-client.ts";
+import { makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
+import type { JobDetails } from "../../../src/core/graph/job-status.ts";
+import type { SubmitOptions } from "../../../src/core/runtime/executor.ts";
+import {
+  CaptureError, ConfigurationError, ConnectionError, DeadlineError, JobCanceledError, JobFailedError, NotFoundError, ProtocolError, UserFunctionError, toWire,
+} from "../../../src/core/types/errors.ts";
+import { Configuration } from "../../../src/core/types/options.ts";
+import { jobId } from "../../../src/core/types/ids.ts";
+import { type Client, FakeJobManager, JOB, details, graph } from "./fake-job-manager.ts";
+import { SegmentWriter } from "./segments.ts";
+
+const open: { close(): Promise<unknown> }[] = [];
+afterEach(async () => {
+  for (const one of open.splice(0).reverse()) await one.close();
+});
+
+async function jobManager(...answers: Parameters<FakeJobManager["start"]>): Promise<FakeJobManager> {
+  const started = await new FakeJobManager().start(...answers);
+  open.push(started);
+  return started;
+}
+
+async function connected(address: string, options: Parameters<typeof ClusterClient.connect>[1] = {}): Promise<ClusterClient> {
+  const client = await ClusterClient.connect(address, options);
+  open.push(client);
+  return client;
+}
+
+const submitOptions = (more: Partial<SubmitOptions> = {}): SubmitOptions => ({ attached: true, feeds: new Map(), classes: [], ...more });
+const job = { graph: graph(), tasks: [] };
+
+describe("connecting", () => {
+  it("fails with one sentence when nobody answers", async () => {
+    const folder = makeSocketFolder();
+    await expect(ClusterClient.connect(folder.address("jm"), { connectDeadlineMs: 150 })).rejects.toThrow(ConnectionError);
+    await expect(ClusterClient.connect(folder.address("jm"), { connectDeadlineMs: 150 })).rejects.toThrow(/no JobManager answers at ipc:.*drey cluster start/);
+    folder.remove();
+  });
+
+  it("refuses a JobManager of another version", async () => {
+    const { address } = await jobManager({ hello: () => ({ version: "9.9.9", pid: 1 }) });
+    await expect(ClusterClient.connect(address)).rejects.toThrow(ProtocolError);
+    await expect(ClusterClient.connect(address)).rejects.toThrow("is drey 9.9.9");
+  });
+
+  it("every call has a deadline", async () => {
+    const { address } = await jobManager({ overview: () => new Promise(() => undefined) });
+    const client = await connected(address, { configuration: Configuration.of({ "client.timeout": "50 ms" }) });
+    await expect(client.overview()).rejects.toThrow(DeadlineError);
+  });
+
+  it("keeps the class of the JobManager's errors", async () => {
+    const { address } = await jobManager();
+    const client = await connected(address);
+    await expect(client.job(jobId("nope"))).rejects.toThrow(NotFoundError);
+  });
+});
+
+describe("the connection", () => {
+  it("ends when nobody waits for anything, and comes back with the next question", async () => {
+    const manager = await jobManager();
+    const client = await connected(manager.address);
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    await client.jobs();
+    expect(manager.connections).toBe(2);
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+  });
+
+  it("is held while an attached job runs, and not after its end", async () => {
+    const manager = await jobManager();
+    const client = await connected(manager.address);
+    await client.submit(job, submitOptions());
+    await vi.waitFor(() => expect(manager.calls).toContain("watchJob"));
+    // Longer than an idle connection lives.
+    await new Promise((resolve) => setTimeout(resolve, 120));
+    expect([manager.clients.size, manager.connections]).toEqual([1, 1]);
+    manager.tell(details("FINISHED"));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+  });
+
+  it("is not held by a detached job", async () => {
+    const manager = await jobManager();
+    const client = await connected(manager.address);
+    await client.submit(job, submitOptions({ attached: false }));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    expect(manager.calls).not.toContain("watchJob");
+  });
+
+  it("its loss is told to whoever listens or reads", async () => {
+    const manager = await new FakeJobManager().start();
+    const client = await connected(manager.address);
+    const control = await client.submit(job, submitOptions());
+    const lost = vi.fn();
+    control.watch({ lost });
+    const clusterLost = vi.fn();
+    client.watchCluster({ overview: () => undefined, lost: clusterLost });
+    const reader = await control.openResult("r");
+    const next = reader.next();
+    next.catch(() => undefined);
+    await manager.close();
+    await expect(next).rejects.toThrow(ConnectionError);
+    await vi.waitFor(() => expect([lost.mock.calls.length, clusterLost.mock.calls.length]).toEqual([1, 1]));
+    expect(lost.mock.calls[0]?.[0]).toBeInstanceOf(ConnectionError);
+    expect((lost.mock.calls[0]?.[0] as Error).message).toContain(`the connection to the JobManager at ${manager.address} is lost`);
+  });
+
+  it("closing cancels attached jobs and tells whoever waits", async () => {
+    const manager = await jobManager();
+    const client = await ClusterClient.connect(manager.address);
+    const control = await client.submit(job, submitOptions());
+    const lost = vi.fn();
+    control.watch({ lost });
+    await client.close();
+    expect(manager.calls).toContain("cancel");
+    expect(lost).toHaveBeenCalledTimes(1);
+    await expect(client.jobs()).rejects.toThrow("was closed");
+  });
+});
+
+describe("a submitted job", () => {
+  it("brings its code under its digest", async () => {
+    const submitted = vi.fn();
+    const manager = await jobManager({ submit: (request, _, attachments) => {
+      submitted(request, attachments);
+      return { job: JOB };
+    } });
+    const client = await connected(manager.address);
+    const control = await client.submit(job, submitOptions({ attached: false }));
+    expect([control.id, control.name]).toEqual([JOB, "test"]);
+    expect(submitted.mock.calls[0]?.[0]).toMatchObject({ graph: { name: "test" }, attached: false, code: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(submitted.mock.calls[0]?.[1]).toHaveLength(1);
+  });
+
+  it("with a function that can't travel is not submitted, and the error names operator, function and path", async () => {
+    const manager = await jobManager();
+    const client = await connected(manager.address);
+    const connection = { socket: new Proxy({}, {}) };
+    const enrich = (x: number): number => x + Object.keys(connection.socket).length;
+    const operators = [{ id: "n1", name: "lookup", spec: { kind: "map", map: enrich }, outputs: [] }];
+    const failing = client.submit({ graph: graph(), tasks: [{ operators, edges: [] } as never] }, submitOptions());
+    await expect(failing).rejects.toThrow(CaptureError);
+    await expect(failing).rejects.toThrow(/^lookup\(enrich\) → connection → socket: captures 'socket' \(a Proxy/);
+    await expect(failing).rejects.toMatchObject({ details: { path: ["lookup(enrich)", "connection", "socket"] } });
+    expect(manager.calls).not.toContain("submit");
+  });
+
+  it("that takes rows from this program can't be detached", async () => {
+    const client = await connected((await jobManager()).address);
+    await expect(client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ attached: false }))).rejects.toThrow(ConfigurationError);
+    await expect(client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ attached: false }))).rejects.toThrow("submit it attached");
+  });
+
+  it("tells a listener its present state and each change, and nothing after the last", async () => {
+    const manager = await jobManager();
+    const client = await connected(manager.address);
+    const control = await client.submit(job, submitOptions());
+    const states: string[] = [];
+    control.watch({ status: ({ state }) => states.push(state) });
+    await vi.waitFor(() => expect(states).toEqual(["RUNNING"]));
+    manager.tell(details("FINISHED"));
+    manager.tell(details("RUNNING"));
+    await vi.waitFor(() => expect(states).toEqual(["RUNNING", "FINISHED"]));
+    const late: string[] = [];
+    control.watch({ status: ({ state }) => late.push(state) });
+    await vi.waitFor(() => expect(late).toEqual(["FINISHED"]));
+    expect(states).toEqual(["RUNNING", "FINISHED"]);
+  });
+
+  it("asks for metrics and logs only when somebody wants them", async () => {
+    const watched: string[][] = [];
+    const manager = await jobManager({ watchJob: ({ topics }) => void watched.push([...topics].sort()) });
+    const client = await connected(manager.address);
+    const control = await client.submit(job, submitOptions());
+    control.watch({ log: () => undefined });
+    control.watch({ log: () => undefined });
+    await vi.waitFor(() => expect(watched).toEqual([["status"], ["log", "status"]]));
+    const stop = control.watch({ metrics: () => undefined });
+    await vi.waitFor(() => expect(watched.at(-1)).toEqual(["log", "metrics", "status"]));
+    stop();
+  });
+
+  it("whose feed fails is cancelled, and fails with the feed's error for this program", async () => {
+    const told: JobDetails[] = [];
+    const manager: FakeJobManager = await jobManager({
+      cancel: (_, peer: Client) => manager.tell(details("CANCELED"), peer),
+      watchJob: (_, peer: Client) => {
+        manager.tell(details("RUNNING"), peer);
+        peer.notify("grantFeed", { job: JOB, name: "rides", subtask: 0, attempt: 0, granted: 4 });
+      },
+    });
+    const client = await connected(manager.address);
+    const feed = { next: async () => Promise.reject(new RangeError("the source broke")), close: vi.fn() };
+    const control = await client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ feeds: new Map([["rides", feed]]) }));
+    control.watch({ status: (status) => told.push(status) });
+    await vi.waitFor(() => expect(told.at(-1)).toMatchObject({ state: "FAILED", failure: { name: "RangeError", message: "the source broke" } }));
+    expect(feed.close).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe("the rows of a job", () => {
+  /** A job whose result sends the given segments to whoever opens it. */
+  async function resultOf(segments: (writer: SegmentWriter) => Uint8Array[]) {
+    const manager = await jobManager({
+      grantResult: ({ granted, subtask, attempt, name }, peer) => {
+        if (granted === 8) peer.notify("resultSegments", { job: JOB, name, subtask, attempt, sequence: 0 }, segments(new SegmentWriter()));
+      },
+    });
+    const client = await connected(manager.address);
+    const control = await client.job(JOB);
+    return { manager, control, reader: await control.openResult("r") };
+  }
+
+  it("arrive, and the connection ends after the last one", async () => {
+    const { manager, reader } = await resultOf((writer) => [writer.rows({ a: 1 }), writer.rows({ a: 2 }), writer.end()]);
+    expect([await reader.next(), await reader.next(), await reader.next()]).toEqual([[{ a: 1 }], [{ a: 2 }], null]);
+    manager.tell(details("FINISHED"));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    expect(manager.calls).not.toContain("closeResult");
+  });
+
+  it("end with the job's failure, whose cause is the user's error", async () => {
+    const { manager, reader } = await resultOf((writer) => [writer.rows({ a: 1 })]);
+    expect(await reader.next()).toEqual([{ a: 1 }]);
+    const cause = new UserFunctionError('"map" threw TypeError: boom at job.ts:3:1', { details: { line: 3 } });
+    manager.tell(details("FAILED", { failure: toWire(cause) }));
+    const failing = reader.next();
+    await expect(failing).rejects.toThrow(JobFailedError);
+    await expect(failing).rejects.toMatchObject({ cause: { name: "UserFunctionError", details: { line: 3 } }, message: expect.stringContaining("job.ts:3:1") });
+  });
+
+  it("end with JobCanceledError when the job is cancelled", async () => {
+    const { manager, reader } = await resultOf(() => []);
+    const next = reader.next();
+    next.catch(() => undefined);
+    manager.tell(details("CANCELED"));
+    await expect(next).rejects.toThrow(JobCanceledError);
+  });
+
+  it("can be left unread", async () => {
+    const { manager, reader } = await resultOf((writer) => [writer.rows(1)]);
+    await reader.next();
+    reader.close();
+    await vi.waitFor(() => expect(manager.calls).toContain("closeResult"));
+    expect(await reader.next()).toBeNull();
+  });
+});
