@@ -176,7 +176,7 @@ export class ClientChannels {
   /** One message per result and one grant per feed; true when there was anything to say. */
   #turn(): boolean {
     let worked = false;
-    for (const end of [...this.#results.values()]) worked = this.#send(end) || worked;
+    for (const end of this.#results.values()) worked = this.#send(end) || worked;
     for (const { address, output, credits, ended } of this.#feeds.values()) {
       const limit = ended ? -1 : credits.due(output.capacity - output.queued);
       if (limit < 0) continue;

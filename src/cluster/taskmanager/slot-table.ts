@@ -51,6 +51,13 @@ export class Slot {
     new Float64Array(this.#heap)[share.place] = 0;
     this.#places.delete(share.place);
   }
+
+  /** Nobody holds the slot any more. @throws InvariantError while tasks run in it. */
+  release(): void {
+    if (this.tasks > 0) throw new InvariantError(`${this.pool.owner} was released while ${this.tasks} tasks run in it.`);
+    this.job = undefined;
+    this.pool.clear();
+  }
 }
 
 /** All slots of one TaskManager. */
@@ -84,9 +91,10 @@ export class SlotTable {
 
   /**
    * The slot, for tasks of a job; it is the job's from now on.
+   * @param onFresh called when it was free before.
    * @throws InvariantError when there is no such slot or another job holds it: the JobManager's books differ from ours.
    */
-  claim(index: number, job: JobId): Slot {
+  claim(index: number, job: JobId, onFresh: (slot: Slot) => void = () => {}): Slot {
     const slot = this.#slots[index];
     if (slot === undefined) {
       throw new InvariantError(
@@ -98,20 +106,13 @@ export class SlotTable {
         `Slot ${index} of TaskManager ${this.#taskManager} belongs to job ${slot.job}, and a task of job ${job} was deployed to it.`,
       );
     }
+    if (slot.job === undefined) onFresh(slot);
     slot.job = job;
     return slot;
   }
 
   /** The job's slots are free again. @throws InvariantError while tasks run in them. */
   release(job: JobId): void {
-    for (const slot of this.#slots) {
-      if (slot.job !== job) continue;
-      if (slot.tasks > 0)
-        throw new InvariantError(
-          `Slot ${slot.index} of TaskManager ${this.#taskManager} was released while ${slot.tasks} tasks run in it.`,
-        );
-      slot.job = undefined;
-      slot.pool.clear();
-    }
+    for (const slot of this.#slots) if (slot.job === job) slot.release();
   }
 }

@@ -211,8 +211,7 @@ export class TaskManager {
     await this.#clients.stop();
     await this.#client.close();
     await this.#links.close();
-    const { transport, ...address } = parseAddress(this.#dataAddress === "" ? "tcp://127.0.0.1:*" : this.#dataAddress);
-    if (transport === "ipc" && "path" in address) rmSync(address.path as string, { force: true });
+    if (this.#dataAddress.startsWith("ipc://")) rmSync(this.#dataAddress.slice("ipc://".length), { force: true });
   }
 
   // ------------------------------------------------------------------------------------------------------ registration
@@ -295,10 +294,11 @@ export class TaskManager {
     const tasks = deployments.filter(({ execution }) => !this.#running.has(executionKey(execution)));
     const claims: Claim[] = [];
     const broken = new Map<TaskDeployment, (error: Error) => void>();
+    const freshSlots = new Set<Slot>();
     try {
       for (const ofSlot of bySlot(tasks)) {
         const [first] = ofSlot as [TaskDeployment, ...TaskDeployment[]];
-        const slot = this.#slots.claim(first.slot, first.execution.job);
+        const slot = this.#slots.claim(first.slot, first.execution.job, (fresh) => freshSlots.add(fresh));
         const segments = this.#channels.segmentsFor(ofSlot, slot.pool, this.#configuration.get(options.buffersPerChannel));
         for (const deployment of ofSlot) {
           const configuration = this.#configuration.with(
@@ -316,7 +316,7 @@ export class TaskManager {
         slot.giveBack(share);
         this.#pool.giveBack(thread);
       }
-      for (const job of new Set(tasks.map(({ execution }) => execution.job))) this.#releaseIfIdle(job);
+      for (const slot of freshSlots) slot.release();
       throw error;
     }
     for (const claim of claims) {
@@ -330,6 +330,7 @@ export class TaskManager {
 
   #taskOf({ deployment, configuration, thread }: Claim): TaskThread {
     const { execution } = deployment;
+    const session = this.#session;
     return new TaskThread({
       deployment,
       thread,
@@ -340,7 +341,7 @@ export class TaskManager {
       onState: (change) => {
         // Lines that were said before a state are told before it.
         this.#logs.flush();
-        if (this.#registered) this.#states.report(change);
+        if (!session.signal.aborted) this.#states.report(change);
       },
       onLine: (line) => this.#logs.take({ job: execution.job, vertex: execution.vertex, subtask: execution.subtask, ...line }),
       onStuck: (error) => this.#end(error),
@@ -379,11 +380,6 @@ export class TaskManager {
     this.#channels.releaseJob(job);
     this.#code.release(job);
     this.#slots.release(job);
-  }
-
-  #releaseIfIdle(job: JobId): void {
-    for (const { task } of this.#running.values()) if (task.deployment.execution.job === job) return;
-    this.#release(job);
   }
 
   /** Ends the tasks of a job, or all; resolves when their threads are gone and what they held is free. */

@@ -420,10 +420,10 @@ describe("a deployment", () => {
   test("that is repeated changes nothing", async () => {
     const { peer } = await jm.taskManager();
     let sent: readonly TaskDeployment[] = [];
-    const { call } = peer;
+    const call = peer.call.bind(peer) as (method: never, request: never) => Promise<void>;
     peer.call = ((method: never, request: { tasks: readonly TaskDeployment[] }) => {
       if (request.tasks !== undefined) sent = request.tasks;
-      return call.call(peer, method, request as never);
+      return call(method, request as never);
     }) as never;
     const job = await jm.deploy(program((env) => void env.generate((index) => index).sinkTo({ write() {} })));
     await jm.running(job);
