@@ -14,7 +14,7 @@ export {
   CoProcessFunction, count, DataStream, DataStreamSink, days, DeadlineError, discard, DreyError, durationMs, Environment, explain, filter,
   flatMap, formatDuration, fromWire, GraphError, hours, InvariantError, isFinal, isTaskFinal, JobCanceledError, JobFailedError, JobHandle,
   keyBy, KeyedProcessFunction, KeyedStream, localEnvironment, LocalExecutor, map, milliseconds, minutes, NotFoundError, options,
-  OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, sideOutput, slotsNeeded, streamGraph, sum,
+  OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, session, sideOutput, sliding, slotsNeeded, streamGraph, sum,
   TaskManagerLostError, taskMetrics, toWire, tumbling, union, UserFunctionError, valueState, window, WindowedStream, withTimestamps,
 } from "../core/index.ts";
 export type {
@@ -22,7 +22,7 @@ export type {
   JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult, JobState, JobSummary, JobVertex, LocalExecutorOptions,
   LogLine, MetricInfo, MetricsReport, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed,
   RuntimeContext, ShippedJob, SideOutput, Sink, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions, SubtaskMetrics, TaskSpec,
-  TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, TumblingWindows, ValueState, ValueStateDescriptor,
+  TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, AlignedWindows, SessionWindows, ValueState, ValueStateDescriptor,
   WatermarkStrategy, WindowContext, WindowDescription, WireError,
 } from "../core/index.ts";
 export { ClusterClient } from "./client/cluster-client.ts";

@@ -87,6 +87,8 @@ export class Environment {
   readonly #printLogs: boolean;
   readonly #feeds = new Map<StreamNode, () => RowFeed>();
   readonly #classes = new Set<new (...args: never) => unknown>();
+  /** The result sinks of streams by name, so that an operator has the same id in every graph it is asked for. */
+  readonly #results = new WeakMap<DataStream<unknown>, ReadonlyMap<string, StreamNode>>();
   #sinks: StreamNode[] = [];
   #positions = 0;
 
@@ -186,8 +188,7 @@ export class Environment {
     nameOrOptions: string | SubmitJobOptions<Outputs> = {},
   ): Promise<JobHandle<{ readonly [Name in keyof Outputs]: RowsOf<Outputs[Name]> }>> {
     const { name = DEFAULT_JOB_NAME, detached = false, outputs = {} as Outputs } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
-    const results = Object.entries(outputs).map(([output, stream]) => this.#resultNode(stream as DataStream<unknown>, output));
-    const sinks = [...this.#sinks, ...results];
+    const sinks = this.#sinksWith(outputs);
     if (sinks.length === 0) {
       throw new GraphError(
         "There is nothing to run: no sink was declared. End a stream with sinkTo(…) or print(), name it in submit({ outputs }), or subscribe to it.",
@@ -198,9 +199,10 @@ export class Environment {
     return new JobHandle(control, Object.keys(outputs));
   }
 
-  /** The program as it stands: the declared sinks with all they need. */
-  streamGraph(name: string = DEFAULT_JOB_NAME): StreamGraph {
-    return streamGraph(name, this.#sinks);
+  /** The program as it stands: the declared sinks, and the streams named in `outputs`, with all they need. To be asked for before `submit`. */
+  streamGraph(nameOrOptions: string | Pick<SubmitJobOptions<Readonly<Record<string, DataStream<never> | DataStream<unknown>>>>, "name" | "outputs"> = {}): StreamGraph {
+    const { name = DEFAULT_JOB_NAME, outputs = {} } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
+    return streamGraph(name, this.#sinksWith(outputs));
   }
 
   /** The declared sinks as vertices and edges, with their functions. */
@@ -292,10 +294,18 @@ export class Environment {
     });
   }
 
+  #sinksWith(outputs: Readonly<Record<string, DataStream<never> | DataStream<unknown>>>): StreamNode[] {
+    return [...this.#sinks, ...Object.entries(outputs).map(([name, stream]) => this.#resultNode(stream as DataStream<unknown>, name))];
+  }
+
   #resultNode(stream: DataStream<unknown>, name: string): StreamNode {
+    const known = this.#results.get(stream)?.get(name);
+    if (known !== undefined) return known;
     if (!(stream instanceof DataStream)) throw new GraphError(`The output ${describe(name)} is ${describe(stream)}; name streams of this environment.`);
     if (stream.environment !== this) throw new GraphError(`The output ${describe(name)} is a stream of another environment.`);
-    return this.add({ name: `result: ${name}`, spec: specOf(RESULT_KIND, { name }), inputs: stream.edges(0) });
+    const node = this.add({ name: `result: ${name}`, spec: specOf(RESULT_KIND, { name }), inputs: stream.edges(0) });
+    this.#results.set(stream, new Map([...(this.#results.get(stream) ?? []), [name, node]]));
+    return node;
   }
 
   #feed<T>(name: string, open: () => RowFeed): DataStream<T> {

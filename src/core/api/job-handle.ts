@@ -123,13 +123,20 @@ export function outcome(details: JobDetails): Error | undefined {
   });
 }
 
-/** The rows of a reader as an Observable; `open` is called for each subscription. */
+/**
+ * The rows of a reader as an Observable; `open` is called for each subscription.
+ * @param ended called when a subscription is over, however it ended; a second time if it was over before `open` had answered.
+ */
 export function rowsOf<T>(open: () => Promise<ResultReader>, ended: () => void = () => undefined): Observable<T> {
   return new Observable<T>((subscriber) => {
     let reader: ResultReader | undefined;
     const read = async (): Promise<void> => {
       reader = await open();
-      if (subscriber.closed) return reader.close();
+      if (subscriber.closed) {
+        reader.close();
+        ended();
+        return;
+      }
       for (let rows = await reader.next(); rows !== null; rows = await reader.next()) {
         for (const row of rows) {
           if (subscriber.closed) return;

@@ -338,7 +338,7 @@ class FillSource extends ColumnsSource {
       ? "(characters + writer.text.length) * width + writer.length"
       : "characters * width";
     const full = values
-      ? "{ writer.truncate(length, text, shapes); pass.stopped = 1; break rows; }"
+      ? "{ writer.truncate(length, text); pass.stopped = 1; break rows; }"
       : "{ pass.stopped = 1; break rows; }";
     const outside = [...this.#objects.values()].flat().map((object) => `if (${object} != null) writer.outside(${object});`);
     return this.compileWith<Fill>(`"use strict";
@@ -353,7 +353,7 @@ return function fill(rows, base, count, memory, p, pass) {
     ${this.#declared.join("\n    ")}
     ${this.#checks.join("\n    ")}
     ${this.#identityChecks()}
-    ${values ? `const length = writer.length, text = writer.text, shapes = writer.shapeCount;
+    ${values ? `const length = writer.length, text = writer.text;
     pass.index = i;
     writer.beginRow();
     ${outside.join("\n    ")}

@@ -151,17 +151,10 @@ export class ValueWriter {
     this.#outside++;
   }
 
-  /** How many shapes were announced in this message. */
-  get shapeCount(): number {
-    return this.#announced.length;
-  }
-
-  /** Goes back to an earlier state of `length`, `text` and `shapeCount`: a row did not fit. */
-  truncate(length: number, text: string, shapeCount: number): void {
+  /** Goes back to an earlier state of `length` and `text`: the row does not fit. It must be the last of its message. */
+  truncate(length: number, text: string): void {
     this.length = length;
     this.text = text;
-    // The reader will not learn of the shapes announced in what is cut off.
-    while (this.#announced.length > shapeCount) (this.#announced.pop() as Shape).message = 0;
   }
 
   /** Writes a value. @throws Unshippable, Entangled, or whatever a getter of the record throws. */

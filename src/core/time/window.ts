@@ -11,14 +11,22 @@ export interface TimeWindow {
   readonly end: number;
 }
 
-/** Windows of one length, one after the other. */
-export interface TumblingWindows {
-  readonly kind: "tumbling";
+/** Windows of one length that begin at regular times, whatever the records are. */
+export interface AlignedWindows {
+  readonly kind: "aligned";
   readonly sizeMs: number;
+  /** A window begins every so often. Tumbling: the size. */
+  readonly slideMs: number;
   readonly offsetMs: number;
 }
 
-export type WindowDescription = TumblingWindows;
+/** Windows per key that last as long as records follow each other closely enough. */
+export interface SessionWindows {
+  readonly kind: "session";
+  readonly gapMs: number;
+}
+
+export type WindowDescription = AlignedWindows | SessionWindows;
 
 export interface WindowOptions {
   /** Shifts where windows begin: `hours(-9)` gives days of UTC+9. Default 0: aligned to the epoch. */
@@ -26,17 +34,46 @@ export interface WindowOptions {
 }
 
 /**
- * Tumbling event-time windows (Flink: TumblingEventTimeWindows).
+ * Windows of one length, one after the other (Flink: TumblingEventTimeWindows).
  * @throws GraphError when the size is not a positive duration.
  */
-export function tumbling(size: Duration, options: WindowOptions = {}): TumblingWindows {
+export function tumbling(size: Duration, options: WindowOptions = {}): AlignedWindows {
   const sizeMs = positive(size, "tumbling(size)");
-  return { kind: "tumbling", sizeMs, offsetMs: offsetMs(options.offset) };
+  return { kind: "aligned", sizeMs, slideMs: sizeMs, offsetMs: offsetMs(options.offset) };
 }
 
-/** The end of the aligned window of length `sizeMs` that holds a timestamp. */
-export function windowEnd(timestamp: number, sizeMs: number, offset: number): number {
-  return Math.floor((timestamp - offset) / sizeMs) * sizeMs + offset + sizeMs;
+/**
+ * Windows of one length that overlap: one begins every `slide` (Flink: SlidingEventTimeWindows).
+ * @throws GraphError when size or slide is not a positive duration, or the slide is longer than the size (records would fall between).
+ */
+export function sliding(size: Duration, slide: Duration, options: WindowOptions = {}): AlignedWindows {
+  const sizeMs = positive(size, "sliding(size, …)");
+  const slideMs = positive(slide, "sliding(…, slide)");
+  if (slideMs > sizeMs) {
+    throw new GraphError(`sliding(${describe(size)}, ${describe(slide)}): the slide is longer than the window, so records would fall between windows.`);
+  }
+  return { kind: "aligned", sizeMs, slideMs, offsetMs: offsetMs(options.offset) };
+}
+
+/**
+ * Per key, a window from a record to `gap` after the last one that came less than (or exactly) `gap` after the one before it
+ * (Flink: EventTimeSessionWindows).
+ * @throws GraphError when the gap is not a positive duration.
+ */
+export function session(gap: Duration): SessionWindows {
+  return { kind: "session", gapMs: positive(gap, "session(gap)") };
+}
+
+/** The end of the aligned stretch of length `lengthMs` that holds a timestamp. */
+export function stretchEnd(timestamp: number, lengthMs: number, offset: number): number {
+  return Math.floor((timestamp - offset) / lengthMs) * lengthMs + offset + lengthMs;
+}
+
+/** The longest stretch that every window is made of: the greatest common divisor of size and slide. */
+export function sliceLength({ sizeMs, slideMs }: AlignedWindows): number {
+  let [a, b] = [sizeMs, slideMs];
+  while (b !== 0) [a, b] = [b, a % b];
+  return a;
 }
 
 function positive(value: Duration, what: string): number {

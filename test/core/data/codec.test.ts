@@ -186,6 +186,7 @@ describe("timestamps", () => {
     ["those of a column of numbers", (i) => 1_700_000_000_000 + i],
     ["those of a column of whole numbers", (i) => 1000 + i],
     ["those of a column up to the last", (i) => (i === 299 ? 0 : 1000 + i)],
+    ["all equal but the last", (i) => (i === 299 ? 8 : 7)],
     ["without a rule", (i) => (i * 7919) % 1000],
   ])("survive when they are %s", (_, at) => {
     new Link().same(range(300, bid), at);
@@ -217,6 +218,13 @@ describe("a segment that is too small", () => {
     link.same(range(60, (i) => ({ i, s: i % 20 === 10 ? "long ".repeat(1000) : "short" })));
     expect(link.oversize).toBe(3);
     expect(link.batches).toBeGreaterThan(0);
+  });
+
+  test("takes a long row alone, where columns for many rows would leave no room for it", () => {
+    const link = new Link({ segmentBytes: 2048 });
+    link.same(range(100, (i) => ({ i, s: "s" })));
+    link.same(range(100, (i) => ({ i, s: "long".repeat(i % 10 === 0 ? 400 : 1) })));
+    expect(link.oversize).toBe(0);
   });
 
   test("splits rows of several types, and rows of values", () => {

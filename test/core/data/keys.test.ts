@@ -42,6 +42,14 @@ describe("a key's token", () => {
     for (const other of [[1], { a: 1 }, new Date(0), "\u0001s", null, undefined, () => 1]) expect(isPrimitiveKey(other)).toBe(false);
   });
 
+  test("of a composite key can't be had by a string that looks like it", () => {
+    for (const composite of [[1], ["a"], { a: 1 }, new Date(1)]) {
+      const token = keyToken(composite);
+      expect(keyToken(token)).not.toBe(token);
+      expect(keyToken(keyToken(token))).not.toBe(keyToken(token));
+    }
+  });
+
   test("does not depend on the order of fields", () => {
     expect(keyToken({ zone: 1, city: "Seoul" })).toBe(keyToken({ city: "Seoul", zone: 1 }));
   });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { average, count, localEnvironment, seconds, sideOutput, sum, tumbling } from "../../../src/core/index.ts";
+import { average, count, localEnvironment, seconds, session, sideOutput, sliding, sum, tumbling } from "../../../src/core/index.ts";
 
 interface Row { readonly key: string; readonly at: number; readonly value: number }
 
@@ -123,6 +123,104 @@ describe("tumbling event-time windows", () => {
       expect(Date.now() - started).toBeLessThan(850);
       break;
     }
+  });
+});
+
+const anyRow = fc.record({ key: fc.constantFrom("a", "b", "c"), at: fc.integer({ min: -40, max: 60 }), value: fc.integer({ min: -5, max: 5 }) });
+
+describe("sliding event-time windows", () => {
+  test("give what a plain loop gives, window by window, for any records, sizes and slides", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(anyRow, { maxLength: 50 }), fc.integer({ min: 1, max: 12 }), fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 3 }), fc.integer({ min: -7, max: 7 }), fc.integer({ min: 0, max: 15 }),
+        async (rows, slide, times, extra, offset, delay) => {
+          const size = slide * times + Math.min(extra, slide - 1);
+          const stream = localEnvironment().from(rows).withTimestamps((it) => it.at, punctuated(delay)).keyBy((it) => it.key)
+            .window(sliding(size, slide, { offset }))
+            .aggregate(sum((it) => it.value), (total, { key, window }) => `${key} [${window.start},${window.end}) ${total}`);
+          const panes = new Map<number, Map<string, number>>();
+          const expected: string[] = [];
+          let watermark = -Infinity;
+          const fire = (until: number): void => {
+            for (const [start, pane] of [...panes].sort(([a], [b]) => a - b)) {
+              if (start + size - 1 > until) continue;
+              panes.delete(start);
+              for (const [key, total] of [...pane].sort()) expected.push(`${key} [${start},${start + size}) ${total}`);
+            }
+          };
+          for (const row of rows) {
+            const last = Math.floor((row.at - offset) / slide) * slide + offset;
+            for (let start = last; start > row.at - size; start -= slide) {
+              if (start + size - 1 <= watermark) continue;
+              const pane = panes.get(start) ?? new Map<string, number>();
+              panes.set(start, pane);
+              pane.set(row.key, (pane.get(row.key) ?? 0) + row.value);
+            }
+            watermark = Math.max(watermark, row.at - delay - 1);
+            fire(watermark);
+          }
+          fire(Infinity);
+          const got = await stream.collect();
+          const byWindow = (text: string): number => Number(/\[(-?\d+),/.exec(text)?.[1]);
+          expect(got.map(byWindow)).toEqual(got.map(byWindow).sort((a, b) => a - b));
+          // Within one window the order of keys is free.
+          expect([...got].sort()).toEqual([...expected].sort());
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
+  test("need an aggregate that can merge, and a slide no longer than the size", async () => {
+    expect(() => sliding(10, 11)).toThrow(/slide is longer than the window/);
+    const stream = localEnvironment().of(1).withTimestamps((x) => x).keyBy((x) => x).window(sliding(10, 5))
+      .aggregate({ createAccumulator: () => 0, add: (_x: number, n: number) => n + 1, getResult: (n: number) => n });
+    await expect(stream.collect()).rejects.toThrow(/no merge\(a, b\)/);
+  });
+
+  test("an accumulator that is an object is not shared between windows", async () => {
+    const rows = Array.from({ length: 40 }, (_, at) => ({ key: "k", at, value: 1 }));
+    const counts = await localEnvironment().from(rows).withTimestamps((it) => it.at).keyBy((it) => it.key).window(sliding(20, 5))
+      .aggregate(average((it) => it.value), (mean, { window }) => [window.end, mean]).collect();
+    expect(counts).toEqual([5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55].map((end) => [end, 1]));
+  });
+});
+
+describe("session windows", () => {
+  test("give what joining neighbours by hand gives, for any records", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(anyRow, { maxLength: 40 }), fc.integer({ min: 1, max: 12 }), async (rows, gap) => {
+        const got = await localEnvironment().from(rows).withTimestamps((it) => it.at, { outOfOrderness: 200 }).keyBy((it) => it.key).window(session(gap))
+          .aggregate(sum((it) => it.value), (total, { key, window }) => `${key} [${window.start},${window.end}) ${total}`).collect();
+        const expected: string[] = [];
+        for (const key of ["a", "b", "c"]) {
+          let open: { start: number; end: number; total: number } | undefined;
+          for (const row of rows.filter((it) => it.key === key).sort((a, b) => a.at - b.at)) {
+            if (open !== undefined && row.at <= open.end) {
+              open.end = row.at + gap;
+              open.total += row.value;
+              continue;
+            }
+            if (open !== undefined) expected.push(`${key} [${open.start},${open.end}) ${open.total}`);
+            open = { start: row.at, end: row.at + gap, total: row.value };
+          }
+          if (open !== undefined) expected.push(`${key} [${open.start},${open.end}) ${open.total}`);
+        }
+        expect(got.sort()).toEqual(expected.sort());
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  test("a session ends when the watermark passes its gap, and a later record opens the next or is late", async () => {
+    const env = localEnvironment();
+    const lateRows = sideOutput<{ at: number }>("late");
+    const sessions = env.from([{ at: 0 }, { at: 5 }, { at: 40 }, { at: 6 }, { at: 45 }]).withTimestamps((it) => it.at, { punctuated: (_it, at) => at })
+      .keyBy(() => "k").window(session(10)).lateTo(lateRows).aggregate(count(), (n, { window }) => [window.start, window.end, n]);
+    const job = await env.submit({ outputs: { sessions, late: sessions.sideOutput(lateRows) } });
+    const [got, gotLate] = await Promise.all([collect(job.outputs.sessions), collect(job.outputs.late)]);
+    expect(got).toEqual([[0, 15, 2], [40, 55, 2]]);
+    expect(gotLate).toEqual([{ at: 6 }]);
   });
 });
 
