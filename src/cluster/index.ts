@@ -13,13 +13,14 @@ export {
   aggregate, allOptions, average, CaptureError, compileJob, Configuration, ConfigurationError, ConnectedStreams, ConnectionError,
   CoProcessFunction, count, DataStream, DataStreamSink, days, DeadlineError, discard, DreyError, durationMs, Environment, explain, filter,
   flatMap, formatDuration, fromWire, GraphError, hours, InvariantError, isFinal, isTaskFinal, JobCanceledError, JobFailedError, JobHandle,
-  keyBy, KeyedProcessFunction, KeyedStream, localEnvironment, LocalExecutor, map, milliseconds, minutes, NotFoundError, options,
+  keyBy, KeyedProcessFunction, KeyedStream, listState, localEnvironment, LocalExecutor, map, mapState, milliseconds, minutes, NotFoundError, options,
   OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, session, sideOutput, sliding, slotsNeeded, streamGraph, sum,
   TaskManagerLostError, taskMetrics, toWire, tumbling, union, UserFunctionError, valueState, window, WindowedStream, withTimestamps,
 } from "../core/index.ts";
 export type {
   AggregateFunction, Collector, CompiledJob, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo, ExecutorSource, GenerateOptions,
-  JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult, JobState, JobSummary, JobVertex, LocalExecutorOptions,
+  JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult, JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions,
+  MapState, MapStateDescriptor, StateDescriptor, StateOf,
   LogLine, MetricInfo, MetricsReport, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed,
   RuntimeContext, ShippedJob, SideOutput, Sink, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions, SubtaskMetrics, TaskSpec,
   TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, AlignedWindows, SessionWindows, ValueState, ValueStateDescriptor,

@@ -18,8 +18,8 @@ export type { Collector, ProcessContext, RuntimeContext, SideOutput, TimerContex
 export { average, count, sum } from "./operators/aggregates.ts";
 export type { AggregateFunction } from "./operators/aggregates.ts";
 export type { WindowContext } from "./operators/window.ts";
-export { valueState } from "./state/descriptors.ts";
-export type { ValueState, ValueStateDescriptor } from "./state/descriptors.ts";
+export { listState, mapState, valueState } from "./state/descriptors.ts";
+export type { ListState, ListStateDescriptor, MapState, MapStateDescriptor, StateDescriptor, StateOf, ValueState, ValueStateDescriptor } from "./state/descriptors.ts";
 export { session, sliding, tumbling } from "./time/window.ts";
 export type { AlignedWindows, SessionWindows, TimeWindow, WindowDescription } from "./time/window.ts";
 export type { Timestamp, WatermarkStrategy } from "./time/watermark.ts";

@@ -5,7 +5,7 @@
  * An instance is copied to every subtask when the job starts; fields set in `open` belong to that subtask alone. All methods run on
  * the subtask's thread, one at a time. They are synchronous, except `open` and `close`, which may return a promise.
  */
-import type { ValueState, ValueStateDescriptor } from "../state/descriptors.ts";
+import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
 
 /** Hands results on. */
 export interface Collector<Out> {
@@ -33,8 +33,8 @@ export interface RuntimeContext {
   readonly subtask: number;
   readonly parallelism: number;
   readonly attempt: number;
-  /** Keyed state by its descriptor. On keyed streams only; the value is that of the key at hand. */
-  state<T>(descriptor: ValueStateDescriptor<T>): ValueState<T>;
+  /** Keyed state by its descriptor. On keyed streams only; what it holds is that of the key at hand. */
+  state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor>;
 }
 
 /** Time, and timers on keyed streams. */

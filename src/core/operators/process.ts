@@ -5,7 +5,7 @@
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import { HeapBackend } from "../state/heap-backend.ts";
 import { TimerQueue } from "../state/timers.ts";
-import type { ValueState, ValueStateDescriptor } from "../state/descriptors.ts";
+import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import { GraphError, RecordError, describe } from "../types/errors.ts";
 import type { Collector, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
@@ -153,9 +153,9 @@ class FunctionContext implements TimerContext, TimerService {
     return this.backend.currentKey;
   }
 
-  state<T>(descriptor: ValueStateDescriptor<T>): ValueState<T> {
+  state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
     this.#needKey(`the keyed state ${describe(descriptor.name)}`);
-    return this.backend.value(descriptor);
+    return this.backend.state(descriptor);
   }
 
   output<T>(tag: SideOutput<T>, value: T): void {

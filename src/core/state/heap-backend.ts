@@ -1,18 +1,18 @@
 /**
- * Keyed state in memory: per declared state a Map from key token to value. Which key group an entry belongs to is worked out when a
- * snapshot is taken, not at each access.
+ * Keyed state in memory: per declared state a Map from key token to what the key has. Which key group an entry belongs to is worked out
+ * when a snapshot is taken, not at each access.
  *
  * Invariant: state is reached only while a key is current; the operator sets it before it calls user code.
  */
 import { type KeyToken, keyToken } from "../data/keys.ts";
 import { GraphError, describe } from "../types/errors.ts";
-import type { ValueState, ValueStateDescriptor } from "./descriptors.ts";
+import type { ListState, MapState, StateDescriptor, StateOf, ValueState } from "./descriptors.ts";
 
 /** The keyed state of one operator in one subtask. */
 export class HeapBackend {
   #token: KeyToken | undefined;
   #key: unknown;
-  readonly #states = new Map<string, ValueTable<unknown>>();
+  readonly #states = new Map<string, { readonly descriptor: StateDescriptor; readonly table: Table }>();
 
   /** The key whose state is reached now. @throws RecordError for a key that cannot be one. */
   setCurrentKey(key: unknown): void {
@@ -33,54 +33,158 @@ export class HeapBackend {
   }
 
   /**
-   * The value state of a descriptor; the same one for the same name.
+   * The state of a descriptor; the same one for the same name.
    * @throws GraphError when the name is taken by a different declaration.
    */
-  value<T>(descriptor: ValueStateDescriptor<T>): ValueState<T> {
+  state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
     const existing = this.#states.get(descriptor.name);
     if (existing !== undefined) {
-      if (!Object.is(existing.initial, descriptor.initial)) {
-        throw new GraphError(`State ${describe(descriptor.name)} is declared twice with different initial values.`);
+      if (existing.descriptor.kind !== descriptor.kind || !Object.is(initialOf(existing.descriptor), initialOf(descriptor))) {
+        throw new GraphError(`State ${describe(descriptor.name)} is declared twice, in different ways.`);
       }
-      return existing as ValueTable<unknown> as ValueState<T>;
+      return existing.table as unknown as StateOf<Descriptor>;
     }
-    const table = new ValueTable<T>(this, descriptor.initial);
-    this.#states.set(descriptor.name, table as ValueTable<unknown>);
-    return table;
+    const table =
+      descriptor.kind === "value" ? new ValueTable(this, descriptor.initial) : descriptor.kind === "list" ? new ListTable(this) : new MapTable(this);
+    this.#states.set(descriptor.name, { descriptor, table });
+    return table as unknown as StateOf<Descriptor>;
   }
 
-  /** Number of entries over all states. */
+  /** Number of keys over all states. */
   get entries(): number {
     let total = 0;
-    for (const table of this.#states.values()) total += table.size;
+    for (const { table } of this.#states.values()) total += table.size;
     return total;
   }
 }
 
-class ValueTable<T> implements ValueState<T> {
-  readonly #backend: HeapBackend;
-  readonly initial: T | undefined;
-  readonly #values = new Map<KeyToken, T>();
+const initialOf = (descriptor: StateDescriptor): unknown => (descriptor.kind === "value" ? descriptor.initial : undefined);
 
-  constructor(backend: HeapBackend, initial: T | undefined) {
+interface Table {
+  /** Number of keys that have something. */
+  readonly size: number;
+}
+
+class ValueTable implements Table, ValueState<unknown> {
+  readonly #backend: HeapBackend;
+  readonly #initial: unknown;
+  readonly #values = new Map<KeyToken, unknown>();
+
+  constructor(backend: HeapBackend, initial: unknown) {
     this.#backend = backend;
-    this.initial = initial;
+    this.#initial = initial;
   }
 
   get size(): number {
     return this.#values.size;
   }
 
-  value(): T | undefined {
+  value(): unknown {
     const value = this.#values.get(this.#backend.currentToken);
-    return value === undefined ? this.initial : value;
+    return value === undefined ? this.#initial : value;
   }
 
-  update(value: T): void {
+  update(value: unknown): void {
     this.#values.set(this.#backend.currentToken, value);
   }
 
   clear(): void {
     this.#values.delete(this.#backend.currentToken);
+  }
+}
+
+const NOTHING: readonly unknown[] = Object.freeze([]);
+
+class ListTable implements Table, ListState<unknown> {
+  readonly #backend: HeapBackend;
+  readonly #lists = new Map<KeyToken, unknown[]>();
+
+  constructor(backend: HeapBackend) {
+    this.#backend = backend;
+  }
+
+  get size(): number {
+    return this.#lists.size;
+  }
+
+  get(): readonly unknown[] {
+    return this.#lists.get(this.#backend.currentToken) ?? NOTHING;
+  }
+
+  add(value: unknown): void {
+    const token = this.#backend.currentToken;
+    const list = this.#lists.get(token);
+    if (list === undefined) this.#lists.set(token, [value]);
+    else list.push(value);
+  }
+
+  update(values: readonly unknown[]): void {
+    if (values.length === 0) this.clear();
+    else this.#lists.set(this.#backend.currentToken, [...values]);
+  }
+
+  clear(): void {
+    this.#lists.delete(this.#backend.currentToken);
+  }
+}
+
+class MapTable implements Table, MapState<unknown, unknown> {
+  readonly #backend: HeapBackend;
+  /** Per key of the stream: token of the user's key to the key itself and its value. */
+  readonly #maps = new Map<KeyToken, Map<KeyToken, [unknown, unknown]>>();
+
+  constructor(backend: HeapBackend) {
+    this.#backend = backend;
+  }
+
+  get size(): number {
+    return this.#maps.size;
+  }
+
+  get(key: unknown): unknown {
+    return this.#current()?.get(keyToken(key))?.[1];
+  }
+
+  put(key: unknown, value: unknown): void {
+    const token = this.#backend.currentToken;
+    let map = this.#maps.get(token);
+    if (map === undefined) this.#maps.set(token, (map = new Map()));
+    const userToken = keyToken(key);
+    const entry = map.get(userToken);
+    if (entry === undefined) map.set(userToken, [key, value]);
+    else entry[1] = value;
+  }
+
+  remove(key: unknown): void {
+    const map = this.#current();
+    if (map?.delete(keyToken(key)) === true && map.size === 0) this.clear();
+  }
+
+  contains(key: unknown): boolean {
+    return this.#current()?.has(keyToken(key)) ?? false;
+  }
+
+  *entries(): IterableIterator<[unknown, unknown]> {
+    for (const [key, value] of this.#current()?.values() ?? []) yield [key, value];
+  }
+
+  *keys(): IterableIterator<unknown> {
+    for (const [key] of this.#current()?.values() ?? []) yield key;
+  }
+
+  *values(): IterableIterator<unknown> {
+    for (const [, value] of this.#current()?.values() ?? []) yield value;
+  }
+
+  isEmpty(): boolean {
+    return this.#current() === undefined;
+  }
+
+  clear(): void {
+    this.#maps.delete(this.#backend.currentToken);
+  }
+
+  #current(): Map<KeyToken, [unknown, unknown]> | undefined {
+    return this.#maps.get(this.#backend.currentToken);
   }
 }
