@@ -7,17 +7,18 @@
  */
 import { createRequire } from "node:module";
 import type { AnyGraph } from "../core/graph/explain.ts";
+import { ConfigurationError } from "../core/types/errors.ts";
 import type { MimeBundle } from "./picture.ts";
 import { Picture } from "./picture.ts";
 import { graph } from "./views/graph.ts";
-import { carriesPlotly } from "./views/plotly.ts";
+import { type OutputPlace, carriesPlotly } from "./views/plotly.ts";
 import { type SlotOverview, slots } from "./views/slots.ts";
 import { table } from "./views/table.ts";
 
 /** Where displays go. Our own kernel puts one at `globalThis[Symbol.for("drey.display")]`. */
-export interface DisplayOutlet {
-  /** Sends `display_data`, or `update_display_data` with `update`. Resolves when the next message may be sent. */
-  send(data: MimeBundle, display: { readonly id: string | undefined; readonly update: boolean }): Promise<void>;
+export interface DisplayOutlet extends OutputPlace {
+  /** Sends `display_data`, or `update_display_data` with `update`. A promise resolves when the next message may be sent; none: at once. */
+  send(data: MimeBundle, display: { readonly id: string | undefined; readonly update: boolean }): Promise<void> | undefined;
 }
 
 /** Most updates of one display per second, as milliseconds between two. */
@@ -25,18 +26,20 @@ export const UPDATE_INTERVAL_MS = 100;
 
 /**
  * Shows a picture, a graph, slots, rows or anything with `[Symbol.for("Jupyter.display")]`; other values as text. In a terminal it is
- * printed to stdout. Resolves when it was handed to the front end; several displays keep their order without being awaited.
+ * printed to stdout. Several displays keep their order. What a front end refuses is told on stderr.
  */
-export async function display(what: unknown): Promise<void> {
+export function display(what: unknown): void {
   const outlet = presentOutlet();
   const picture = pictureOf(what);
   if (outlet === undefined) {
     process.stdout.write(`${picture === undefined ? String(what) : picture.text(process.stdout)}\n`);
     return;
   }
-  const data = picture === undefined ? foreignBundle(what) : picture.bundle({ carryPlotly: picture.figure !== undefined && carriesPlotly(picture.title) });
-  await inTurn(() => outlet.send(data, { id: undefined, update: false }));
+  const data = picture === undefined ? foreignBundle(what) : staticBundle(picture, outlet);
+  inTurn(() => outlet.send(data, { id: undefined, update: false })).catch((error: unknown) => console.error("drey: an output could not be shown:", error));
 }
+
+const staticBundle = (picture: Picture, place: OutputPlace): MimeBundle => picture.bundle({ carryPlotly: picture.figure !== undefined && carriesPlotly(place) });
 
 /** What `display` makes of a value; undefined where it knows no picture of it. */
 export function pictureOf(what: unknown): Picture | undefined {
@@ -104,7 +107,7 @@ function outletDisplay(outlet: DisplayOutlet): LiveDisplay {
       if (ended) return;
       ended = true;
       await pump;
-      if (picture !== undefined) await send(picture.bundle({ carryPlotly: picture.figure !== undefined && carriesPlotly(picture.title) }));
+      if (picture !== undefined) await send(staticBundle(picture, outlet));
     },
   };
 }
@@ -143,11 +146,34 @@ function terminalDisplay(): LiveDisplay {
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-let lastTurn: Promise<void> = Promise.resolve();
-/** One message after the other, whoever sends. A display that fails does not stop those behind it; its sender is told. */
-function inTurn(send: () => Promise<void>): Promise<void> {
-  const turn = lastTurn.then(send);
-  lastTurn = turn.catch(() => undefined);
+/** Outputs that may wait for their turn; a loop that shows more at once is a mistake, and is told so. */
+const MOST_WAITING = 1_000;
+let waiting = 0;
+/** Ends when all that was sent so far is through; undefined while nobody sends. */
+let sending: Promise<void> | undefined;
+
+/**
+ * One message after the other, whoever sends; at once where nobody else does, so that what is shown and what is printed keep their
+ * order. A message that fails does not stop those behind it; its sender is told.
+ */
+function inTurn(send: () => Promise<void> | undefined): Promise<void> {
+  if (waiting >= MOST_WAITING) return Promise.reject(new ConfigurationError(`${MOST_WAITING} outputs wait to be shown; show fewer, or wait between them.`));
+  let turn: Promise<void>;
+  if (sending === undefined) {
+    try {
+      const sent = send();
+      if (sent === undefined) return Promise.resolve();
+      turn = sent;
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  } else turn = sending.then(send);
+  waiting++;
+  const through = turn.catch(() => undefined).then(() => {
+    waiting--;
+    if (sending === through) sending = undefined;
+  });
+  sending = through;
   return turn;
 }
 
@@ -191,12 +217,38 @@ function tslabKernel(): DisplayOutlet | undefined {
   const path = Object.keys(loaded ?? {}).find((file) => /[\\/]tslab[\\/]dist[\\/]jupyter\.js$/.test(file));
   const write = path === undefined ? null : (loaded[path]?.exports as { lastWriteDisplayData?: TslabWrite | null }).lastWriteDisplayData;
   if (write === null || write === undefined) return undefined;
-  // `write` belongs to the cell that runs now: what it shows later still lands under that cell.
+  // It belongs to the cell that runs now: what it shows later still lands under that cell.
   return {
-    send: async (data, { id, update }) => {
-      write({ data, metadata: {}, transient: id === undefined ? {} : { display_id: id } }, update);
-      // Its socket is busy until the event loop has turned.
-      await new Promise((resolve) => setTimeout(resolve, 2));
+    execution: write,
+    // The kernel doesn't say which cell runs; where in its code the display is called tells runs of one cell from other cells.
+    cell: new Error().stack?.split("\n").filter((frame) => frame.includes("evalmachine.")).join("\n"),
+    send(data, { id, update }) {
+      const content = { data, metadata: {}, transient: id === undefined ? {} : { display_id: id } };
+      return attempt(() => write(content, update));
     },
   };
+}
+
+/** Tries until tslab's socket, which refuses after some hundred messages in one turn of the event loop, takes the message. */
+function attempt(write: () => void): Promise<void> | undefined {
+  try {
+    write();
+    return undefined;
+  } catch (error) {
+    if ((error as { code?: unknown }).code !== "EBUSY") throw error;
+    return retried(write);
+  }
+}
+
+const RETRIES = 200;
+
+async function retried(write: () => void): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    await pause(5);
+    try {
+      return write();
+    } catch (error) {
+      if ((error as { code?: unknown }).code !== "EBUSY" || tries === RETRIES) throw error;
+    }
+  }
 }

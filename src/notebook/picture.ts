@@ -89,7 +89,7 @@ Object.defineProperties(Picture.prototype, {
   /** What kernels that know this symbol show for the last expression of a cell. */
   [Symbol.for("Jupyter.display")]: {
     value(this: Picture): MimeBundle {
-      return this.bundle({ carryPlotly: this.figure !== undefined && carriesPlotly(this.title) });
+      return this.bundle({ carryPlotly: this.figure !== undefined && carriesPlotly() });
     },
   },
   /** `console.log(picture)` prints the text. */

@@ -8,7 +8,7 @@ import { ConfigurationError, describe } from "../../core/types/errors.ts";
 import { Picture } from "../picture.ts";
 import { type AxisKind, type Scale, categoryScale, linearScale, timeScale } from "./axis.ts";
 import { moment, shortNumber } from "./numbers.ts";
-import type { PlotlyFigure } from "./plotly.ts";
+import { type PlotlyFigure, plotlyText } from "./plotly.ts";
 import { COLOURS, type Colour, type Drawing, type Markup, drawing, element, group, line, rectangle, round, seriesColour, textAt, textWidth, words } from "./svg.ts";
 import { type Pen, aligned, columnsOf, cut, plainText, sparkline } from "./terminal.ts";
 
@@ -561,6 +561,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
       if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString();
       if (axis === "time") return Number.isFinite(toNumber(value)) ? new Date(toNumber(value)).toISOString() : null;
       if (typeof value === "bigint") return Number(value);
+      if (typeof value === "string") return plotlyText(value);
       return value === undefined || (typeof value === "number" && !Number.isFinite(value)) ? null : value;
     });
   const xAxis = axisOf(spec.x);
@@ -568,7 +569,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
   const xKind = kind === "box" ? "category" : (xAxis.kind ?? kindOf(spec.series.map((it) => it.x)));
   const yKind = kind === "heat" ? (yAxis.kind ?? kindOf(spec.series.map((it) => it.y))) : "linear";
   const data = spec.series.map((series, index) => {
-    const named = series.name === undefined ? {} : { name: cut(series.name, 36) };
+    const named = series.name === undefined ? {} : { name: plotlyText(cut(series.name, 36)) };
     const columns = { x: plain(series.x, xKind), y: plain(series.y, yKind) };
     if (kind === "heat") return { type: "heatmap", ...columns, z: plain(series.z ?? [], "linear"), colorscale: [[0, "rgba(58,160,220,0.06)"], [1, COLOURS.series0[0]]], ...named };
     if (kind === "box") return { type: "box", ...columns, boxpoints: "outliers", ...named };
@@ -582,7 +583,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
     };
   });
   const axis = (it: ChartAxis, axisKind: AxisKind): Record<string, unknown> => ({
-    title: { text: (it.title ?? "") + (axisKind === "time" && it.title ? " (UTC)" : "") },
+    title: { text: plotlyText(it.title ?? "") + (axisKind === "time" && it.title ? " (UTC)" : "") },
     automargin: true,
     ...(axisKind === "time" ? { type: "date" } : axisKind === "category" ? { type: "category" } : {}),
     ...(it.from === 0 && it.to === undefined ? { rangemode: "tozero" } : {}),
@@ -591,7 +592,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
   return {
     data,
     layout: {
-      title: { text: title, x: 0.03, xanchor: "left", font: { size: 14, weight: 600 } },
+      title: { text: plotlyText(title), x: 0.03, xanchor: "left", font: { size: 14, weight: 600 } },
       height: spec.height ?? 360,
       margin: { l: 56, r: 24, t: 48, b: 52 },
       xaxis: axis(xAxis, xKind),

@@ -9,7 +9,7 @@ import { type ChartSeries, chart } from "./chart.ts";
 import { drawLegend } from "./graph.ts";
 import { type LoadSample, loadSamples, meanLoad } from "./load.ts";
 import { percent } from "./numbers.ts";
-import type { PlotlyFigure } from "./plotly.ts";
+import { type PlotlyFigure, plotlyText } from "./plotly.ts";
 import { COLOURS, type Colour, type Drawing, type Markup, drawing, element, group, line, rectangle, round, textAt, textWidth } from "./svg.ts";
 import { type Pen, aligned, cut, plainText, shareBar, sparkline } from "./terminal.ts";
 
@@ -182,7 +182,7 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
         x: slot.moments.map((it) => new Date(it.atMs).toISOString()), y: slot.moments.map((it) => it[share]), yaxis: `y${axisName(index)}`, hovertemplate: "%{y:.0%}",
       }))),
     layout: {
-      title: { text: title, x: 0.03, xanchor: "left", font: { size: 14, weight: 600 } },
+      title: { text: plotlyText(title), x: 0.03, xanchor: "left", font: { size: 14, weight: 600 } },
       height: 62 + count * STRIP + 44,
       margin: { l: 140, r: 24, t: 44, b: 64 },
       hovermode: "x unified",
@@ -190,7 +190,7 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
       xaxis: { type: "date", anchor: `y${axisName(count - 1)}` },
       ...Object.fromEntries(slots.map((_, index) => [`yaxis${axisName(index)}`, { domain: domain(index), range: [0, 1], showticklabels: false, fixedrange: true, showgrid: false, zeroline: false }])),
       annotations: slots.map((slot, index) => ({
-        text: cut(slot.name, 22).replaceAll("<", "&lt;"), xref: "paper", x: 0, xanchor: "right", xshift: -8, yref: "paper", y: (domain(index)[0] + domain(index)[1]) / 2, showarrow: false, font: { size: 11 },
+        text: plotlyText(cut(slot.name, 22)), xref: "paper", x: 0, xanchor: "right", xshift: -8, yref: "paper", y: (domain(index)[0] + domain(index)[1]) / 2, showarrow: false, font: { size: 11 },
       })),
       legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom" },
     },

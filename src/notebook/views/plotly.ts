@@ -29,20 +29,31 @@ export function interactive(figure: PlotlyFigure, drawing: Drawing, image: strin
     + (carry ? plotlyLibrary() : "");
 }
 
-let carrier: string | undefined;
+/** Where an output stands: which cell, and which run of it. Both undefined where the kernel doesn't tell. */
+export interface OutputPlace {
+  readonly cell?: unknown;
+  readonly execution?: unknown;
+}
+
+let carrier: OutputPlace | undefined;
 /**
- * Should the next output of this process, a picture of that title, bring the library along? The first does. A picture of the same
- * title does again: most likely its cell was run once more, and its old output, library included, is gone from the notebook.
+ * Should an output at this place bring the library along? The first of this process does. When its cell is run once more, its old output
+ * is gone from the notebook, library included, so the first output of the new run does again.
  */
-export function carriesPlotly(title: string): boolean {
-  carrier ??= title;
-  return carrier === title;
+export function carriesPlotly(place: OutputPlace = {}): boolean {
+  const again = carrier !== undefined && place.cell !== undefined && place.cell === carrier.cell && place.execution !== carrier.execution;
+  if (carrier !== undefined && !again) return false;
+  carrier = place;
+  return true;
 }
 
 /** The library as one script element, for a page that shows figures. About 1.9 MB. @throws Error where the package is not installed. */
 export function plotlyLibrary(): string {
   return `<script>(${LOAD})("${packedPlotly()}")</script>`;
 }
+
+/** A user's text for a figure. Plotly reads some HTML in texts; what looks like it is meant literally. */
+export const plotlyText = (text: string): string => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 
 /**
  * A value as an expression of JavaScript that can stand inside a script element: no character ends the element or the line.
@@ -58,7 +69,7 @@ let packed: string | undefined;
 function packedPlotly(): string {
   if (packed !== undefined) return packed;
   const built = new URL("./plotly.min.js.gz", import.meta.url);
-  const bytes = existsSync(built) ? readFileSync(built) : gzipSync(readFileSync(createRequire(import.meta.url).resolve("plotly.js-dist")), { level: 9 });
+  const bytes = existsSync(built) ? readFileSync(built) : gzipSync(readFileSync(createRequire(import.meta.url).resolve("plotly.js-dist")));
   return (packed = bytes.toString("base64"));
 }
 

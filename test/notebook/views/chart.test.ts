@@ -30,6 +30,12 @@ describe("chart", () => {
     }
   });
 
+  test("Plotly, which reads HTML in texts, gets them as literal text", () => {
+    const { figure } = chart({ kind: "bar", title: "a<b>", x: "List<T>", series: [{ name: "<i>&", x: ["<b>"], y: [1] }] });
+    expect(JSON.stringify(figure)).not.toMatch(/<|&(?!lt;|amp;)/);
+    expect(figure?.data[0]).toMatchObject({ name: "&lt;i>&amp;", x: ["&lt;b>"] });
+  });
+
   test("a value that is not a number leaves a gap", () => {
     const markup = svgOf(chart({ series: [{ x: [1, 2, 3, 4, 5], y: [1, 2, null, 4, Number.NaN] }] }));
     expect(markup).not.toContain("NaN");

@@ -1,0 +1,90 @@
+import { afterEach, expect, test, vi } from "vitest";
+import type { JobDetails } from "../../src/core/graph/job-status.ts";
+import type { JobListener } from "../../src/core/runtime/executor.ts";
+import { live } from "../../src/notebook/live.ts";
+import { minuteOfMetrics, nineExecutions } from "./jobs.ts";
+
+const KERNEL = Symbol.for("drey.display");
+const globals = globalThis as { [KERNEL]?: unknown };
+
+function kernel(): { readonly data: Readonly<Record<string, string>>; readonly update: boolean }[] {
+  const sent: { data: Record<string, string>; update: boolean }[] = [];
+  globals[KERNEL] = { send: (data: Record<string, string>, { update }: { update: boolean }) => void sent.push({ data, update }) };
+  return sent;
+}
+
+/** A job whose listener is called by the test. */
+function job() {
+  let listener: JobListener = {};
+  const control = {
+    listening: 0,
+    details: async (): Promise<JobDetails> => nineExecutions(),
+    metricsHistory: async () => minuteOfMetrics(3),
+    watch(given: JobListener) {
+      listener = given;
+      control.listening++;
+      return () => void control.listening--;
+    },
+  };
+  return { control, tell: () => listener };
+}
+
+afterEach(() => {
+  delete globals[KERNEL];
+  vi.restoreAllMocks();
+});
+
+test("shows the job until its end and leaves a static picture with the last metrics", async () => {
+  const sent = kernel();
+  const { control, tell } = job();
+  const watching = live(control);
+  tell().status?.(nineExecutions());
+  tell().metrics?.(minuteOfMetrics(1)[0] as never);
+  tell().status?.(nineExecutions("", "FINISHED"));
+  expect((await watching).state).toBe("FINISHED");
+  expect(control.listening).toBe(0);
+  expect(sent[0]?.data["text/plain"]).toContain("RUNNING");
+  expect(sent.at(-1)?.data["text/plain"]).toMatch(/^✓ FINISHED/);
+  expect(sent.at(-1)?.data["text/plain"]).toContain("records");
+  expect(sent.at(-1)?.data["text/html"]).toContain("<img src=\"data:image/svg+xml;base64,");
+});
+
+test("a lost connection ends the panel where it is, and is thrown", async () => {
+  const sent = kernel();
+  const { control, tell } = job();
+  const watching = live(control);
+  tell().status?.(nineExecutions());
+  tell().lost?.(new Error("the JobManager is gone"));
+  await expect(watching).rejects.toThrow("the JobManager is gone");
+  expect(control.listening).toBe(0);
+  expect(sent.at(-1)?.data["text/plain"]).toContain("RUNNING");
+});
+
+test("a signal stops the watching, not the job", async () => {
+  kernel();
+  const { control, tell } = job();
+  const stop = new AbortController();
+  const watching = live(control, { signal: stop.signal });
+  tell().status?.(nineExecutions());
+  stop.abort();
+  expect((await watching).state).toBe("RUNNING");
+  expect(control.listening).toBe(0);
+});
+
+test("takes a handle, whose changes are Observables", async () => {
+  kernel();
+  let subscribed = 0;
+  const listened = <T,>(values: readonly T[]) => ({
+    subscribe(observer: { next(value: T): void }) {
+      subscribed++;
+      values.forEach((value) => observer.next(value));
+      return { unsubscribe: () => void subscribed-- };
+    },
+  });
+  const handle = {
+    details: async () => nineExecutions("", "FINISHED"), metricsHistory: async () => minuteOfMetrics(1),
+    status$: listened([nineExecutions(), nineExecutions("", "FINISHED")]), metrics$: listened(minuteOfMetrics(1)),
+  };
+  expect((await live(handle)).state).toBe("FINISHED");
+  expect(subscribed).toBe(0);
+});

@@ -1,0 +1,67 @@
+import { describe, expect, test } from "vitest";
+import type { JobDetails } from "../../src/core/graph/job-status.ts";
+import { report } from "../../src/notebook/report.ts";
+import { chart } from "../../src/notebook/views/chart.ts";
+import { table } from "../../src/notebook/views/table.ts";
+import { EVIL, START, minuteOfMetrics, nineExecutions, nineNodes } from "./jobs.ts";
+
+const rows = [{ zone: "Manhattan", rides: 254 }, { zone: EVIL, rides: 7 }];
+const details = (evil = ""): JobDetails => {
+  const all = nineExecutions(evil, "FINISHED");
+  return { ...all, graph: { ...all.graph, options: { "parallelism.default": 2, [`evil${evil}`]: evil } } };
+};
+const full = (evil = ""): string => report({
+  title: `Rides${evil}`, details: details(evil), streamGraph: nineNodes(evil), metrics: minuteOfMetrics(5), nowMs: START + 90_000,
+  charts: [chart(rows, { kind: "bar", x: "zone", y: "rides", title: `Rides per zone${evil}` })], tables: [table(rows, { title: `Top zones${evil}` })],
+});
+/** The report without the packed library. */
+const readable = (html: string): string => html.replace(/"[\w+/=]{100000,}"/g, '""');
+
+describe("a report", () => {
+  test("holds everything: panel, charts, tables, metrics, three graphs, slots, options", () => {
+    const html = readable(full());
+    for (const text of [
+      "How it went", "Rides per zone", "Top zones", "How the slots spent their time", "Records per second", "Watermark lag",
+      "rides per zone: stream graph", "rides per zone: job graph", "rides per zone: execution graph", "Slots of rides per zone", "parallelism.default",
+      "1 min 01 s", "2026-11-22 20:31:30 UTC",
+    ]) expect(html).toContain(text);
+  });
+
+  test("has Plotly once and asks nobody for anything", () => {
+    const html = full();
+    expect(html.match(/new DecompressionStream/g)).toHaveLength(1);
+    const text = readable(html).replaceAll("http://www.w3.org/2000/svg", "");
+    expect(text).not.toMatch(/https?:|src="(?!data:)|href=|@import|url\((?!#)/);
+    expect(text).toContain("default-src 'none'");
+  });
+
+  test("without scripts is small and forbids them", () => {
+    const html = report({ details: details(), interactive: false });
+    expect(html).toContain("script-src 'none'");
+    expect(html).not.toContain("<script");
+    expect(html.length).toBeLessThan(200_000);
+  });
+
+  test("escapes names everywhere", () => {
+    const html = readable(full(EVIL));
+    expect(html).not.toContain("<script>alert");
+    // One script shows each figure, one holds the library.
+    const scripts = [...html.matchAll(/<script[^>]*>/g)].map((match) => match[0]);
+    expect(new Set(scripts)).toEqual(new Set(["<script>"]));
+    expect(scripts).toHaveLength(html.split("<div data-drey-figure=").length);
+    expect(html.match(/<script/g)?.length).toBe(html.match(/<\/script>/g)?.length);
+  });
+
+  test("of a job that has just begun is a report too", () => {
+    const begun: JobDetails = { ...nineExecutions(), state: "CREATED", executions: [], timestamps: { CREATED: START }, tasks: {} };
+    const html = report({ details: begun, nowMs: START + 500 });
+    expect(html).toContain("500 ms");
+    expect(html).not.toContain("undefined");
+  });
+
+  test("says light and dark, and each figure as text", () => {
+    const html = readable(full());
+    expect(html).toContain('<meta name="color-scheme" content="light dark">');
+    expect(html.match(/<figure>/g)?.length).toBe(html.match(/<pre>/g)?.length);
+  });
+});
