@@ -1,7 +1,8 @@
 /**
  * The head of the JobManager: accepts jobs, remembers them and finds their masters; gives the slots of the cluster to those that wait; and
  * tells clients what they watch. It decides only. Whatever happens outside comes in as a method call, whatever has to be done is taken out
- * with `takeEffects` after each call; it has no sockets, and no clocks but those it is given. A simulation can drive it as `job-manager.ts` does.
+ * with `takeEffects` after each call; it has no sockets, and no clocks but those it is given. A simulation can drive it as `job-manager.ts`
+ * does.
  *
  * It trusts its caller for identities: a client or a TaskManager is who the transport says it is, and lost when the transport says so.
  */
@@ -11,7 +12,16 @@ import { type JobId, type TaskManagerId, newJobId } from "../../core/types/ids.t
 import { Configuration, options } from "../../core/types/options.ts";
 import type { Attachments, ReplyOf, RequestOf } from "../protocol/conversation.ts";
 import type {
-  ChannelGrant, ChannelSegments, ClientConversation, ClusterOverview, JobTopic, Registration, RegistrationConversation, SlotInfo, TaskManagerInfo, TaskStateChange,
+  ChannelGrant,
+  ChannelSegments,
+  ClientConversation,
+  ClusterOverview,
+  JobTopic,
+  Registration,
+  RegistrationConversation,
+  SlotInfo,
+  TaskManagerInfo,
+  TaskStateChange,
 } from "../protocol/messages.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Effect } from "./effect.ts";
@@ -77,7 +87,10 @@ export class Dispatcher {
     return next;
   }
 
-  /** Time passed: ends what is overdue, gives out free slots and tells what is due. Called when `nextWakeMs` has come, and after every other call. */
+  /**
+   * Time passed: ends what is overdue, gives out free slots and tells what is due. Called when `nextWakeMs` has come, and after every other
+   * call.
+   */
   tick(): void {
     const nowMs = this.#options.clocks.elapsedMs();
     for (const [client, endMs] of this.#graces) {
@@ -112,7 +125,10 @@ export class Dispatcher {
     for (const job of owed) this.#do({ kind: "release", taskManager, job });
     this.#note(`TaskManager ${taskManager} (${host}, pid ${pid}) joined with ${slots} slots`);
     this.#watches.clusterChanged();
-    return { heartbeatIntervalMs: configuration.get(options.heartbeatInterval), heartbeatTimeoutMs: configuration.get(options.heartbeatTimeout) };
+    return {
+      heartbeatIntervalMs: configuration.get(options.heartbeatInterval),
+      heartbeatTimeoutMs: configuration.get(options.heartbeatTimeout),
+    };
   }
 
   /** A TaskManager is gone. @param reason for people, such as "no heartbeat for 5 s". */
@@ -121,7 +137,9 @@ export class Dispatcher {
     if (lost === undefined) return;
     this.#disowned.delete(taskManager);
     const { host, pid } = lost.registration;
-    const error = new TaskManagerLostError(`TaskManager ${taskManager} (${host}, pid ${pid}) was lost: ${reason}.`, { details: { taskManager, host, pid } });
+    const error = new TaskManagerLostError(`TaskManager ${taskManager} (${host}, pid ${pid}) was lost: ${reason}.`, {
+      details: { taskManager, host, pid },
+    });
     this.#note(error.message);
     for (const job of this.#jobs.values()) if (job.taskManagers.has(taskManager)) job.taskManagerLost(taskManager, error);
     this.#watches.clusterChanged();
@@ -167,8 +185,7 @@ export class Dispatcher {
         this.#disown(from, id);
         continue;
       }
-      job.journal.addLines(own);
-      for (const client of this.#watches.watchers(id, "log")) this.#do({ kind: "tell", client, event: "jobLog", message: { lines: own } });
+      this.#log(job, own);
     }
   }
 
@@ -234,14 +251,14 @@ export class Dispatcher {
     const [feed] = graph.feeds;
     if (feed !== undefined && !attached) {
       throw new GraphError(
-        `job ${JSON.stringify(graph.name)} can't run detached: its source ${JSON.stringify(feed.name)} lives in the client that submits it. ` +
-          "Run it attached (execute or subscribe), or read from a source that the cluster reaches by itself, such as a file, a socket or Kafka.",
+        `job ${JSON.stringify(graph.name)} can't run detached: its source ${JSON.stringify(feed.name)} lives in the client. ` +
+          "Run it attached (execute or subscribe), or read from a source that the cluster reaches by itself, such as a file or a socket.",
       );
     }
     const { configuration, clocks } = this.#options;
     const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
     this.#store.useCode(code, bytes);
-    const job = new JobMaster({
+    const job: JobMaster = new JobMaster({
       job: (this.#options.newJobId ?? newJobId)(),
       graph,
       code,
@@ -249,6 +266,7 @@ export class Dispatcher {
       ...(attached ? { owner: client } : {}),
       clocks,
       emit: (effect) => this.#do(effect),
+      log: (lines) => this.#log(job, lines),
       changed: (changed, what) => this.#jobChanged(changed, what),
     });
     this.#jobs.set(job.id, job);
@@ -279,7 +297,9 @@ export class Dispatcher {
   watchJob(client: string, id: JobId, topics: readonly JobTopic[]): void {
     const job = this.#find(id);
     const fresh = this.#watches.watchJob(client, id, topics);
-    if (fresh.has("log") && job.journal.lines.length > 0) this.#do({ kind: "tell", client, event: "jobLog", message: { lines: [...job.journal.lines] } });
+    if (fresh.has("log") && job.journal.lines.length > 0) {
+      this.#do({ kind: "tell", client, event: "jobLog", message: { lines: [...job.journal.lines] } });
+    }
     if (topics.includes("status")) this.#do({ kind: "tell", client, event: "jobStatus", message: job.details() });
   }
 
@@ -346,7 +366,9 @@ export class Dispatcher {
 
   /** Tells every TaskManager to end. */
   dismissTaskManagers(reason: string): void {
-    for (const { registration } of this.#resources.taskManagers) this.#do({ kind: "dismiss", taskManager: registration.taskManager, reason });
+    for (const { registration } of this.#resources.taskManagers) {
+      this.#do({ kind: "dismiss", taskManager: registration.taskManager, reason });
+    }
   }
 
   // ------------------------------------------------------------------------------------------------------------- inside
@@ -359,9 +381,16 @@ export class Dispatcher {
     this.#do({ kind: "note", text });
   }
 
+  #log(job: JobMaster, lines: readonly LogLine[]): void {
+    job.journal.addLines(lines);
+    for (const client of this.#watches.watchers(job.id, "log")) this.#do({ kind: "tell", client, event: "jobLog", message: { lines } });
+  }
+
   #find(id: JobId): JobMaster {
     const job = this.#jobs.get(id);
-    if (job === undefined) throw new NotFoundError(`there is no job ${id} here; \`drey list -a\` lists the jobs that the JobManager remembers.`);
+    if (job === undefined) {
+      throw new NotFoundError(`there is no job ${id} here; \`drey list -a\` lists the jobs that the JobManager remembers.`);
+    }
     return job;
   }
 
@@ -386,10 +415,14 @@ export class Dispatcher {
     const demands = waiting.map((job) => ({ job: job.id, shares: job.shares, waitedMs: job.ageMs, patienceMs: job.slotTimeoutMs / 2 }));
     for (const [id, placements] of assign(demands, free, slotsTotal)) {
       this.#resources.take(id, placements);
-      this.#find(id).giveSlots(placements, (taskManager) => (this.#resources.find(taskManager) as TaskManagerRecord).registration.dataAddress);
+      this.#find(id).giveSlots(
+        placements,
+        (taskManager) => (this.#resources.find(taskManager) as TaskManagerRecord).registration.dataAddress,
+      );
     }
     const { slotsFree, taskManagers } = this.#resources;
-    const cluster = `${slotsFree} ${slotsFree === 1 ? "is" : "are"} free of ${slotsTotal} on ${counted(taskManagers.length, "TaskManager")}`;
+    const are = slotsFree === 1 ? "is" : "are";
+    const cluster = `${slotsFree} ${are} free of ${slotsTotal} on ${counted(taskManagers.length, "TaskManager")}`;
     for (const job of waiting) {
       if (!job.wantsSlots) continue;
       const reason = `needs ${counted(job.shares.length, "slot")}, ${cluster}`;
@@ -435,7 +468,10 @@ export class Dispatcher {
     return slots;
   }
 
-  #taskManagerInfo({ registration, registeredAtMs, slots, process }: TaskManagerRecord, tasks: ReadonlyMap<string, SlotInfo["tasks"]>): TaskManagerInfo {
+  #taskManagerInfo(
+    { registration, registeredAtMs, slots, process }: TaskManagerRecord,
+    tasks: ReadonlyMap<string, SlotInfo["tasks"]>,
+  ): TaskManagerInfo {
     const { taskManager, host, pid, dataAddress, slotHeapBytes } = registration;
     return {
       taskManager,

@@ -14,7 +14,15 @@ import type { Slot } from "./slot-pool.ts";
 
 /** How far a state is: reports only lead to a state that is further. The final states are equally far. */
 const PROGRESS: Readonly<Record<TaskState, number>> = {
-  CREATED: 0, SCHEDULED: 1, DEPLOYING: 2, INITIALIZING: 3, RUNNING: 4, CANCELING: 5, FINISHED: 6, CANCELED: 6, FAILED: 6,
+  CREATED: 0,
+  SCHEDULED: 1,
+  DEPLOYING: 2,
+  INITIALIZING: 3,
+  RUNNING: 4,
+  CANCELING: 5,
+  FINISHED: 6,
+  CANCELED: 6,
+  FAILED: 6,
 };
 
 /** One attempt to run one subtask. Changed by its ExecutionGraph only. */
@@ -44,7 +52,13 @@ export class ExecutionGraph {
     for (const vertex of graph.vertices) {
       for (let subtask = 0; subtask < vertex.parallelism; subtask++) {
         const address = { job, vertex: vertex.id, subtask, attempt: 0 };
-        this.#executions.set(subtaskId(vertex.id, subtask), { address, state: "CREATED", at: undefined, error: undefined, timestamps: { CREATED: atMs } });
+        this.#executions.set(subtaskId(vertex.id, subtask), {
+          address,
+          state: "CREATED",
+          at: undefined,
+          error: undefined,
+          timestamps: { CREATED: atMs },
+        });
         this.#counts.CREATED++;
       }
     }
@@ -158,20 +172,29 @@ export function requireSound(graph: JobGraph): void {
     const [producers, consumers] = [seen.get(source), seen.get(target)];
     if (edges.has(id)) throw wrong(`two edges are called ${id}`);
     if (producers === undefined || consumers === undefined) throw wrong(`edge ${id} leads to a vertex that is not there`);
-    if ((position.get(source) as number) >= (position.get(target) as number)) throw wrong(`edge ${id} leads backwards; vertices must be in topological order`);
-    if (partitioning === "forward" && producers !== consumers) throw wrong(`edge ${id} is forward, but links ${producers} with ${consumers} subtasks`);
+    if ((position.get(source) as number) >= (position.get(target) as number)) {
+      throw wrong(`edge ${id} leads backwards; vertices must be in topological order`);
+    }
+    if (partitioning === "forward" && producers !== consumers) {
+      throw wrong(`edge ${id} is forward, but links ${producers} with ${consumers} subtasks`);
+    }
     for (let from = 0; from < producers; from++) channels += targetsOf(edge, from, producers, consumers).length;
     if (channels > MAX_CHANNELS) throw wrong(`it has more than ${MAX_CHANNELS} channels; lower its parallelism`);
     edges.add(id);
   }
-  for (const [kind, ends] of [["result", graph.results], ["feed", graph.feeds]] as const) {
+  for (const [kind, ends] of [
+    ["result", graph.results],
+    ["feed", graph.feeds],
+  ] as const) {
     const names = new Set<string>();
     for (const { name, vertex, edge } of ends) {
       if (names.has(name)) throw wrong(`two ${kind}s are called ${JSON.stringify(name)}`);
       if (edges.has(edge)) throw wrong(`${kind} ${JSON.stringify(name)} has the edge id ${edge}, which is taken`);
       const parallelism = seen.get(vertex);
       if (parallelism === undefined) throw wrong(`${kind} ${JSON.stringify(name)} belongs to vertex ${vertex}, which is not there`);
-      if (kind === "feed" && parallelism !== 1) throw wrong(`feed ${JSON.stringify(name)} enters a vertex of parallelism ${parallelism}; it must be 1`);
+      if (kind === "feed" && parallelism !== 1) {
+        throw wrong(`feed ${JSON.stringify(name)} enters a vertex of parallelism ${parallelism}; it must be 1`);
+      }
       names.add(name);
       edges.add(edge);
     }

@@ -22,12 +22,17 @@ export function recoveryFrom(strategy: string): Recovery {
   }
 }
 
-/** The pipelined regions of a job; each subtask is in exactly one. Every exchange is pipelined: a job without edges has a region per subtask. */
+/**
+ * The pipelined regions of a job; each subtask is in exactly one. Every exchange is pipelined: a job without edges has a region per
+ * subtask.
+ */
 export function regionsOf(graph: JobGraph): readonly Region[] {
   const regionOf = new Map<SubtaskId, Set<SubtaskId>>();
   const parallelism = new Map(graph.vertices.map((vertex) => [vertex.id, vertex.parallelism]));
   for (const vertex of graph.vertices) {
-    for (let subtask = 0; subtask < vertex.parallelism; subtask++) regionOf.set(subtaskId(vertex.id, subtask), new Set([subtaskId(vertex.id, subtask)]));
+    for (let subtask = 0; subtask < vertex.parallelism; subtask++) {
+      regionOf.set(subtaskId(vertex.id, subtask), new Set([subtaskId(vertex.id, subtask)]));
+    }
   }
   const merge = (a: SubtaskId, b: SubtaskId): void => {
     const [one, other] = [regionOf.get(a) as Set<SubtaskId>, regionOf.get(b) as Set<SubtaskId>];

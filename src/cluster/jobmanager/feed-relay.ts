@@ -23,7 +23,9 @@ export class FeedRelay {
     return this.#granted;
   }
 
-  /** The task can take `granted` segments in all. Returns whether the client should hear it: a late grant says less, a repeated one heals. */
+  /**
+   * The task can take `granted` segments in all. Returns whether the client should hear it: a late grant says less, a repeated one heals.
+   */
   grant(granted: number): boolean {
     if (granted < this.#granted) return false;
     this.#granted = granted;
@@ -31,13 +33,20 @@ export class FeedRelay {
   }
 
   /** Segments from the client, the first numbered `sequence`. Returns those to pass on, numbered from `sequence` of the answer. */
-  pass(sequence: number, segments: Attachments): { readonly sequence: number; readonly segments: Attachments } | { readonly failure: DreyError } {
+  pass(
+    sequence: number,
+    segments: Attachments,
+  ): { readonly sequence: number; readonly segments: Attachments } | { readonly failure: DreyError } {
     if (sequence > this.#passed) {
-      return { failure: new ProtocolError(`${sequence - this.#passed} segments of ${this.#name} got lost on their way to the JobManager.`) };
+      return {
+        failure: new ProtocolError(`${sequence - this.#passed} segments of ${this.#name} got lost on their way to the JobManager.`),
+      };
     }
     const fresh = segments.slice(this.#passed - sequence);
     if (this.#passed + fresh.length > this.#granted) {
-      return { failure: new ProtocolError(`the client sent more than the ${this.#granted} segments of ${this.#name} that its task has room for.`) };
+      return {
+        failure: new ProtocolError(`the client sent more than the ${this.#granted} segments of ${this.#name} that its task has room for.`),
+      };
     }
     const first = this.#passed;
     this.#passed += fresh.length;

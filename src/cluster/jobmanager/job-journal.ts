@@ -42,7 +42,8 @@ export class JobJournal {
     if (this.#lines.length <= MAX_LOG_LINES * 1.25 && this.#characters <= MAX_LOG_CHARACTERS) return;
     let first = Math.max(0, this.#lines.length - MAX_LOG_LINES);
     for (let index = 0; index < first; index++) this.#characters -= (this.#lines[index] as LogLine).text.length;
-    while (this.#characters > MAX_LOG_CHARACTERS && first < this.#lines.length) this.#characters -= (this.#lines[first++] as LogLine).text.length;
+    while (this.#characters > MAX_LOG_CHARACTERS && first < this.#lines.length)
+      this.#characters -= (this.#lines[first++] as LogLine).text.length;
     this.#lines = this.#lines.slice(first);
   }
 }

@@ -15,8 +15,14 @@ import { type Configuration, options } from "../../core/types/options.ts";
 import { type Handlers, ReplyWithAttachments } from "../protocol/conversation.ts";
 import type { ServerKeys } from "../protocol/keys.ts";
 import {
-  type ClientConversation, type ClientEvents, type RegistrationConversation, type TaskManagerConversation,
-  clientConversation, clientEvents, registrationConversation, taskManagerConversation,
+  type ClientConversation,
+  type ClientEvents,
+  type RegistrationConversation,
+  type TaskManagerConversation,
+  clientConversation,
+  clientEvents,
+  registrationConversation,
+  taskManagerConversation,
 } from "../protocol/messages.ts";
 import { type Peer, RpcServer } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
@@ -70,7 +76,15 @@ export class JobManager {
   #closing: Promise<void> | undefined;
 
   /** @throws ConfigurationError when the address, the keys or the heartbeats can't be. */
-  constructor({ address, configuration, keys, epoch = Date.now(), note = () => undefined, clocks = systemClocks, bounds }: JobManagerOptions) {
+  constructor({
+    address,
+    configuration,
+    keys,
+    epoch = Date.now(),
+    note = () => undefined,
+    clocks = systemClocks,
+    bounds,
+  }: JobManagerOptions) {
     this.#configuration = configuration;
     this.#clocks = clocks;
     this.#note = note;
@@ -93,7 +107,8 @@ export class JobManager {
       heartbeat: { intervalMs: configuration.get(options.heartbeatInterval), timeoutMs: configuration.get(options.heartbeatTimeout) },
       clock: () => clocks.elapsedMs(),
       onPeerLost: (peer, reason) => this.#lost(peer, reason),
-      onError: (error) => note(`unexpected: ${error.stack ?? error.message}${error.cause instanceof Error ? `\n  caused by ${error.cause.stack}` : ""}`),
+      onError: (error) =>
+        note(`unexpected: ${error.stack ?? error.message}${error.cause instanceof Error ? `\n  caused by ${error.cause.stack}` : ""}`),
       ...(keys === undefined ? {} : { keys }),
     });
   }
@@ -254,18 +269,25 @@ export class JobManager {
         return this.#taskManagers.get(effect.taskManager)?.notify("shutdown", { reason: effect.reason });
       case "cancel":
         // Not heard: it is repeated until the tasks report their ends.
-        this.#taskManagers.get(effect.taskManager)?.call("cancel", { executions: effect.executions }).catch(() => undefined);
+        this.#taskManagers
+          .get(effect.taskManager)
+          ?.call("cancel", { executions: effect.executions })
+          .catch(() => undefined);
         return;
       case "deploy": {
         const { taskManager, job, tasks } = effect;
-        return this.#ask(taskManager, (peer) => peer.call("deploy", { tasks }, { deadlineMs: DEPLOY_DEADLINE_MS }), (error) =>
-          this.#dispatcher.deployed(taskManager, job, error),
+        return this.#ask(
+          taskManager,
+          (peer) => peer.call("deploy", { tasks }, { deadlineMs: DEPLOY_DEADLINE_MS }),
+          (error) => this.#dispatcher.deployed(taskManager, job, error),
         );
       }
       case "release": {
         const { taskManager, job } = effect;
-        return this.#ask(taskManager, (peer) => peer.call("releaseJob", { job }, { deadlineMs: RELEASE_DEADLINE_MS }), (error) =>
-          this.#dispatcher.released(taskManager, job, error),
+        return this.#ask(
+          taskManager,
+          (peer) => peer.call("releaseJob", { job }, { deadlineMs: RELEASE_DEADLINE_MS }),
+          (error) => this.#dispatcher.released(taskManager, job, error),
         );
       }
     }

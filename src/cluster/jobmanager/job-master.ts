@@ -7,9 +7,17 @@
  * failure; slots are given back only when their TaskManagers have released the job or are gone.
  */
 import type { JobGraph } from "../../core/graph/job-graph.ts";
-import { isFinal, type JobDetails, type JobState, type JobSummary } from "../../core/graph/job-status.ts";
+import { isFinal, type JobDetails, type JobState, type JobSummary, type LogLine } from "../../core/graph/job-status.ts";
 import { formatDuration } from "../../core/types/duration.ts";
-import { DeadlineError, InvariantError, NotFoundError, TaskManagerLostError, fromWire, toWire, type WireError } from "../../core/types/errors.ts";
+import {
+  DeadlineError,
+  InvariantError,
+  NotFoundError,
+  TaskManagerLostError,
+  fromWire,
+  toWire,
+  type WireError,
+} from "../../core/types/errors.ts";
 import type { JobId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
 import type { Attachments } from "../protocol/conversation.ts";
@@ -44,6 +52,8 @@ export interface JobMasterOptions {
   readonly owner?: string;
   readonly clocks: Clocks;
   readonly emit: Emit;
+  /** Takes lines for the job's log. */
+  readonly log: (lines: readonly LogLine[]) => void;
   /** Told after every change that people can see; `state`: the job itself changed its state. */
   readonly changed: (job: JobMaster, what: "state" | "tasks") => void;
 }
@@ -71,6 +81,7 @@ export class JobMaster {
   readonly #configuration: Configuration;
   readonly #clocks: Clocks;
   readonly #emit: Emit;
+  readonly #log: JobMasterOptions["log"];
   readonly #changed: JobMasterOptions["changed"];
   readonly #pool = new SlotPool();
   readonly #results: ReadonlyMap<string, ResultBuffer>;
@@ -84,7 +95,7 @@ export class JobMaster {
   #failure: WireError | undefined;
   #hasSlots = false;
 
-  constructor({ job, graph, code, configuration, owner, clocks, emit, changed }: JobMasterOptions) {
+  constructor({ job, graph, code, configuration, owner, clocks, emit, log, changed }: JobMasterOptions) {
     this.id = job;
     this.graph = graph;
     this.code = code;
@@ -92,6 +103,7 @@ export class JobMaster {
     this.#configuration = configuration;
     this.#clocks = clocks;
     this.#emit = emit;
+    this.#log = log;
     this.#changed = changed;
     this.#submittedElapsedMs = this.#enteredElapsedMs = clocks.elapsedMs();
     this.#timestamps["CREATED"] = clocks.wallMs();
@@ -198,8 +210,16 @@ export class JobMaster {
     for (const { share, at } of placements) {
       for (const { vertex, subtask } of share.subtasks) this.executions.schedule(this.executions.at(vertex, subtask), at, nowMs);
     }
-    for (const [taskManager, tasks] of deployments({ job: this.id, graph: this.graph, code: this.code, executions: this.executions, dataAddress })) {
-      for (const { execution } of tasks) this.executions.advance(this.executions.at(execution.vertex, execution.subtask), "DEPLOYING", nowMs);
+    for (const [taskManager, tasks] of deployments({
+      job: this.id,
+      graph: this.graph,
+      code: this.code,
+      executions: this.executions,
+      dataAddress,
+    })) {
+      for (const { execution } of tasks) {
+        this.executions.advance(this.executions.at(execution.vertex, execution.subtask), "DEPLOYING", nowMs);
+      }
       this.#emit({ kind: "deploy", taskManager, job: this.id, tasks });
     }
     for (const name of this.#results.keys()) this.#follow(name, this.#result(name).begin());
@@ -238,7 +258,10 @@ export class JobMaster {
     }
     const winding = this.state === "CANCELLING" || this.state === "FAILING";
     if (state === "FAILED" || (state === "CANCELED" && !winding)) {
-      const reason = error === undefined ? new TaskManagerLostError(`TaskManager ${from} ended the task (${state}) without saying why.`) : fromWire(error);
+      const reason =
+        error === undefined
+          ? new TaskManagerLostError(`TaskManager ${from} ended the task (${state}) without saying why.`)
+          : fromWire(error);
       this.#step((now) => now.failed(this, { error: reason, execution }));
     } else {
       this.#step((now) => now.progressed(this));
@@ -283,7 +306,9 @@ export class JobMaster {
     const result = this.#results.get(name);
     if (result === undefined) {
       const known = [...this.#results.keys()].map((other) => JSON.stringify(other)).join(", ");
-      throw new NotFoundError(`job ${JSON.stringify(this.name)} has no result ${JSON.stringify(name)}; it has ${known === "" ? "none" : known}.`);
+      throw new NotFoundError(
+        `job ${JSON.stringify(this.name)} has no result ${JSON.stringify(name)}; it has ${known === "" ? "none" : known}.`,
+      );
     }
     this.#follow(name, result.open(reader));
     return { subtasks: result.subtasks };
@@ -395,7 +420,8 @@ export class JobMaster {
     for (const execution of this.executions.alive) {
       const { vertex, subtask } = execution.address;
       const error = new DeadlineError(
-        `${this.#taskName(vertex, subtask)} did not report its end within ${formatDuration(this.inStateMs)} after it was cancelled; it counts as lost.`,
+        `${this.#taskName(vertex, subtask)} did not report its end within ${formatDuration(this.inStateMs)} ` +
+          "after it was cancelled; it counts as lost.",
       );
       this.executions.advance(execution, "FAILED", nowMs, toWire(error));
       this.#emit({ kind: "note", text: error.message });
@@ -450,16 +476,23 @@ export class JobMaster {
     for (const { subtask, granted } of grants) {
       const { at, address, state } = this.executions.at(vertex, subtask);
       if (at === undefined || state === "FAILED" || state === "CANCELED" || this.isFinal) continue;
-      this.#emit({ kind: "grantResult", taskManager: at.taskManager, grant: { job: this.id, name, subtask, attempt: address.attempt, granted } });
+      this.#emit({
+        kind: "grantResult",
+        taskManager: at.taskManager,
+        grant: { job: this.id, name, subtask, attempt: address.attempt, granted },
+      });
     }
     for (const { reader, subtask, sequence, segments } of deliveries) {
       const { attempt } = this.executions.at(vertex, subtask).address;
-      this.#emit({ kind: "tell", client: reader, event: "resultSegments", message: { job: this.id, name, subtask, attempt, sequence }, attachments: segments });
+      this.#emit({
+        kind: "tell",
+        client: reader,
+        event: "resultSegments",
+        message: { job: this.id, name, subtask, attempt, sequence },
+        attachments: segments,
+      });
     }
-    if (warning !== undefined) {
-      const line = { job: this.id, vertex, subtask: 0, level: "warn" as const, text: warning.text, atMs: this.#clocks.wallMs() };
-      this.#emit({ kind: "tell", client: warning.reader, event: "jobLog", message: { lines: [line] } });
-    }
+    if (warning !== undefined) this.#log([{ job: this.id, vertex, subtask: 0, level: "warn", text: warning, atMs: this.#clocks.wallMs() }]);
     if (failure !== undefined) this.fail(failure);
     // Only the results keep it from its end.
     else if (this.executions.count("FINISHED") === this.executions.size) this.#step((now) => now.progressed(this));
@@ -482,7 +515,10 @@ export class JobMaster {
     const taskManager = execution.at?.taskManager;
     // Who ran the task has often named it already.
     const named = wire.details?.["vertex"] === vertex && wire.details["subtask"] === subtask;
-    const place = [...(named ? [] : [this.#taskName(vertex, subtask)]), ...(taskManager === undefined ? [] : [`TaskManager ${taskManager}`])].join(", ");
+    const place = [
+      ...(named ? [] : [this.#taskName(vertex, subtask)]),
+      ...(taskManager === undefined ? [] : [`TaskManager ${taskManager}`]),
+    ].join(", ");
     return {
       ...wire,
       message: place === "" ? wire.message : `${wire.message} [${place}]`,

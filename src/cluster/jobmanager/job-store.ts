@@ -2,8 +2,8 @@
  * What a JobManager remembers of jobs beyond their run: their code, by its digest, and the jobs that have ended, up to a bound. In memory
  * only; a JobManager that restarts knows nothing.
  *
- * Invariant: the code of a job that has not ended is here. Code that no such job needs is kept while there is room, as the same program is often
- * submitted again.
+ * Invariant: the code of a job that has not ended is here. Code that no such job needs is kept while there is room, as the same program is
+ * often submitted again.
  */
 import { createHash } from "node:crypto";
 import { ConfigurationError, NotFoundError, ProtocolError } from "../../core/types/errors.ts";
@@ -41,7 +41,8 @@ export class JobStore {
 
   /**
    * A job needs this code from now on; `bytes` may be missing when it was kept before.
-   * @throws ProtocolError when the digest is another one; NotFoundError when the code is not here; ConfigurationError when there is no room.
+   * @throws ProtocolError when the digest is another one; NotFoundError when the code is not here; ConfigurationError when there is no
+   * room.
    */
   useCode(digest: string, bytes: Uint8Array | undefined): void {
     const kept = this.#code.get(digest);
@@ -53,7 +54,9 @@ export class JobStore {
     }
     if (bytes === undefined) throw new NotFoundError(`the code ${digest} is not here; send it with the job.`);
     const actual = digestOf(bytes);
-    if (actual !== digest) throw new ProtocolError(`the job's code was to have the digest ${digest}, but has ${actual}; it was damaged on its way.`);
+    if (actual !== digest) {
+      throw new ProtocolError(`the job's code was to have the digest ${digest}, but has ${actual}; it was damaged on its way.`);
+    }
     for (const [unused, { bytes: old, users }] of this.#code) {
       if (this.#codeBytes + bytes.byteLength <= this.#bounds.codeBytes) break;
       if (users > 0) continue;
@@ -62,7 +65,8 @@ export class JobStore {
     }
     if (this.#codeBytes + bytes.byteLength > this.#bounds.codeBytes) {
       throw new ConfigurationError(
-        `the job's code has ${bytes.byteLength} bytes, and the JobManager keeps ${this.#codeBytes} of at most ${this.#bounds.codeBytes} for running jobs; ` +
+        `the job's code has ${bytes.byteLength} bytes, ` +
+          `and the JobManager keeps ${this.#codeBytes} of at most ${this.#bounds.codeBytes} for running jobs; ` +
           "cancel one, or capture less.",
       );
     }

@@ -1,9 +1,9 @@
 /**
  * The process of a JobManager: `node jobmanager/main.js [--owned] [-Dkey=value …]`.
  *
- * When it listens it prints `JobManager ready at <address>` and, if it was started with an IPC channel, sends `{ ready: address }`. SIGTERM,
- * SIGINT, a client's `shutdownCluster` and, with `--owned`, the end of the parent end it: jobs are cancelled, TaskManagers told to end, the
- * address freed. A second signal ends it at once. It leaves no process and no file behind.
+ * When it listens it prints `JobManager ready at <address>` and, if it was started with an IPC channel, sends `{ ready: address }`.
+ * SIGTERM, SIGINT, a client's `shutdownCluster` and, with `--owned`, the end of the parent end it: jobs are cancelled, TaskManagers told to
+ * end, the address freed. A second signal ends it at once. It leaves no process and no file behind.
  */
 import { realpathSync } from "node:fs";
 import { pathToFileURL } from "node:url";
@@ -29,7 +29,11 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
       process.once("exit", () => made.remove());
       address = made.address("jobmanager");
     }
-    const jobManager = new JobManager({ address, configuration, note: (text) => process.stderr.write(`${new Date().toISOString()} ${text}\n`) });
+    const jobManager = new JobManager({
+      address,
+      configuration,
+      note: (text) => process.stderr.write(`${new Date().toISOString()} ${text}\n`),
+    });
     const bound = await jobManager.start();
     const unlisten = endWhenTold(jobManager, owned);
     process.stdout.write(`JobManager ready at ${bound}\n`);

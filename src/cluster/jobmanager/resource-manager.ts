@@ -54,7 +54,13 @@ export class ResourceManager {
     if (this.#taskManagers.has(taskManager)) throw new InvariantError(`TaskManager ${taskManager} registered twice without being lost.`);
     const owed = new Set(this.#lostWith.get(taskManager));
     this.#lostWith.delete(taskManager);
-    this.#taskManagers.set(taskManager, { registration, registeredAtMs: atMs, slots: Array.from({ length: slots }, () => undefined), process: {}, owed });
+    this.#taskManagers.set(taskManager, {
+      registration,
+      registeredAtMs: atMs,
+      slots: Array.from({ length: slots }, () => undefined),
+      process: {},
+      owed,
+    });
     return [...owed];
   }
 

@@ -1,14 +1,15 @@
 /**
  * The rows of one result on their way from its tasks to a client, at the JobManager: a bounded queue per subtask with credits on both
- * sides. It takes from a task only what it granted, and gives to a reader only what the reader granted; so a slow or absent reader makes the
- * queues fill, and then the policy decides: the job blocks, old rows are dropped, or the job fails.
+ * sides. It takes from a task only what it granted, and gives to a reader only what the reader granted; so a slow or absent reader makes
+ * the queues fill, and then the policy decides: the job blocks, old rows are dropped, or the job fails.
  *
  *     task ── resultSegments ──▶ queue of the subtask ── resultSegments ──▶ reader
  *          ◀── grantResult ────                       ◀── grantResult ────
  *
- * Invariants: with policy "block" a subtask's queue, together with what may still arrive, never exceeds its share of the capacity; a segment
- * is delivered in order and to one reader; a gap in what a task sends is noticed at the next segment and fails the job, as rows are
- * missing. Segments are opaque but for three words of their headers: their kind, their number of rows, and whether a piece is the last of its row.
+ * Invariants: with policy "block" a subtask's queue, together with what may still arrive, never exceeds its share of the capacity; a
+ * segment is delivered in order and to one reader; a gap in what a task sends is noticed at the next segment and fails the job, as rows are
+ * missing. Segments are opaque but for three words of their headers: their kind, their number of rows, and whether a piece is the last of
+ * its row.
  *
  * Delivery is at most once: what was sent to a reader that vanished is gone, and the next reader begins where that one stopped.
  * Exactly-once to clients needs checkpoints.
@@ -46,8 +47,8 @@ export interface ResultChange {
   readonly deliveries: readonly Delivery[];
   /** The job must fail with this. */
   readonly failure?: DreyError;
-  /** The reader should be told. */
-  readonly warning?: { readonly reader: string; readonly text: string };
+  /** The reader should see this in the job's log. */
+  readonly warning?: string;
 }
 
 /** One message carries at most so much. */
@@ -88,7 +89,15 @@ export class ResultBuffer {
     this.#options = options;
     this.#shareBytes = Math.max(Math.floor(options.capacityBytes / options.subtasks), options.segmentBytes + BOOKKEEPING_BYTES);
     this.#channels = Array.from({ length: options.subtasks }, () => ({
-      queue: [], queuedBytes: 0, received: 0, granted: 0, end: undefined, dropsRow: false, midRow: false, sent: 0, readable: 0,
+      queue: [],
+      queuedBytes: 0,
+      received: 0,
+      granted: 0,
+      end: undefined,
+      dropsRow: false,
+      midRow: false,
+      sent: 0,
+      readable: 0,
     }));
   }
 
@@ -130,7 +139,8 @@ export class ResultBuffer {
   /** The error for a tail that did not come within MAX_TAIL_MS. */
   tailMissing(): DreyError {
     return new DeadlineError(
-      `the end of ${this.#options.name} did not arrive within ${formatDuration(MAX_TAIL_MS)} after its tasks had ended (subtasks ${this.unfinished.join(", ")}).`,
+      `the end of ${this.#options.name} did not arrive within ${formatDuration(MAX_TAIL_MS)} after its tasks had ended ` +
+        `(subtasks ${this.unfinished.join(", ")}).`,
     );
   }
 
@@ -152,14 +162,24 @@ export class ResultBuffer {
     if (channel === undefined) return this.#fails(new ProtocolError(`${name} has no subtask ${subtask}.`));
     if (sequence > channel.received) {
       const lost = sequence - channel.received;
-      return this.#fails(new ProtocolError(`${lost} segments of ${name} (subtask ${subtask + 1} of ${this.subtasks}) got lost on their way to the JobManager.`));
+      return this.#fails(
+        new ProtocolError(
+          `${lost} segments of ${name} (subtask ${subtask + 1} of ${this.subtasks}) got lost on their way to the JobManager.`,
+        ),
+      );
     }
     for (const segment of segments.slice(channel.received - sequence)) {
       if (channel.received >= channel.granted) {
-        return this.#fails(new ProtocolError(`${name} (subtask ${subtask + 1} of ${this.subtasks}) sent more than the ${channel.granted} segments it was granted.`));
+        return this.#fails(
+          new ProtocolError(
+            `${name} (subtask ${subtask + 1} of ${this.subtasks}) sent more than the ${channel.granted} segments it was granted.`,
+          ),
+        );
       }
       if (segment.byteLength < SEGMENT_HEADER_BYTES) {
-        return this.#fails(new ProtocolError(`${name} sent a segment of ${segment.byteLength} bytes; a header alone has ${SEGMENT_HEADER_BYTES}.`));
+        return this.#fails(
+          new ProtocolError(`${name} sent a segment of ${segment.byteLength} bytes; a header alone has ${SEGMENT_HEADER_BYTES}.`),
+        );
       }
       channel.received++;
       if (kindOf(segment) === SegmentKind.end) channel.end = segment;
@@ -183,7 +203,9 @@ export class ResultBuffer {
    */
   open(reader: string): ResultChange {
     if (this.#reader !== undefined) {
-      throw new ConflictError(`${this.#options.name} is being read by ${this.#reader === reader ? "this client already" : "another client"}; close that reader first.`);
+      throw new ConflictError(
+        `${this.#options.name} is read by ${this.#reader === reader ? "this client already" : "another client"}; close that reader first.`,
+      );
     }
     this.#reader = reader;
     this.#toldReader = false;
@@ -206,7 +228,10 @@ export class ResultBuffer {
     }
   }
 
-  /** The reader can take `granted` segments in all of a subtask, counted since it came. A lower number than before is late and changes nothing. */
+  /**
+   * The reader can take `granted` segments in all of a subtask, counted since it came. A lower number than before is late and changes
+   * nothing.
+   */
   read(reader: string, subtask: number, granted: number): ResultChange {
     const channel = this.#channels[subtask];
     if (channel === undefined || this.#reader !== reader) return this.#change([]);
@@ -294,10 +319,10 @@ export class ResultBuffer {
   #change(grants: ResultChange["grants"], deliveries: readonly Delivery[] = []): ResultChange {
     if (this.#droppedRows === 0 || this.#toldReader || this.#reader === undefined) return { grants, deliveries };
     this.#toldReader = true;
-    const text =
+    const warning =
       `rows of ${this.#options.name} were dropped, ${this.#droppedRows} so far: they came faster than they were read, ` +
       "execution.results.buffer-size was full and execution.results.overflow is drop-oldest.";
-    return { grants, deliveries, warning: { reader: this.#reader, text } };
+    return { grants, deliveries, warning };
   }
 }
 

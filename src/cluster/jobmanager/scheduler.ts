@@ -39,7 +39,11 @@ export interface Demand {
  * @param demands in order of submission.
  * @param slotsTotal all slots of the cluster, free or not.
  */
-export function assign(demands: readonly Demand[], free: readonly FreeSlots[], slotsTotal: number): ReadonlyMap<JobId, readonly Placement[]> {
+export function assign(
+  demands: readonly Demand[],
+  free: readonly FreeSlots[],
+  slotsTotal: number,
+): ReadonlyMap<JobId, readonly Placement[]> {
   const started = new Map<JobId, readonly Placement[]>();
   let left = free;
   for (const { job, shares, waitedMs, patienceMs } of demands) {
@@ -65,7 +69,10 @@ export function place(shares: readonly SlotShare[], free: readonly FreeSlots[]):
     room += slots.slots.length;
   }
   if (room < shares.length) return undefined;
-  const quotas = spread(shares.length, chosen.map(({ slots }) => slots.length));
+  const quotas = spread(
+    shares.length,
+    chosen.map(({ slots }) => slots.length),
+  );
   const placements: Placement[] = [];
   for (const [index, { taskManager, slots }] of chosen.entries()) {
     for (const slot of slots.slice(0, quotas[index])) {
@@ -109,10 +116,18 @@ export interface Deployable {
  * What to send to each TaskManager: all its tasks of the job at once. Every execution has a slot.
  * Producers and consumers may start in any order: nothing flows before the consumer has granted credit.
  */
-export function deployments({ job, graph, code, executions, dataAddress }: Deployable): ReadonlyMap<TaskManagerId, readonly TaskDeployment[]> {
+export function deployments({
+  job,
+  graph,
+  code,
+  executions,
+  dataAddress,
+}: Deployable): ReadonlyMap<TaskManagerId, readonly TaskDeployment[]> {
   const slotOf = (vertex: VertexId, subtask: number): Slot => {
     const { at } = executions.at(vertex, subtask);
-    if (at === undefined) throw new InvariantError(`subtask ${subtask} of vertex ${vertex} of job ${job} is to be deployed, but has no slot.`);
+    if (at === undefined) {
+      throw new InvariantError(`subtask ${subtask} of vertex ${vertex} of job ${job} is to be deployed, but has no slot.`);
+    }
     return at;
   };
   const wiring = graph.edges.map((edge) => ({ edge, links: linksOf(edge, graph) }));
@@ -164,7 +179,8 @@ interface Link {
 
 /** Who is linked with whom over an edge, seen from both ends, each in ascending order of the other end. */
 function linksOf(edge: JobEdge, graph: JobGraph): { readonly bySource: readonly Link[][]; readonly byTarget: readonly Link[][] } {
-  const parallelismOf = (id: VertexId): number => (graph.vertices.find((vertex) => vertex.id === id) as { parallelism: number }).parallelism;
+  const parallelismOf = (id: VertexId): number =>
+    (graph.vertices.find((vertex) => vertex.id === id) as { parallelism: number }).parallelism;
   const [producers, consumers] = [parallelismOf(edge.source), parallelismOf(edge.target)];
   const bySource = Array.from({ length: producers }, (_, from) => targetsOf(edge, from, producers, consumers).map((to) => ({ from, to })));
   const byTarget: Link[][] = Array.from({ length: consumers }, () => []);

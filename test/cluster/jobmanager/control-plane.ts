@@ -54,7 +54,15 @@ export class ControlPlane {
   join(name: string, slots: number, behaviour: Behaviour = {}): TaskManagerId {
     const id = taskManagerId(name);
     this.taskManagers.set(id, { id, behaviour, tasks: [] });
-    this.dispatcher.register({ taskManager: id, slots, dataAddress: `ipc:///${name}`, host: "host", pid: 7, slotHeapBytes: 1, version: "0.0.0" });
+    this.dispatcher.register({
+      taskManager: id,
+      slots,
+      dataAddress: `ipc:///${name}`,
+      host: "host",
+      pid: 7,
+      slotHeapBytes: 1,
+      version: "0.0.0",
+    });
     this.settle();
     return id;
   }
@@ -107,7 +115,9 @@ export class ControlPlane {
   /** A task of a job reports its state. */
   report(job: JobId, vertex: string, subtask: number, state: TaskState, error?: WireError): void {
     for (const { id, tasks } of this.taskManagers.values()) {
-      const task = tasks.find(({ execution }) => execution.job === job && execution.vertex === vertexId(vertex) && execution.subtask === subtask);
+      const task = tasks.find(
+        ({ execution }) => execution.job === job && execution.vertex === vertexId(vertex) && execution.subtask === subtask,
+      );
       if (task === undefined) continue;
       this.act((dispatcher) =>
         dispatcher.taskState(id, { execution: task.execution, state, atMs: this.nowMs, ...(error === undefined ? {} : { error }) }),
@@ -132,7 +142,9 @@ export class ControlPlane {
 
   /** What was told to a client, in order. */
   told<E extends Tell["event"]>(client: string, event: E): readonly Extract<Tell, { event: E }>[] {
-    return this.effects.filter((effect): effect is Extract<Tell, { event: E }> => effect.kind === "tell" && effect.client === client && effect.event === event);
+    return this.effects.filter(
+      (effect): effect is Extract<Tell, { event: E }> => effect.kind === "tell" && effect.client === client && effect.event === event,
+    );
   }
 
   did<K extends Effect["kind"]>(kind: K): readonly Extract<Effect, { kind: K }>[] {
@@ -150,11 +162,15 @@ export class ControlPlane {
         tasks.push(...effect.tasks);
         this.dispatcher.deployed(taskManager.id, effect.job);
         if (behaviour.starts === false) return;
-        for (const { execution } of effect.tasks) this.dispatcher.taskState(taskManager.id, { execution, state: "RUNNING", atMs: this.nowMs });
+        for (const { execution } of effect.tasks) {
+          this.dispatcher.taskState(taskManager.id, { execution, state: "RUNNING", atMs: this.nowMs });
+        }
         return;
       case "cancel":
         if (behaviour.obeys === false) return;
-        for (const execution of effect.executions) this.dispatcher.taskState(taskManager.id, { execution, state: "CANCELED", atMs: this.nowMs });
+        for (const execution of effect.executions) {
+          this.dispatcher.taskState(taskManager.id, { execution, state: "CANCELED", atMs: this.nowMs });
+        }
         return;
       case "release":
         if (behaviour.releases === false) return this.dispatcher.released(taskManager.id, effect.job, new Error("it is stuck"));

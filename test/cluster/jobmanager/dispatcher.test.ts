@@ -96,7 +96,10 @@ describe("waiting for slots", () => {
     expect(plane.details(job).waitingFor).toBe("needs 4 slots, 2 are free of 2 on 1 TaskManager");
     plane.join("two", 2);
     expect(state(plane, job)).toBe("RUNNING");
-    expect(plane.did("deploy").map(({ taskManager, tasks }) => [taskManager, tasks.length])).toEqual([["one", 4], ["two", 4]]);
+    expect(plane.did("deploy").map(({ taskManager, tasks }) => [taskManager, tasks.length])).toEqual([
+      ["one", 4],
+      ["two", 4],
+    ]);
   });
 
   test("a job that gets no slots in time fails with what it waited for and what to do", () => {
@@ -106,7 +109,15 @@ describe("waiting for slots", () => {
     plane.pass(59_000);
     expect(state(plane, job)).toBe("WAITING");
     plane.pass(2_000);
-    expect(plane.details(job)).toMatchObject({ state: "FAILED", failure: { name: "DeadlineError", message: expect.stringMatching(/1 min \(slot\.request\.timeout\).*needs 2 slots, 1 is free of 1 on 1 TaskManager.*lower the job's parallelism/) } });
+    expect(plane.details(job)).toMatchObject({
+      state: "FAILED",
+      failure: {
+        name: "DeadlineError",
+        message: expect.stringMatching(
+          /1 min \(slot\.request\.timeout\).*needs 2 slots, 1 is free of 1 on 1 TaskManager.*lower the job's parallelism/,
+        ),
+      },
+    });
   });
 
   test("a job waits for the slots of another, and both end", () => {
@@ -126,7 +137,10 @@ describe("waiting for slots", () => {
     const jobs = [plane.submit(pair("one", 1)), plane.submit(pair("other", 1))];
     expect(jobs.map((job) => state(plane, job))).toEqual(["RUNNING", "RUNNING"]);
     const { taskManagers } = plane.dispatcher.overview();
-    expect(taskManagers[0]!.slots.map(({ slot, jobName, tasks }) => [slot, jobName, tasks.length])).toEqual([[0, "one", 2], [1, "other", 2]]);
+    expect(taskManagers[0]!.slots.map(({ slot, jobName, tasks }) => [slot, jobName, tasks.length])).toEqual([
+      [0, "one", 2],
+      [1, "other", 2],
+    ]);
   });
 
   test("small jobs that keep coming don't starve a large one", () => {
@@ -205,7 +219,12 @@ describe("failure", () => {
     const job = plane.submit(pair("job", 2));
     plane.report(job, "sink", 1, "FAILED", boom);
     expect(state(plane, job)).toBe("FAILING");
-    expect(plane.did("cancel").flatMap(({ executions }) => executions.map(({ vertex: id, subtask }) => `${id}/${subtask}`)).sort()).toEqual(["sink/0", "source/0", "source/1"]);
+    expect(
+      plane
+        .did("cancel")
+        .flatMap(({ executions }) => executions.map(({ vertex: id, subtask }) => `${id}/${subtask}`))
+        .sort(),
+    ).toEqual(["sink/0", "source/0", "source/1"]);
     // What follows from the failure is not the failure.
     plane.report(job, "source", 0, "FAILED", { ...boom, message: "a channel broke" });
     plane.report(job, "source", 1, "CANCELED");
@@ -259,7 +278,10 @@ describe("failure", () => {
     const plane = new ControlPlane();
     plane.join("tm", 1, { refuses: new ConfigurationError("no memory for the rings; raise taskmanager.memory.network.size") });
     const job = plane.submit(pair("job", 1));
-    expect(plane.details(job)).toMatchObject({ state: "FAILED", failure: { name: "ConfigurationError", message: expect.stringMatching(/network\.size/) } });
+    expect(plane.details(job)).toMatchObject({
+      state: "FAILED",
+      failure: { name: "ConfigurationError", message: expect.stringMatching(/network\.size/) },
+    });
     expect(free(plane)).toBe(1);
   });
 
@@ -332,7 +354,9 @@ describe("late, repeated and foreign messages", () => {
     const plane = new ControlPlane();
     const tm = plane.join("tm", 1);
     const subtask = { job: jobId("forgotten"), vertex: vertexId("v0"), subtask: 0, attempt: 0, slot: 0, values: {} };
-    for (let round = 0; round < 3; round++) plane.act((dispatcher) => dispatcher.metrics(tm, { taskManager: tm, atMs: 1, process: {}, subtasks: [subtask] }));
+    for (let round = 0; round < 3; round++) {
+      plane.act((dispatcher) => dispatcher.metrics(tm, { taskManager: tm, atMs: 1, process: {}, subtasks: [subtask] }));
+    }
     expect(plane.did("release")).toMatchObject([{ taskManager: "tm", job: "forgotten" }]);
   });
 });
@@ -350,14 +374,18 @@ describe("submitting", () => {
     expect(submit(plane, graphOf("job", [a], [edge("a", "c")]))).toThrow(/not there/);
     expect(submit(plane, graphOf("job", [{ ...a, maxParallelism: 1 }], []))).toThrow(/maximal parallelism of 1/);
     expect(submit(plane, graphOf("job", [a], [], { feeds: ["in"] }))).toThrow(GraphError);
-    expect(submit(plane, graphOf("job", [vertex("a", 9_000), vertex("b", 9_000)], []))).toThrow(/lower its parallelism|maximal parallelism/);
+    expect(submit(plane, graphOf("job", [vertex("a", 9_000), vertex("b", 9_000)], []))).toThrow(
+      /lower its parallelism|maximal parallelism/,
+    );
     expect(submit(plane, graphOf("job", [a], [], { options: { "no.such.option": 1 } }))).toThrow(ConfigurationError);
     expect(plane.dispatcher.jobs()).toEqual([]);
   });
 
   test("code that was damaged on its way is refused", () => {
     const plane = new ControlPlane();
-    expect(() => plane.dispatcher.submit("client", { graph: pair("job", 1), code: "0".repeat(64), attached: false }, CODE)).toThrow(ProtocolError);
+    expect(() => plane.dispatcher.submit("client", { graph: pair("job", 1), code: "0".repeat(64), attached: false }, CODE)).toThrow(
+      ProtocolError,
+    );
   });
 
   test("a job with a feed can't be detached, and the error names the cure", () => {
@@ -372,7 +400,9 @@ describe("submitting", () => {
     expect(() => plane.dispatcher.code("unknown")).toThrow(NotFoundError);
     const other = new TextEncoder().encode("more");
     const digest = "187897ce0afcf20b50ba2b37dca84a951b7046f29ed5ab94f010619f69d6e189";
-    expect(() => plane.dispatcher.submit("client", { graph: pair("job", 1), code: digest, attached: false }, other)).toThrow(ConfigurationError);
+    expect(() => plane.dispatcher.submit("client", { graph: pair("job", 1), code: digest, attached: false }, other)).toThrow(
+      ConfigurationError,
+    );
     plane.act((dispatcher) => dispatcher.cancel(jobId("job1")));
     plane.act((dispatcher) => dispatcher.submit("client", { graph: pair("job", 1), code: digest, attached: false }, other));
     expect(plane.dispatcher.code(digest)).toEqual(other);
@@ -449,7 +479,9 @@ describe("watching", () => {
     const subtask = { job, vertex: vertexId("source"), subtask: 0, attempt: 0, slot: 0, values: { numRecordsOut: 1 } };
     for (let atMs = 0; atMs < 100; atMs++) {
       plane.act((dispatcher) => dispatcher.metrics(tm, { taskManager: tm, atMs, process: { cpu: 1 }, subtasks: [subtask] }));
-      plane.act((dispatcher) => dispatcher.log(tm, [{ job, vertex: vertexId("source"), subtask: 0, level: "log", text: `line ${atMs}`, atMs }]));
+      plane.act((dispatcher) =>
+        dispatcher.log(tm, [{ job, vertex: vertexId("source"), subtask: 0, level: "log", text: `line ${atMs}`, atMs }]),
+      );
     }
     expect(plane.told("me", "jobMetrics")).toHaveLength(100);
     expect(plane.told("me", "jobLog")).toEqual([]);
@@ -510,11 +542,34 @@ describe("results and feeds", () => {
   test("a full result fails the job when it is told to", () => {
     const plane = new ControlPlane();
     const tm = plane.join("tm", 1);
-    const job = plane.submit(pair("job", 1, { results: ["out"], options: { "execution.results.overflow": "fail", "execution.results.buffer-size": 1024 } }));
+    const job = plane.submit(
+      pair("job", 1, { results: ["out"], options: { "execution.results.overflow": "fail", "execution.results.buffer-size": 1024 } }),
+    );
     for (let sequence = 0; sequence < 3; sequence++) {
-      plane.act((dispatcher) => dispatcher.resultSegments(tm, { job, name: "out", subtask: 0, attempt: 0, sequence }, [rows(1, 128 * 1024)]));
+      plane.act((dispatcher) =>
+        dispatcher.resultSegments(tm, { job, name: "out", subtask: 0, attempt: 0, sequence }, [rows(1, 128 * 1024)]),
+      );
     }
     expect(plane.details(job)).toMatchObject({ state: "FAILED", failure: { message: expect.stringMatching(/result "out" of job "job"/) } });
+  });
+
+  test("who reads a result that dropped rows finds that in the job's log", () => {
+    const plane = new ControlPlane();
+    const tm = plane.join("tm", 1);
+    const job = plane.submit(
+      pair("job", 1, { results: ["out"], options: { "execution.results.overflow": "drop-oldest", "execution.results.buffer-size": 1024 } }),
+    );
+    for (let sequence = 0; sequence < 3; sequence++) {
+      plane.act((dispatcher) =>
+        dispatcher.resultSegments(tm, { job, name: "out", subtask: 0, attempt: 0, sequence }, [rows(7, 100 * 1024)]),
+      );
+    }
+    plane.act((dispatcher) => dispatcher.openResult("me", job, "out"));
+    plane.act((dispatcher) => dispatcher.watchJob("me", job, ["log"]));
+    expect(plane.told("me", "jobLog").flatMap(({ message }) => message.lines)).toMatchObject([
+      { level: "warn", text: expect.stringMatching(/were dropped, 14 so far/) },
+    ]);
+    expect(state(plane, job)).toBe("RUNNING");
   });
 
   test("rows of a feed go from its client to its task, as far as the task granted", () => {
@@ -546,4 +601,3 @@ describe("the end of the JobManager", () => {
     expect(plane.did("dismiss")).toMatchObject([{ taskManager: tm }]);
   });
 });
-

@@ -10,7 +10,10 @@ describe("failover", () => {
   });
 
   test("pipelines that never meet are regions of their own", () => {
-    expect(regions(graphOf("job", [vertex("a", 2), vertex("b", 2)], [edge("a", "b", "forward")]))).toEqual([["a/0", "b/0"], ["a/1", "b/1"]]);
+    expect(regions(graphOf("job", [vertex("a", 2), vertex("b", 2)], [edge("a", "b", "forward")]))).toEqual([
+      ["a/0", "b/0"],
+      ["a/1", "b/1"],
+    ]);
     expect(regions(graphOf("job", [vertex("a", 2)], []))).toEqual([["a/0"], ["a/1"]]);
   });
 

@@ -7,8 +7,13 @@ import { edgeId, operatorId, vertexId } from "../../../src/core/types/ids.ts";
 
 export function vertex(name: string, parallelism: number, group = "default"): JobVertex {
   return {
-    id: vertexId(name), name, operators: [{ id: operatorId(name), name, kind: "map", chainedAfter: [] }], parallelism, maxParallelism: 128,
-    slotSharingGroup: group, asynchronous: false,
+    id: vertexId(name),
+    name,
+    operators: [{ id: operatorId(name), name, kind: "map", chainedAfter: [] }],
+    parallelism,
+    maxParallelism: 128,
+    slotSharingGroup: group,
+    asynchronous: false,
   };
 }
 
@@ -23,9 +28,17 @@ export interface Ends {
 }
 
 /** Results leave the last vertex, feeds enter the first. */
-export function graphOf(name: string, vertices: readonly JobVertex[], edges: readonly JobEdge[], { results = [], feeds = [], options = {} }: Ends = {}): JobGraph {
+export function graphOf(
+  name: string,
+  vertices: readonly JobVertex[],
+  edges: readonly JobEdge[],
+  { results = [], feeds = [], options = {} }: Ends = {},
+): JobGraph {
   return {
-    name, vertices, edges, options,
+    name,
+    vertices,
+    edges,
+    options,
     results: results.map((result) => ({ name: result, vertex: vertices.at(-1)!.id, edge: edgeId(`result ${result}`) })),
     feeds: feeds.map((feed) => ({ name: feed, vertex: vertices[0]!.id, edge: edgeId(`feed ${feed}`) })),
   };
@@ -33,7 +46,12 @@ export function graphOf(name: string, vertices: readonly JobVertex[], edges: rea
 
 /** source ─hash→ sink, both with this parallelism. */
 export const pair = (name: string, parallelism: number, ends: Ends = {}): JobGraph =>
-  graphOf(name, [vertex("source", ends.feeds === undefined ? parallelism : 1), vertex("sink", parallelism)], [edge("source", "sink")], ends);
+  graphOf(
+    name,
+    [vertex("source", ends.feeds === undefined ? parallelism : 1), vertex("sink", parallelism)],
+    [edge("source", "sink")],
+    ends,
+  );
 
 export const CODE: Uint8Array = new TextEncoder().encode("the code");
 export const CODE_DIGEST: string = createHash("sha256").update(CODE).digest("hex");

@@ -105,7 +105,10 @@ describe("a result that blocks", () => {
   });
 
   test("a subtask can always send one segment, however small the buffer", () => {
-    expect(bufferOf("block", { subtasks: 2, capacityBytes: 0 }).begin().grants).toEqual([{ subtask: 0, granted: 1 }, { subtask: 1, granted: 1 }]);
+    expect(bufferOf("block", { subtasks: 2, capacityBytes: 0 }).begin().grants).toEqual([
+      { subtask: 0, granted: 1 },
+      { subtask: 1, granted: 1 },
+    ]);
   });
 });
 
@@ -118,7 +121,7 @@ describe("a result that drops its oldest rows", () => {
       task.send(rows(10, 900, index));
     }
     const opened = buffer.open("client");
-    expect(opened.warning?.text).toMatch(/rows of result "r" of job "j" were dropped, (\d+) so far/);
+    expect(opened.warning).toMatch(/rows of result "r" of job "j" were dropped, (\d+) so far/);
     const left = delivered(buffer.read("client", 0, 100));
     expect(buffer.droppedRows).toBe(500 - 10 * left.length);
     expect(left.map((piece) => piece[32])).toEqual(Array.from({ length: left.length }, (_, index) => 50 - left.length + index));
@@ -136,34 +139,40 @@ describe("a result that drops its oldest rows", () => {
   });
 
   test("a row in several pieces is dropped whole", () => {
-    const piece = (payload: number, last = false): Uint8Array => segment(SegmentKind.piece, { bytes: 900, flags: last ? LAST_PIECE : 0, payload });
+    const piece = (payload: number, last = false): Uint8Array =>
+      segment(SegmentKind.piece, { bytes: 900, flags: last ? LAST_PIECE : 0, payload });
     const stream = fc.array(fc.oneof(fc.constant(1), fc.integer({ min: 2, max: 6 })), { minLength: 1, maxLength: 20 });
     fc.assert(
-      fc.property(stream, fc.integer({ min: 0, max: 8_000 }), fc.array(fc.constantFrom(0, 0, 0, 1, 2), { maxLength: 60 }), (lengths, capacityBytes, paces) => {
-        const buffer = bufferOf("drop-oldest", { capacityBytes });
-        const task = new Task(buffer);
-        buffer.open("client");
-        const got: Uint8Array[] = [];
-        let readable = 0;
-        const read = (more: number): void => {
-          readable += more;
-          got.push(...delivered(task.heed(buffer.read("client", 0, readable))));
-        };
-        let at = 0;
-        for (const [row, length] of lengths.entries()) {
-          for (let part = 0; part < length; part++) {
-            got.push(...delivered(length === 1 ? task.send(rows(1, 900, row)) : task.send(piece(row, part === length - 1))));
-            read(paces[at++ % Math.max(1, paces.length)] ?? 0);
+      fc.property(
+        stream,
+        fc.integer({ min: 0, max: 8_000 }),
+        fc.array(fc.constantFrom(0, 0, 0, 1, 2), { maxLength: 60 }),
+        (lengths, capacityBytes, paces) => {
+          const buffer = bufferOf("drop-oldest", { capacityBytes });
+          const task = new Task(buffer);
+          buffer.open("client");
+          const got: Uint8Array[] = [];
+          let readable = 0;
+          const read = (more: number): void => {
+            readable += more;
+            got.push(...delivered(task.heed(buffer.read("client", 0, readable))));
+          };
+          let at = 0;
+          for (const [row, length] of lengths.entries()) {
+            for (let part = 0; part < length; part++) {
+              got.push(...delivered(length === 1 ? task.send(rows(1, 900, row)) : task.send(piece(row, part === length - 1))));
+              read(paces[at++ % Math.max(1, paces.length)] ?? 0);
+            }
           }
-        }
-        got.push(...delivered(task.send(END)));
-        read(1_000);
-        const seen = new Map<number, number>();
-        for (const part of got) if (part.byteLength > 32) seen.set(part[32]!, (seen.get(part[32]!) ?? 0) + 1);
-        for (const [row, parts] of seen) expect(parts).toBe(lengths[row]);
-        expect(buffer.droppedRows).toBe(lengths.length - seen.size);
-        expect(got.at(-1)).toEqual(END);
-      }),
+          got.push(...delivered(task.send(END)));
+          read(1_000);
+          const seen = new Map<number, number>();
+          for (const part of got) if (part.byteLength > 32) seen.set(part[32]!, (seen.get(part[32]!) ?? 0) + 1);
+          for (const [row, parts] of seen) expect(parts).toBe(lengths[row]);
+          expect(buffer.droppedRows).toBe(lengths.length - seen.size);
+          expect(got.at(-1)).toEqual(END);
+        },
+      ),
     );
   });
 });

@@ -32,14 +32,18 @@ describe("placing a job", () => {
 
   test("no slot is given twice, and the same facts give the same places", () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 6 }), fc.integer({ min: 1, max: 20 }), (counts, needed) => {
-        const placements = place(shares(needed), free(...counts));
-        expect(placements === undefined).toBe(counts.reduce((sum, count) => sum + count, 0) < needed);
-        if (placements === undefined) return;
-        expect(placements).toHaveLength(needed);
-        expect(new Set(placements.map(({ at }) => `${at.taskManager}/${at.slot}`)).size).toBe(needed);
-        expect(place(shares(needed), free(...counts))).toEqual(placements);
-      }),
+      fc.property(
+        fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 1, maxLength: 6 }),
+        fc.integer({ min: 1, max: 20 }),
+        (counts, needed) => {
+          const placements = place(shares(needed), free(...counts));
+          expect(placements === undefined).toBe(counts.reduce((sum, count) => sum + count, 0) < needed);
+          if (placements === undefined) return;
+          expect(placements).toHaveLength(needed);
+          expect(new Set(placements.map(({ at }) => `${at.taskManager}/${at.slot}`)).size).toBe(needed);
+          expect(place(shares(needed), free(...counts))).toEqual(placements);
+        },
+      ),
     );
   });
 });
@@ -89,12 +93,18 @@ describe("deployments", () => {
     const kinds = fc.constantFrom("hash" as const, "rescale" as const, "broadcast" as const);
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 5 }), kinds, (producers, consumers, kind) => {
-        const tasks = [...deploy(graphOf("job", [vertex("a", producers), vertex("b", consumers)], [edge("a", "b", kind)]), 2, 2, 2).values()].flat();
+        const tasks = [
+          ...deploy(graphOf("job", [vertex("a", producers), vertex("b", consumers)], [edge("a", "b", kind)]), 2, 2, 2).values(),
+        ].flat();
         const channelsOf = (side: "inputs" | "outputs") =>
-          tasks.flatMap((task) => task[side].flatMap(({ channels }) => channels.map(({ channel, subtask }) => {
-            const here = task.execution.subtask;
-            return `${channel} ${side === "outputs" ? `${here}>${subtask}` : `${subtask}>${here}`}`;
-          })));
+          tasks.flatMap((task) =>
+            task[side].flatMap(({ channels }) =>
+              channels.map(({ channel, subtask }) => {
+                const here = task.execution.subtask;
+                return `${channel} ${side === "outputs" ? `${here}>${subtask}` : `${subtask}>${here}`}`;
+              }),
+            ),
+          );
         const [outputs, inputs] = [channelsOf("outputs"), channelsOf("inputs")];
         expect(new Set(outputs).size).toBe(outputs.length);
         expect(outputs.sort()).toEqual(inputs.sort());
@@ -114,13 +124,26 @@ describe("deployments", () => {
 
   test("a forward edge links equal subtasks only", () => {
     const tasks = [...deploy(graphOf("job", [vertex("a", 3), vertex("b", 3)], [edge("a", "b", "forward")]), 3).values()].flat();
-    const links = tasks.flatMap(({ execution, outputs }) => outputs.flatMap(({ channels }) => channels.map(({ subtask }) => [execution.subtask, subtask])));
-    expect(links).toEqual([[0, 0], [1, 1], [2, 2]]);
+    const links = tasks.flatMap(({ execution, outputs }) =>
+      outputs.flatMap(({ channels }) => channels.map(({ subtask }) => [execution.subtask, subtask])),
+    );
+    expect(links).toEqual([
+      [0, 0],
+      [1, 1],
+      [2, 2],
+    ]);
   });
 
   test("a task knows its slot, its results, its feeds and its position in the code", () => {
     const tasks = [...deploy(pair("job", 1, { results: ["out"], feeds: ["in"] }), 1).values()].flat();
-    expect(tasks.map(({ vertexIndex, slot, results, feeds }) => [vertexIndex, slot, results.map(({ name }) => name), feeds.map(({ name }) => name)])).toEqual([
+    expect(
+      tasks.map(({ vertexIndex, slot, results, feeds }) => [
+        vertexIndex,
+        slot,
+        results.map(({ name }) => name),
+        feeds.map(({ name }) => name),
+      ]),
+    ).toEqual([
       [0, 0, [], ["in"]],
       [1, 0, ["out"], []],
     ]);

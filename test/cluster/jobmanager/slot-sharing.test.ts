@@ -22,14 +22,28 @@ describe("slot sharing", () => {
 
   test("shares at the same fraction of their groups are neighbours", () => {
     const shares = shareSlots(graphOf("job", [vertex("a", 4), vertex("b", 2, "other")], [edge("a", "b", "rescale")]));
-    expect(shares.map(({ group, index }) => `${group} ${index}`)).toEqual(["default 0", "other 0", "default 1", "default 2", "other 1", "default 3"]);
+    expect(shares.map(({ group, index }) => `${group} ${index}`)).toEqual([
+      "default 0",
+      "other 0",
+      "default 1",
+      "default 2",
+      "other 1",
+      "default 3",
+    ]);
   });
 
   test("a job needs as many slots as the largest parallelism of each group, and every subtask has exactly one place", () => {
-    const vertices = fc.array(fc.record({ parallelism: fc.integer({ min: 1, max: 9 }), group: fc.constantFrom("x", "y", "z") }), { minLength: 1, maxLength: 8 });
+    const vertices = fc.array(fc.record({ parallelism: fc.integer({ min: 1, max: 9 }), group: fc.constantFrom("x", "y", "z") }), {
+      minLength: 1,
+      maxLength: 8,
+    });
     fc.assert(
       fc.property(vertices, (specs) => {
-        const graph = graphOf("job", specs.map(({ parallelism, group }, index) => vertex(`v${index}`, parallelism, group)), []);
+        const graph = graphOf(
+          "job",
+          specs.map(({ parallelism, group }, index) => vertex(`v${index}`, parallelism, group)),
+          [],
+        );
         const shares = shareSlots(graph);
         expect(shares).toHaveLength(slotsNeeded(graph));
         const places = shares.flatMap(({ subtasks }) => subtasks.map(({ vertex: id, subtask }) => `${id}/${subtask}`));

@@ -9,8 +9,8 @@ const client = new RpcClient({
   incarnation: "1",
   served: taskManagerConversation,
   called: registrationConversation,
-  connectDeadlineMs: 5_000,
-  heartbeat: { intervalMs: 1_000, timeoutMs: 10_000 },
+  connectDeadlineMs: 10_000,
+  heartbeat: { intervalMs: 200, timeoutMs: 30_000 },
   handlers: {
     deploy: ({ tasks }) => {
       for (const { execution } of tasks) void client.call("taskState", { execution, state: "RUNNING", atMs: Date.now() });

@@ -25,7 +25,8 @@ export const waiting: StateOfJob = {
     if (job.hasSlots) return undefined;
     job.recordFailure({
       error: new DeadlineError(
-        `job ${JSON.stringify(job.name)} waited ${formatDuration(job.slotTimeoutMs)} (slot.request.timeout) for slots: it ${job.waitingFor ?? "got none"}. ` +
+        `job ${JSON.stringify(job.name)} waited ${formatDuration(job.slotTimeoutMs)} (slot.request.timeout) for slots: ` +
+          `it ${job.waitingFor ?? "got none"}. ` +
           "Start more TaskManagers, give them more slots, or lower the job's parallelism.",
       ),
     });

@@ -1,6 +1,6 @@
 /**
- * What CANCELLING and FAILING have in common: no task goes on. Tasks that never started end here and now; the others are told, again and again
- * as messages can get lost, until each has reported its end. A TaskManager ends the threads of tasks that don't listen after
+ * What CANCELLING and FAILING have in common: no task goes on. Tasks that never started end here and now; the others are told, again and
+ * again as messages can get lost, until each has reported its end. A TaskManager ends the threads of tasks that don't listen after
  * `task.cancellation.timeout`; a task that has not reported long after that is declared lost, so a job always ends.
  */
 import type { JobState } from "../../../core/graph/job-status.ts";
