@@ -2,8 +2,8 @@
  * A cluster on this machine: one JobManager and some TaskManagers, real processes, children of this one (Flink: MiniCluster, which is one
  * JVM). They speak over sockets in a folder that only this user may enter, and end when this process ends, however it ends.
  *
- * Invariant: after `stop`, and after the end of this process, there is no process of the cluster and no folder of it. What can't be done
- * when this process is killed outright, the children do themselves: they see their IPC channel close.
+ * Invariant: after `stop`, and after the end of this process, there is no process of the cluster and no folder of it. When this process is
+ * killed outright, its children see their IPC channel close and end themselves; only the empty folder of their sockets is then left.
  */
 import { randomUUID } from "node:crypto";
 import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";

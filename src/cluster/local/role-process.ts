@@ -42,10 +42,11 @@ export class RoleProcess {
   readonly #child: ChildProcess;
   readonly #ended: Promise<void>;
   #output = "";
+  #wasReady = false;
   #expected = false;
   #outcome: string | undefined;
 
-  /** @param onUnexpectedEnd the process ended, and neither `stop` nor `kill` was called. */
+  /** @param onUnexpectedEnd the process was ready and has ended, and neither `stop` nor `kill` was called. */
   constructor({ role, name, configuration, args = [] }: RoleProcessOptions, onUnexpectedEnd: (process: RoleProcess) => void) {
     this.name = name;
     this.#child = fork(roleEntry(role), ["--owned", ...args, ...flagsOf(configuration)], {
@@ -61,7 +62,7 @@ export class RoleProcess {
       const end = (outcome: string): void => {
         if (this.#outcome !== undefined) return;
         this.#outcome = outcome;
-        if (!this.#expected) onUnexpectedEnd(this);
+        if (this.#wasReady && !this.#expected) onUnexpectedEnd(this);
         resolve();
       };
       this.#child.once("exit", (code, signal) => end(signal === null ? `it ended with exit code ${code}` : `it was ended by ${signal}`));
@@ -104,7 +105,9 @@ export class RoleProcess {
         act();
       };
       const onMessage = (message: unknown): void => {
-        if (typeof message === "object" && message !== null && "ready" in message) done(() => resolve(message.ready));
+        if (typeof message !== "object" || message === null || !("ready" in message)) return;
+        this.#wasReady = true;
+        done(() => resolve(message.ready));
       };
       // A program that waits for its cluster must not end for lack of other work: this timer keeps it.
       const timer = setTimeout(
