@@ -64,8 +64,11 @@ async function startJobManager(...flags: readonly string[]): Promise<RunningJobM
   ])) as [{ ready: string }];
   expect(output).toContain(`JobManager ready at ${message.ready}\n`);
   cleanups.push(async () => {
-    if (process.exitCode === null && process.signalCode === null) process.kill("SIGKILL");
+    // Gently, so that it removes its folder.
+    if (process.connected) process.disconnect();
+    const killing = setTimeout(() => process.kill("SIGKILL"), 10_000);
     await exited;
+    clearTimeout(killing);
   });
   return { process, address: message.ready, exited };
 }
