@@ -78,14 +78,21 @@ export function slotsOfJob(details: JobDetails): SlotOverview {
   };
 }
 
+/** How a subtask spends its time now. Before it runs and after its end it spends none, whatever its last report said. */
+function loadOf(task: SlotContent["tasks"][number], loads: ReadonlyMap<string, LoadSample>): LoadSample | undefined {
+  return task.state === "RUNNING" ? loads.get(subtaskName(task.vertex, task.subtask)) : undefined;
+}
+
 // ---------------------------------------------------------------------------------------------------------------- text
 
-const BAR = 16;
+const BAR = 12;
 
 function slotText(overview: SlotOverview, samples: readonly LoadSample[], pen: Pen): string {
   const all = overview.taskManagers.flatMap((it) => it.slots);
   const used = all.filter((slot) => slot.tasks.length > 0 || slot.job !== undefined).length;
-  const lines = [pen.strong(`${overview.taskManagers.length} TaskManagers, ${used} of ${all.length} slots in use`)];
+  const head = pen.strong(`${overview.taskManagers.length} TaskManagers, ${used} of ${all.length} slots in use`);
+  const withLoads = all.some((slot) => slot.tasks.some((task) => loadOf(task, latestLoads(samples, slot.job)) !== undefined));
+  const lines = [withLoads ? `${head}   ${pen.busy("█")} busy ${pen.backPressured("▓")} back-pressured ${pen.dim("░")} idle` : head];
   // One table, so that the columns of all TaskManagers stand under one another.
   const rows: string[][] = [];
   const heads: { readonly before: number; readonly text: string }[] = [];
@@ -95,7 +102,7 @@ function slotText(overview: SlotOverview, samples: readonly LoadSample[], pen: P
       const loads = latestLoads(samples, slot.job);
       if (slot.tasks.length === 0) rows.push([`slot ${slot.slot}`, pen.dim(slot.job === undefined ? "free" : `held by ${plainText(slot.jobName ?? slot.job)}`)]);
       slot.tasks.forEach((task, index) => {
-        const load = loads.get(subtaskName(task.vertex, task.subtask));
+        const load = loadOf(task, loads);
         rows.push([
           index === 0 ? `slot ${slot.slot}` : "",
           `${task.vertex}/${task.subtask}`,
@@ -159,7 +166,7 @@ function drawSlots(overview: SlotOverview, title: string, samples: readonly Load
     });
     y += height + 12;
   }
-  const legend = samples.length > 0;
+  const legend = overview.taskManagers.some((it) => it.slots.some((slot) => slot.tasks.some((task) => loadOf(task, latestLoads(samples, slot.job)) !== undefined)));
   if (legend) pieces.push(drawLegend(24, y + 12));
   const used = overview.taskManagers.flatMap((it) => it.slots).filter((slot) => slot.tasks.length > 0).length;
   return drawing(
@@ -173,7 +180,7 @@ const cellHeight = (slot: SlotContent): number => 30 + Math.max(1, Math.min(slot
 function drawSlot(slot: SlotContent, x: number, y: number, height: number, samples: readonly LoadSample[], jobs: readonly string[]): Markup {
   const free = slot.tasks.length === 0;
   const loads = latestLoads(samples, slot.job);
-  const own = slot.tasks.flatMap((task) => loads.get(subtaskName(task.vertex, task.subtask)) ?? []);
+  const own = slot.tasks.flatMap((task) => loadOf(task, loads) ?? []);
   const mean = meanLoad(own);
   return group(
     rectangle(x, y, CELL, height, { rx: 8, fill: free ? "none" : "raised", stroke: "line", ...(free ? { "stroke-dasharray": "4 4" } : {}) }),
@@ -186,7 +193,7 @@ function drawSlot(slot: SlotContent, x: number, y: number, height: number, sampl
     ...(free ? [textAt(x + CELL / 2, y + height / 2 + 10, slot.job === undefined ? "free" : "held, nothing runs", { size: 11.5, colour: "faint", anchor: "middle" })] : []),
     ...slot.tasks.slice(0, MOST_TASKS).map((task, index) => {
       const at = y + 30 + index * TASK;
-      const load = loads.get(subtaskName(task.vertex, task.subtask));
+      const load = loadOf(task, loads);
       return element(
         "g", {},
         element("title", {}, words(`${task.vertex}/${task.subtask} ${task.name}: ${task.state}${load === undefined ? "" : `, ${percent(load.busy)} busy, ${percent(load.backPressured)} back-pressured`}`)),

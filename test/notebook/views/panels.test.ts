@@ -70,10 +70,18 @@ describe("slots", () => {
     );
   });
 
+  test("a subtask that has ended has no bar, whatever its last report said", () => {
+    const details = nineExecutions("", "FINISHED");
+    const text = slots(details, { metrics: minuteOfMetrics() }).text();
+    expect(text).toContain("FINISHED");
+    expect(text).not.toContain("busy");
+    expect(visibleTexts(svgOf(slots(details, { metrics: minuteOfMetrics() }))).join(" ")).not.toContain("busy");
+  });
+
   test("with metrics each subtask has its bar", () => {
     const text = slots(twoTaskManagers(), { metrics: minuteOfMetrics() }).text();
-    expect(text).toContain("v3/0  join zones                                RUNNING  ██████████░░░░░░  64% busy");
-    expect(text).toContain("v2/0  Source: zones                             RUNNING  ███▓▓░░░░░░░░░░░  16% busy  12% back-pressured");
+    expect(text).toContain("v3/0  join zones                                RUNNING  ████████░░░░  64% busy");
+    expect(text).toContain("v2/0  Source: zones                             RUNNING  ██▓░░░░░░░░░  16% busy  12% back-pressured");
     expect(visibleTexts(svgOf(slots(twoTaskManagers(), { metrics: minuteOfMetrics() })))).toContain("35% busy");
   });
 

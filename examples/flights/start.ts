@@ -1,0 +1,53 @@
+/**
+ * `npm start`: the flights job on a cluster of its own, shown while it runs, and written up as report.html.
+ *
+ * Everything that is shown comes from the job's handle, whose state, metrics and results are Observables.
+ */
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { environment } from "drey";
+import { report, table } from "drey/notebook";
+import { FLIGHTS, airportsFile, flightsFile } from "./data.ts";
+import { type DayOfAirport, type Flight, flightDelays } from "./job.ts";
+import { pictures, worstAirports } from "./results.ts";
+import { Screen } from "./screen.ts";
+
+const ROWS_PER_SECOND = 2_000;
+const SEED = 2001;
+const REPORT = resolve("report.html");
+const flightsInAll = FLIGHTS.toLocaleString("en-US");
+
+console.log(`
+Starting a cluster on this machine: a JobManager, and 2 TaskManagers with 2 slots
+each. They replay ${flightsInAll} flights of January to March 2001, ${ROWS_PER_SECOND.toLocaleString("en-US")} a second and out
+of order (seed ${SEED}): what was the average delay per airport and day?
+About ${Math.round(FLIGHTS / ROWS_PER_SECOND)} seconds; ctrl-C ends everything.
+`);
+
+const env = environment({ taskManagers: 2, slots: 2, parallelism: 4, configuration: { "metrics.interval": "500 ms" } });
+const outputs = flightDelays(env, { flights: flightsFile, airports: airportsFile, rowsPerSecond: ROWS_PER_SECOND, seed: SEED });
+const days: DayOfAirport[] = [];
+const lateFlights: Flight[] = [];
+const screen = new Screen("flight delays", FLIGHTS);
+
+try {
+  const streamGraph = env.streamGraph({ name: "flight delays", outputs });
+  const job = await env.submit({ name: "flight delays", outputs });
+
+  // A job that fails says why through result(); those who watch it need not.
+  const error = (): void => undefined;
+  job.status$.subscribe({ next: (details) => screen.status(details), error });
+  job.metrics$.subscribe({ next: (metrics) => screen.metrics(metrics), error });
+  job.outputs.delays.subscribe({ next: (row) => (days.push(row), screen.result(row)), error });
+  job.outputs.late.subscribe({ next: (flight) => (lateFlights.push(flight), screen.late()), error });
+
+  const { details } = await job.result().finally(() => screen.end());
+  const metrics = await job.metricsHistory();
+
+  console.log(`\n${table(worstAirports(days), { title: "Where to expect delays (average in minutes)" }).text(process.stdout)}\n`);
+  console.log(`${lateFlights.length} of ${flightsInAll} flights came after their day was over and went to a side output.`);
+  writeFileSync(REPORT, report({ details, streamGraph, metrics, ...pictures(days, lateFlights) }));
+  console.log(`Charts, the three graphs and what each slot did: ${REPORT}`);
+} finally {
+  await env.close();
+}
