@@ -2,14 +2,14 @@
  * A job as one HTML file: what it was, how it ran, what came out. The file needs nothing but itself: it opens from a disk, without a
  * network, in a light or a dark room, on paper, and without scripts (images instead of interactive charts).
  */
-import type { JobDetails, MetricsReport } from "../core/graph/job-status.ts";
+import { type JobDetails, type MetricsReport, isFinal } from "../core/graph/job-status.ts";
 import type { StreamGraph } from "../core/graph/stream-graph.ts";
 import type { Picture } from "./picture.ts";
 import { graph } from "./views/graph.ts";
 import { jobPanel } from "./views/job.ts";
 import { latestLoads, loadSamples } from "./views/load.ts";
 import { metricsChart } from "./views/metrics.ts";
-import { duration, moment, shortNumber } from "./views/numbers.ts";
+import { duration, moment as utc, shortNumber } from "./views/numbers.ts";
 import { plotlyLibrary } from "./views/plotly.ts";
 import { slots } from "./views/slots.ts";
 import { COLOURS, type Colour, escapeMarkup } from "./views/svg.ts";
@@ -34,6 +34,7 @@ export function report(options: ReportOptions): string {
   const { details, streamGraph, metrics = [], charts = [], tables = [], nowMs = Date.now() } = options;
   const title = options.title ?? details.name;
   const measured = metrics.length > 0;
+  const moment = isFinal(details.state) ? "run" : "latest";
   const overTime = measured
     ? [
         metricsChart(metrics, { graph: details.graph }),
@@ -60,24 +61,24 @@ export function report(options: ReportOptions): string {
 </head>
 <body>
 <header>
-<p class="kicker">drey job report</p>
+<p class="kicker">drey job report · <code>${escapeMarkup(details.job)}</code></p>
 <h1>${escapeMarkup(title)}</h1>
 <dl>${facts(details, metrics, nowMs).map(([name, value]) => `<div><dt>${escapeMarkup(name)}</dt><dd>${escapeMarkup(value)}</dd></div>`).join("")}</dl>
 </header>
 <main>
-${section("How it went", "States of the job and of its subtasks over time.", [jobPanel(details, { metrics, nowMs })])}\
+${section("How it went", "States of the job and of its subtasks over time.", [jobPanel(details, { metrics, nowMs, width: 1080 })])}\
 ${section("Results", "What came out of the job.", charts, true)}\
 ${section("Tables", "Rows, as they arrived.", tables)}\
 ${section("Over time", "How the slots spent their time, how many records each vertex moved, how far event time lagged behind.", overTime, true)}\
 ${section("The three graphs", "What was written, what was scheduled, and what ran where. Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.", [
     ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
-    graph(details.graph, { title: `${details.graph.name}: job graph`, metrics }),
-    graph(details, { metrics }),
+    graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
+    graph(details, { metrics, moment }),
   ])}\
-${section("Slots", "Who sat in which slot. All subtasks of a job that share a slot share its memory; each has a thread of its own.", [slots(details, { metrics })])}\
+${section("Slots", "Who sat in which slot. All subtasks of a job that share a slot share its memory; each has a thread of its own.", [slots(details, { metrics, moment })])}\
 ${optionsTable(details)}
 </main>
-<footer>Written by drey on ${moment(nowMs)} UTC. This file needs no network.</footer>
+<footer>Written by drey on ${utc(nowMs)} UTC. This file needs no network.</footer>
 ${interactive ? plotlyLibrary() : ""}
 </body>
 </html>
@@ -98,11 +99,10 @@ function facts(details: JobDetails, metrics: readonly MetricsReport[], nowMs: nu
   return [
     ["State", details.state],
     ["Took", duration(seconds * 1_000)],
-    ["Started", `${moment(details.startedAtMs)} UTC`],
+    ["Started", `${utc(details.startedAtMs)} UTC`],
     ...(read === 0 ? [] : ([["Records read", shortNumber(read)], ["Per second", shortNumber(read / Math.max(0.001, seconds))]] as [string, string][])),
     ["Subtasks", String(details.graph.vertices.reduce((sum, vertex) => sum + vertex.parallelism, 0))],
     ["Slots", String(places.size)],
-    ["Job id", details.job],
   ];
 }
 
@@ -123,6 +123,7 @@ const STYLE = `
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 Inter,system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,sans-serif}
 header,main,footer{max-width:1180px;margin:0 auto;padding:0 28px}
 header{padding-top:44px}
+.kicker code{text-transform:none;letter-spacing:0}
 .kicker{margin:0;color:var(--muted);font-size:12px;letter-spacing:.08em;text-transform:uppercase}
 h1{margin:4px 0 20px;font-size:30px;line-height:1.2;overflow-wrap:anywhere}
 h2{margin:44px 0 2px;font-size:19px}

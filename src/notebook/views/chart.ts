@@ -569,7 +569,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
   const xKind = kind === "box" ? "category" : (xAxis.kind ?? kindOf(spec.series.map((it) => it.x)));
   const yKind = kind === "heat" ? (yAxis.kind ?? kindOf(spec.series.map((it) => it.y))) : "linear";
   const data = spec.series.map((series, index) => {
-    const named = series.name === undefined ? {} : { name: plotlyText(cut(series.name, 36)) };
+    const named = series.name === undefined ? {} : { name: plotlyText(cut(series.name, 26)) };
     const columns = { x: plain(series.x, xKind), y: plain(series.y, yKind) };
     if (kind === "heat") return { type: "heatmap", ...columns, z: plain(series.z ?? [], "linear"), colorscale: [[0, "rgba(58,160,220,0.06)"], [1, COLOURS.series0[0]]], ...named };
     if (kind === "box") return { type: "box", ...columns, boxpoints: "outliers", ...named };
@@ -583,7 +583,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
     };
   });
   const axis = (it: ChartAxis, axisKind: AxisKind): Record<string, unknown> => ({
-    title: { text: plotlyText(it.title ?? "") + (axisKind === "time" && it.title ? " (UTC)" : "") },
+    title: { text: plotlyText(it.title ?? "") + (axisKind === "time" && it.title ? " (UTC)" : ""), font: { size: 12 }, standoff: 8 },
     automargin: true,
     ...(axisKind === "time" ? { type: "date" } : axisKind === "category" ? { type: "category" } : {}),
     ...(it.from === 0 && it.to === undefined ? { rangemode: "tozero" } : {}),
@@ -598,7 +598,7 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
       xaxis: axis(xAxis, xKind),
       yaxis: axis(yAxis, yKind),
       showlegend: spec.series.length > 1 && kind !== "heat",
-      legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom" },
+      legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom", font: { size: 11 } },
       ...(kind === "bar" ? { barmode: spec.stacked === true ? "stack" : "group" } : {}),
       ...(kind === "box" && spec.series.length > 1 ? { boxmode: "group" } : {}),
       hovermode: kind === "line" ? "x unified" : "closest",

@@ -10,7 +10,7 @@ import type { JobDetails, MetricsReport } from "../../core/graph/job-status.ts";
 import { targetsOf } from "../../core/graph/job-graph.ts";
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import { Picture } from "../picture.ts";
-import { type Load, type LoadSample, latestLoads, loadSamples, meanLoad, subtaskName } from "./load.ts";
+import { type Load, type LoadMoment, type LoadSample, loadSamples, loadsAt, meanLoad, subtaskName } from "./load.ts";
 import { percent } from "./numbers.ts";
 import { stateColour, stateSign } from "./states.ts";
 import { type Colour, type Drawing, type Markup, drawing, element, fingerprint, group, rectangle, round, textAt, textWidth, words } from "./svg.ts";
@@ -20,6 +20,8 @@ export interface GraphOptions {
   readonly title?: string;
   /** Shows how busy the boxes are; of a JobGraph and an ExecutionGraph. */
   readonly metrics?: readonly MetricsReport[];
+  /** Of the metrics, the latest reading (default) or the mean of the whole run. */
+  readonly moment?: LoadMoment;
   /** `right` (default) or `down`: where the records flow. */
   readonly flow?: "right" | "down";
 }
@@ -32,7 +34,7 @@ export function graph(of: AnyGraph, options: GraphOptions = {}): Picture {
   return new Picture({
     title,
     text: () => explain(of),
-    svg: () => drawGraph(plan, title, options, latestLoads(loadSamples(options.metrics ?? []), job)),
+    svg: () => drawGraph(plan, title, options, loadsAt(options.moment ?? "latest", loadSamples(options.metrics ?? []), job)),
   });
 }
 

@@ -83,6 +83,20 @@ export function latestLoads(samples: readonly LoadSample[], job?: string): Map<s
   return latest;
 }
 
+/** Which moment a picture shows: the latest reading, or the mean of the whole run (of a job that has ended, the last reading says little). */
+export type LoadMoment = "latest" | "run";
+
+/** `latestLoads`, with shares and rates averaged over the whole run if so wanted. Counts stay the latest. */
+export function loadsAt(moment: LoadMoment, samples: readonly LoadSample[], job?: string): Map<string, LoadSample> {
+  const latest = latestLoads(samples, job);
+  if (moment === "latest") return latest;
+  return new Map([...latest].map(([name, last]) => {
+    const own = samples.filter((it) => it.job === last.job && it.vertex === last.vertex && it.subtask === last.subtask);
+    const mean = meanLoad(own) as Load;
+    return [name, { ...last, ...mean, recordsInPerSecond: mean.recordsInPerSecond / own.length, recordsOutPerSecond: mean.recordsOutPerSecond / own.length }];
+  }));
+}
+
 /** Shares averaged, rates summed; undefined for none. */
 export function meanLoad(loads: readonly Load[]): Load | undefined {
   if (loads.length === 0) return undefined;

@@ -190,7 +190,7 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
       xaxis: { type: "date", anchor: `y${axisName(count - 1)}` },
       ...Object.fromEntries(slots.map((_, index) => [`yaxis${axisName(index)}`, { domain: domain(index), range: [0, 1], showticklabels: false, fixedrange: true, showgrid: false, zeroline: false }])),
       annotations: slots.map((slot, index) => ({
-        text: plotlyText(cut(slot.name, 22)), xref: "paper", x: 0, xanchor: "right", xshift: -8, yref: "paper", y: (domain(index)[0] + domain(index)[1]) / 2, showarrow: false, font: { size: 11 },
+        text: plotlyText(cut(slot.name, 22)), xref: "paper", x: 0, xanchor: "right", xshift: -8, yref: "paper", y: (domain(index)[0] + domain(index)[1]) / 2, yanchor: "middle", showarrow: false, font: { size: 11 },
       })),
       legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom" },
     },

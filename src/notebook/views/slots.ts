@@ -6,7 +6,7 @@
 import type { ExecutionInfo, JobDetails, MetricsReport } from "../../core/graph/job-status.ts";
 import { Picture } from "../picture.ts";
 import { bar, drawLegend } from "./graph.ts";
-import { type LoadSample, latestLoads, loadSamples, meanLoad, subtaskName } from "./load.ts";
+import { type LoadMoment, type LoadSample, loadSamples, loadsAt, meanLoad, subtaskName } from "./load.ts";
 import { bytes, duration, percent } from "./numbers.ts";
 import { stateColour, stateSign, stateText } from "./states.ts";
 import { type Drawing, type Markup, drawing, element, group, rectangle, seriesColour, textAt, textWidth, words } from "./svg.ts";
@@ -39,19 +39,36 @@ export interface SlotOptions {
   readonly title?: string;
   /** Shows how busy slots and subtasks are. */
   readonly metrics?: readonly MetricsReport[];
+  /** Of the metrics, the latest reading (default) or the mean of the whole run. */
+  readonly moment?: LoadMoment;
 }
+
+type SlotTask = SlotContent["tasks"][number];
+/** How a subtask of a slot spent its time; undefined where that is unknown or makes no sense. */
+type LoadOf = (slot: SlotContent, task: SlotTask) => LoadSample | undefined;
 
 /** The slots of a cluster, or those that a job sits in. */
 export function slots(of: SlotOverview | JobDetails, options: SlotOptions = {}): Picture {
   const overview = "taskManagers" in of ? of : slotsOfJob(of);
   const title = options.title ?? ("taskManagers" in of ? "Slots of the cluster" : `Slots of ${of.name}`);
-  const samples = loadSamples(options.metrics ?? []);
+  const loadOf = loadsOfSlots(overview, options);
   return new Picture({
     title,
-    text: (pen) => slotText(overview, samples, pen),
-    svg: () => drawSlots(overview, title, samples),
+    text: (pen) => slotText(overview, loadOf, pen),
+    svg: () => drawSlots(overview, title, loadOf),
   });
 }
+
+function loadsOfSlots(overview: SlotOverview, { metrics = [], moment = "latest" }: SlotOptions): LoadOf {
+  const samples = loadSamples(metrics);
+  const jobs = new Set(overview.taskManagers.flatMap((it) => it.slots.map((slot) => slot.job)));
+  const loads = new Map([...jobs].map((job) => [job, loadsAt(moment, samples, job)]));
+  // Before it runs and after its end a subtask spends no time, whatever its last report said.
+  return (slot, task) => (moment === "run" || task.state === "RUNNING" ? loads.get(slot.job)?.get(subtaskName(task.vertex, task.subtask)) : undefined);
+}
+
+const hasLoads = (overview: SlotOverview, loadOf: LoadOf): boolean =>
+  overview.taskManagers.some((it) => it.slots.some((slot) => slot.tasks.some((task) => loadOf(slot, task) !== undefined)));
 
 /** The slots that the present executions of a job hold. Slots of others and free ones are not in it. */
 export function slotsOfJob(details: JobDetails): SlotOverview {
@@ -61,10 +78,10 @@ export function slotsOfJob(details: JobDetails): SlotOverview {
     const name = subtaskName(it.vertex, it.subtask);
     if (it.attempt >= (latest.get(name)?.attempt ?? 0)) latest.set(name, it);
   }
-  const places = new Map<string, Map<number, SlotContent["tasks"][number][]>>();
+  const places = new Map<string, Map<number, SlotTask[]>>();
   for (const it of latest.values()) {
     if (it.taskManager === undefined || it.slot === undefined) continue;
-    const slotsOf = places.get(it.taskManager) ?? new Map<number, SlotContent["tasks"][number][]>();
+    const slotsOf = places.get(it.taskManager) ?? new Map<number, SlotTask[]>();
     places.set(it.taskManager, slotsOf);
     const tasks = slotsOf.get(it.slot) ?? [];
     slotsOf.set(it.slot, tasks);
@@ -78,31 +95,24 @@ export function slotsOfJob(details: JobDetails): SlotOverview {
   };
 }
 
-/** How a subtask spends its time now. Before it runs and after its end it spends none, whatever its last report said. */
-function loadOf(task: SlotContent["tasks"][number], loads: ReadonlyMap<string, LoadSample>): LoadSample | undefined {
-  return task.state === "RUNNING" ? loads.get(subtaskName(task.vertex, task.subtask)) : undefined;
-}
-
 // ---------------------------------------------------------------------------------------------------------------- text
 
 const BAR = 12;
 
-function slotText(overview: SlotOverview, samples: readonly LoadSample[], pen: Pen): string {
+function slotText(overview: SlotOverview, loadOf: LoadOf, pen: Pen): string {
   const all = overview.taskManagers.flatMap((it) => it.slots);
   const used = all.filter((slot) => slot.tasks.length > 0 || slot.job !== undefined).length;
   const head = pen.strong(`${overview.taskManagers.length} TaskManagers, ${used} of ${all.length} slots in use`);
-  const withLoads = all.some((slot) => slot.tasks.some((task) => loadOf(task, latestLoads(samples, slot.job)) !== undefined));
-  const lines = [withLoads ? `${head}   ${pen.busy("█")} busy ${pen.backPressured("▓")} back-pressured ${pen.dim("░")} idle` : head];
+  const lines = [hasLoads(overview, loadOf) ? `${head}   ${pen.busy("█")} busy ${pen.backPressured("▓")} back-pressured ${pen.dim("░")} idle` : head];
   // One table, so that the columns of all TaskManagers stand under one another.
   const rows: string[][] = [];
   const heads: { readonly before: number; readonly text: string }[] = [];
   for (const it of overview.taskManagers) {
     heads.push({ before: rows.length, text: pen.strong(plainText(it.taskManager)) + pen.dim(factsOf(it)) });
     for (const slot of it.slots) {
-      const loads = latestLoads(samples, slot.job);
       if (slot.tasks.length === 0) rows.push([`slot ${slot.slot}`, pen.dim(slot.job === undefined ? "free" : `held by ${plainText(slot.jobName ?? slot.job)}`)]);
       slot.tasks.forEach((task, index) => {
-        const load = loadOf(task, loads);
+        const load = loadOf(slot, task);
         rows.push([
           index === 0 ? `slot ${slot.slot}` : "",
           `${task.vertex}/${task.subtask}`,
@@ -138,7 +148,7 @@ const TASK = 34;
 /** Subtasks of one slot that are drawn; the rest is counted. */
 const MOST_TASKS = 8;
 
-function drawSlots(overview: SlotOverview, title: string, samples: readonly LoadSample[]): Drawing {
+function drawSlots(overview: SlotOverview, title: string, loadOf: LoadOf): Drawing {
   const columns = Math.max(1, Math.min(4, Math.max(1, ...overview.taskManagers.map((it) => it.slots.length))));
   const jobs = [...new Set(overview.taskManagers.flatMap((it) => it.slots.map((slot) => slot.job)).filter((job) => job !== undefined))];
   const width = 40 + columns * (CELL + GAP) - GAP + 24;
@@ -161,12 +171,12 @@ function drawSlots(overview: SlotOverview, title: string, samples: readonly Load
     );
     let top = y + 36;
     rows.forEach((row, index) => {
-      row.forEach((slot, column) => pieces.push(drawSlot(slot, 32 + column * (CELL + GAP), top, heights[index] as number, samples, jobs)));
+      row.forEach((slot, column) => pieces.push(drawSlot(slot, 32 + column * (CELL + GAP), top, heights[index] as number, loadOf, jobs)));
       top += (heights[index] as number) + GAP;
     });
     y += height + 12;
   }
-  const legend = overview.taskManagers.some((it) => it.slots.some((slot) => slot.tasks.some((task) => loadOf(task, latestLoads(samples, slot.job)) !== undefined)));
+  const legend = hasLoads(overview, loadOf);
   if (legend) pieces.push(drawLegend(24, y + 12));
   const used = overview.taskManagers.flatMap((it) => it.slots).filter((slot) => slot.tasks.length > 0).length;
   return drawing(
@@ -177,10 +187,9 @@ function drawSlots(overview: SlotOverview, title: string, samples: readonly Load
 
 const cellHeight = (slot: SlotContent): number => 30 + Math.max(1, Math.min(slot.tasks.length, MOST_TASKS)) * TASK + (slot.tasks.length > MOST_TASKS ? 18 : 0) + 4;
 
-function drawSlot(slot: SlotContent, x: number, y: number, height: number, samples: readonly LoadSample[], jobs: readonly string[]): Markup {
+function drawSlot(slot: SlotContent, x: number, y: number, height: number, loadOf: LoadOf, jobs: readonly string[]): Markup {
   const free = slot.tasks.length === 0;
-  const loads = latestLoads(samples, slot.job);
-  const own = slot.tasks.flatMap((task) => loadOf(task, loads) ?? []);
+  const own = slot.tasks.flatMap((task) => loadOf(slot, task) ?? []);
   const mean = meanLoad(own);
   return group(
     rectangle(x, y, CELL, height, { rx: 8, fill: free ? "none" : "raised", stroke: "line", ...(free ? { "stroke-dasharray": "4 4" } : {}) }),
@@ -193,7 +202,7 @@ function drawSlot(slot: SlotContent, x: number, y: number, height: number, sampl
     ...(free ? [textAt(x + CELL / 2, y + height / 2 + 10, slot.job === undefined ? "free" : "held, nothing runs", { size: 11.5, colour: "faint", anchor: "middle" })] : []),
     ...slot.tasks.slice(0, MOST_TASKS).map((task, index) => {
       const at = y + 30 + index * TASK;
-      const load = loadOf(task, loads);
+      const load = loadOf(slot, task);
       return element(
         "g", {},
         element("title", {}, words(`${task.vertex}/${task.subtask} ${task.name}: ${task.state}${load === undefined ? "" : `, ${percent(load.busy)} busy, ${percent(load.backPressured)} back-pressured`}`)),

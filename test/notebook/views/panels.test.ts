@@ -106,7 +106,7 @@ describe("metrics charts", () => {
   test("records and lag have a line for each vertex", () => {
     const { graph } = nineExecutions();
     expect(metricsChart(minuteOfMetrics(), { graph, show: "records" }).figure?.data.map((it) => it["name"])).toEqual([
-      "v1 Source: rides.jsonl -> withTimes…", "v2 Source: zones", "v3 join zones", "v4 window(tumbling 60 s) -> Sink: l…", "v5 top 10 -> Sink: collect",
+      "v1 Source: rides.jsonl ->…", "v2 Source: zones", "v3 join zones", "v4 window(tumbling 60 s) …", "v5 top 10 -> Sink: collect",
     ]);
     expect(metricsChart(minuteOfMetrics(), { graph, show: "lag" }).text()).toContain("join zones");
   });
