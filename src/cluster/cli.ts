@@ -57,10 +57,12 @@ async function main(args: readonly string[]): Promise<number> {
 
 main(process.argv.slice(2)).then(
   (code) => {
-    process.exitCode = code;
+    // A program that is through may have set something going. One that failed is over, whatever it left running.
+    if (code === 0) process.exitCode = 0;
+    else process.exit(code);
   },
   (error: unknown) => {
     process.stderr.write(`${describeFailure(error)}\n`);
-    process.exitCode = 1;
+    process.exit(1);
   },
 );

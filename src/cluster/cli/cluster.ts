@@ -6,7 +6,7 @@ import { startBackgroundCluster, stopBackgroundCluster } from "../local/backgrou
 import { LocalCluster } from "../local/mini-cluster.ts";
 import { DEFAULT_CLUSTER, readCluster } from "../local/running-clusters.ts";
 import type { ClusterOverview } from "../protocol/messages.ts";
-import { type Command, type Flag, UsageError, clusterFlags, configurationOf, integer, readArguments } from "./command.ts";
+import { CONNECT_MS, type Command, type Flag, UsageError, clusterFlags, configurationOf, integer, readArguments } from "./command.ts";
 import { jobsText } from "./list.ts";
 import { plainText, table } from "./table.ts";
 
@@ -84,7 +84,7 @@ async function status(name: string, asJson: boolean): Promise<number> {
     process.stdout.write(`No cluster "${name}" runs here.\n`);
     return 1;
   }
-  const client = await ClusterClient.connect(cluster.address);
+  const client = await ClusterClient.connect(cluster.address, { connectDeadlineMs: CONNECT_MS });
   try {
     const overview = await client.overview();
     process.stdout.write(asJson ? `${JSON.stringify(overview, null, 2)}\n` : statusText(name, overview));

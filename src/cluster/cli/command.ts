@@ -103,10 +103,13 @@ export function addressOf(values: Values<ClusterFlags>, configuration: Configura
   );
 }
 
+/** How long a command looks for its JobManager: long enough for a busy one. */
+export const CONNECT_MS = 3_000;
+
 /** Connects to the cluster that a command means, and hangs up when `work` is done. @throws ConnectionError when nobody answers. */
 export async function withCluster<T>(values: Values<ClusterFlags>, work: (client: ClusterClient) => Promise<T>): Promise<T> {
   const configuration = configurationOf(values);
-  const client = await ClusterClient.connect(addressOf(values, configuration), { configuration });
+  const client = await ClusterClient.connect(addressOf(values, configuration), { configuration, connectDeadlineMs: CONNECT_MS });
   try {
     return await work(client);
   } catch (error) {

@@ -5,7 +5,7 @@ import { ConfigurationError } from "../../core/types/errors.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
 import { setRunContext } from "../client/run-context.ts";
 import { findCluster } from "../local/program-cluster.ts";
-import { type Command, type Flag, UsageError, clusterFlags, configurationOf, firstPositional, readArguments } from "./command.ts";
+import { CONNECT_MS, type Command, type Flag, UsageError, clusterFlags, configurationOf, firstPositional, readArguments } from "./command.ts";
 import { describeFailure } from "./failure.ts";
 import { withParallelism } from "./info.ts";
 import { requireFile, runProgram } from "./program.ts";
@@ -43,7 +43,7 @@ export const runCommand: Command = {
     const address = values.jobmanager ?? findCluster(configuration);
     if (address !== undefined) {
       // Asked now, before the program does anything.
-      const client = await ClusterClient.connect(address, { configuration });
+      const client = await ClusterClient.connect(address, { configuration, connectDeadlineMs: CONNECT_MS });
       await client.close();
     } else if (detached) {
       throw new ConfigurationError("a detached job needs a cluster that stays; start one with `drey cluster start`, or name one with -m.");

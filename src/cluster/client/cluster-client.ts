@@ -26,6 +26,8 @@ export interface ClusterClientOptions {
   readonly configuration?: Configuration;
   /** How long to look for the JobManager, milliseconds; default 5000. */
   readonly connectDeadlineMs?: number;
+  /** Gives up connecting. */
+  readonly signal?: AbortSignal;
   /** For a JobManager with CURVE keys. */
   readonly keys?: ClientKeys;
 }
@@ -77,8 +79,16 @@ export class ClusterClient implements JobExecutor {
    * @throws ConnectionError when no JobManager answers before the deadline; ProtocolError when it is another version of drey.
    */
   static async connect(address: string, options: ClusterClientOptions = {}): Promise<ClusterClient> {
+    const { signal } = options;
+    signal?.throwIfAborted();
     const client = new ClusterClient(address, options);
-    await client.#connection.use(async () => undefined);
+    const giveUp = (): void => void client.close();
+    signal?.addEventListener("abort", giveUp);
+    try {
+      await client.#connection.use(async () => undefined);
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+    }
     return client;
   }
 

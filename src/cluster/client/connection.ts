@@ -77,11 +77,13 @@ export class Connection {
     return this.#present;
   }
   #present: JobManagerCaller | undefined;
+  /** A connection that is being made. */
+  #dialling: JobManagerCaller | undefined;
 
   /** Hangs up for good. Calls that wait reject with ConnectionError. */
-  async close(): Promise<void> {
+  close(): Promise<void> {
     this.#closed = true;
-    await this.#hangUp();
+    return this.#hangUp();
   }
 
   #connected(): Promise<JobManagerCaller> {
@@ -109,8 +111,9 @@ export class Connection {
       ...(keys === undefined ? {} : { keys }),
       onLost: (reason) => this.#lost(client, reason),
     });
-    await client.connect();
+    this.#dialling = client;
     try {
+      await client.connect();
       const { version } = await client.call("hello", { version: VERSION }, { deadlineMs: connectDeadlineMs });
       if (version !== VERSION) {
         throw new ProtocolError(`the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`);
@@ -118,6 +121,8 @@ export class Connection {
     } catch (error) {
       await client.close();
       throw error;
+    } finally {
+      this.#dialling = undefined;
     }
     this.#present = client;
     return client;
@@ -137,6 +142,7 @@ export class Connection {
     const session = this.#session;
     this.#session = undefined;
     this.#present = undefined;
+    void this.#dialling?.close();
     if (session !== undefined) this.#closing = session.then((client) => client.close(), () => undefined);
     await this.#closing;
   }

@@ -7,7 +7,9 @@ import type { CompiledJob, TaskSpec } from "../../core/graph/job-graph.ts";
 // The door itself, and not its parts: its exports travel by name, so its namespace is what is needed.
 import * as core from "../../core/index.ts";
 import { CaptureError } from "../../core/types/errors.ts";
+import { projectEdges } from "../../core/runtime/projection.ts";
 import type { CodeBundle } from "../code/bundle.ts";
+import { fieldsRead } from "../code/fields-read.ts";
 import { capture, originalClasses, warmUp } from "../code/capture.ts";
 import type { KnownModule } from "../code/identities.ts";
 
@@ -33,7 +35,7 @@ export interface JobCode {
  */
 export async function captureJob(job: CompiledJob, classes: readonly (new (...args: never) => unknown)[]): Promise<JobCode> {
   const roots = [
-    ...job.tasks.map((value, index) => ({ label: `task ${index}`, value })),
+    ...projectEdges(job, fieldsRead).tasks.map((value, index) => ({ label: `task ${index}`, value })),
     ...classes.map((value) => ({ label: `registerClass(${value.name})`, value })),
   ];
   try {

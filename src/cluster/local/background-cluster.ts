@@ -109,9 +109,10 @@ async function registered(address: string, taskManagers: number, children: reado
     () => fail(new DeadlineError(`the cluster was not ready within ${timeoutMs / 1_000} s.${children.map(({ log }) => endOf(log)).join("")}`)),
     timeoutMs,
   );
+  const over = new AbortController();
   let client: ClusterClient | undefined;
   try {
-    client = await Promise.race([failed, ClusterClient.connect(address, { configuration, connectDeadlineMs: timeoutMs })]);
+    client = await Promise.race([failed, ClusterClient.connect(address, { configuration, connectDeadlineMs: timeoutMs, signal: over.signal })]);
     const complete = new Promise<void>((resolve, reject) => {
       const stop = (client as ClusterClient).watchCluster({
         overview: (overview) => {
@@ -126,6 +127,7 @@ async function registered(address: string, taskManagers: number, children: reado
   } finally {
     clearTimeout(timer);
     failed.catch(() => undefined);
+    over.abort();
     await client?.close();
   }
 }

@@ -39,6 +39,13 @@ describe("connecting", () => {
     folder.remove();
   });
 
+  it("can be given up", async () => {
+    const folder = makeSocketFolder();
+    const connecting = ClusterClient.connect(folder.address("jm"), { connectDeadlineMs: 60_000, signal: AbortSignal.timeout(50) });
+    await expect(connecting).rejects.toThrow(ConnectionError);
+    folder.remove();
+  });
+
   it("refuses a JobManager of another version", async () => {
     const { address } = await jobManager({ hello: () => ({ version: "9.9.9", pid: 1 }) });
     await expect(ClusterClient.connect(address)).rejects.toThrow(ProtocolError);
