@@ -6,25 +6,26 @@ import { Configuration } from "../core/types/options.ts";
 import { ClusterClient, type ClusterClientOptions } from "./client/cluster-client.ts";
 import { runContext } from "./client/run-context.ts";
 import { loadConfiguration } from "./configuration-file.ts";
-import { LocalCluster } from "./local/mini-cluster.ts";
+import type { LocalCluster } from "./local/mini-cluster.ts";
 import { ProgramCluster } from "./local/program-cluster.ts";
 
 export {
   aggregate, allOptions, average, CaptureError, compileJob, Configuration, ConfigurationError, ConnectedStreams, ConnectionError,
   CoProcessFunction, count, DataStream, DataStreamSink, days, DeadlineError, discard, DreyError, durationMs, Environment, explain, filter,
   flatMap, formatDuration, fromWire, GraphError, hours, InvariantError, isFinal, isTaskFinal, JobCanceledError, JobFailedError, JobHandle,
-  keyBy, KeyedProcessFunction, KeyedStream, listState, localEnvironment, LocalExecutor, map, mapState, milliseconds, minutes, NotFoundError, options,
-  OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, session, sideOutput, sliding, slotsNeeded, streamGraph, sum,
-  TaskManagerLostError, taskMetrics, toWire, tumbling, union, UserFunctionError, valueState, window, WindowedStream, withTimestamps,
+  jsonLines, keyBy, KeyedProcessFunction, KeyedStream, listState, localEnvironment, LocalExecutor, map, mapState, milliseconds, minutes,
+  NotFoundError, options, OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, session, sideOutput,
+  sliding, slotsNeeded, streamGraph, sum, TaskManagerLostError, taskMetrics, textLines, toWire, tumbling, union, UserFunctionError,
+  valueState, window, WindowedStream, withTimestamps,
 } from "../core/index.ts";
 export type {
-  AggregateFunction, Collector, CompiledJob, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo, ExecutorSource, GenerateOptions,
-  JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult, JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions,
-  MapState, MapStateDescriptor, StateDescriptor, StateOf,
-  LogLine, MetricInfo, MetricsReport, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed,
-  RuntimeContext, ShippedJob, SideOutput, Sink, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions, SubtaskMetrics, TaskSpec,
-  TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, AlignedWindows, SessionWindows, ValueState, ValueStateDescriptor,
-  WatermarkStrategy, WindowContext, WindowDescription, WireError,
+  AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
+  ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
+  JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,
+  MetricInfo, MetricsReport, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed, RuntimeContext,
+  SessionWindows, ShippedJob, SideOutput, Sink, StateDescriptor, StateOf, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions,
+  SubtaskMetrics, TaskSpec, TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, ValueState,
+  ValueStateDescriptor, WatermarkStrategy, WindowContext, WindowDescription, WireError,
 } from "../core/index.ts";
 export { ClusterClient } from "./client/cluster-client.ts";
 export type { ClusterClientOptions, ClusterListener } from "./client/cluster-client.ts";
