@@ -119,7 +119,7 @@ export function outcome(details: JobDetails): Error | undefined {
   const cause = details.failure === undefined ? undefined : fromWire(details.failure);
   return new JobFailedError(`Job "${details.name}" failed: ${cause?.message ?? "for an unknown reason"}`, {
     ...(cause === undefined ? {} : { cause }),
-    details: { job: details.job, ...(details.failure?.details ?? {}) },
+    details: { job: details.job, ...details.failure?.details },
   });
 }
 

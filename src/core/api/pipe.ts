@@ -51,7 +51,7 @@ export function aggregate<T, K, Acc, Result>(aggregate: AggregateFunction<T, Acc
 export function aggregate<T, K, Acc, Result, Out>(
   aggregate: AggregateFunction<T, Acc, Result>, finish: (result: Result, context: WindowContext<K>) => Out,
 ): (stream: WindowedStream<T, K>) => DataStream<Out>;
-// `any`: the overloads above are the types; behind them the arguments are only handed on.
+// oxlint-disable-next-line typescript/no-explicit-any -- the overloads above are the types; behind them arguments are only handed on
 export function aggregate(aggregate: any, finish?: any): any {
   return (stream: WindowedStream<never, never>) => (finish === undefined ? stream.aggregate(aggregate) : stream.aggregate(aggregate, finish));
 }
@@ -61,6 +61,7 @@ export function process<T, K, Out>(process: KeyedProcessFunction<K, T, Out>): (s
 export function process<T, Out>(
   process: ProcessFunction<T, Out> | ((value: T, context: ProcessContext, out: Collector<Out>) => void),
 ): (stream: DataStream<T>) => DataStream<Out>;
+// oxlint-disable-next-line typescript/no-explicit-any -- as above
 export function process(process: any): any {
   return (stream: DataStream<never>) => stream.process(process);
 }

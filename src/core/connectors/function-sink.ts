@@ -17,6 +17,7 @@ export interface FunctionSinkSpec extends OperatorSpec {
 export const functionSink: OperatorKind<FunctionSinkSpec> = {
   kind: "sink",
   inputs: 1,
+  fields: (spec, { of }) => of(spec.sink.write, 0),
   create(spec, context) {
     const sink = spec.sink as SinkFunction<unknown>;
     return {
@@ -31,4 +32,6 @@ export interface DiscardSpec extends OperatorSpec {
   readonly kind: "discard";
 }
 
-export const discardSink: OperatorKind<DiscardSpec> = { kind: "discard", inputs: 1, create: () => ({ inline: () => "" }) };
+export const discardSink: OperatorKind<DiscardSpec> = {
+  kind: "discard", inputs: 1, fields: () => new Set(), create: () => ({ inline: () => "" }),
+};

@@ -18,10 +18,11 @@ import { type ClassRegistry, noClasses } from "./classes.ts";
 import { type Pass, pick, RowReader, RowWriter, Stop } from "./columnar.ts";
 import { setField } from "./construct.ts";
 import { MAX_SEGMENT_ROWS, type SegmentMemory } from "./element.ts";
+import { refusal, Unshippable } from "./refusal.ts";
 import { type ColumnType, shapeOf, typeFromWire, typeOfValue, typeToWire, widen, type WireType } from "./schema.ts";
 import { align8 } from "./text.ts";
 import { ValueReader } from "./value-reader.ts";
-import { refusal, Unshippable, ValueWriter } from "./value-writer.ts";
+import { ValueWriter } from "./value-writer.ts";
 
 /** Row types with a slot of their own. */
 const MAX_VARIANTS = 8;
@@ -104,7 +105,9 @@ export class BatchEncoder {
    * @returns how many rows were written. 0: not even one fits; send it by `encodeRow`.
    * @throws RecordError if a row holds a value that can't travel; nothing is then written.
    */
-  encode(memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], timestamps: Float64Array, from: number, to: number): number {
+  encode(
+    memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], timestamps: Float64Array, from: number, to: number,
+  ): number {
     this.#count = Math.min(to - from, this.#maxRows);
     if (this.#count <= 0) return 0;
     this.#batch++;
@@ -131,7 +134,8 @@ export class BatchEncoder {
 
   /** Writes a batch of one type. @returns the rows written, 0, or AGAIN. */
   #encodeSingle(
-    memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], timestamps: Float64Array, from: number, variant: Variant,
+    memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], timestamps: Float64Array, from: number,
+    variant: Variant,
   ): number {
     const { writer } = variant;
     const start = this.#announce(memory, offset, limit, [variant]);
@@ -169,7 +173,9 @@ export class BatchEncoder {
   }
 
   /** Writes a batch of several types, or of none. @returns the rows written, 0, or AGAIN. */
-  #encodeMixed(memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], timestamps: Float64Array, from: number): number {
+  #encodeMixed(
+    memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], timestamps: Float64Array, from: number,
+  ): number {
     const tried = Math.max(1, Math.min(this.#count, Math.floor((limit - offset) / (this.#mixedBytesPerRow + 9))));
     const used = this.#classify(rows, from, tried, from + this.#count);
     const only = used.length === 1 ? (used[0] as Variant) : undefined;
@@ -300,7 +306,9 @@ export class BatchEncoder {
     if (variant.writer.type.kind === "any") this.#current = undefined;
   }
 
-  #block(variant: Variant, memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], base: number, count: number): number {
+  #block(
+    variant: Variant, memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], base: number, count: number,
+  ): number {
     try {
       return variant.writer.write(variant.slot, memory, offset, limit, rows, base, count, this.#pass);
     } catch (thrown) {

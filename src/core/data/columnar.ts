@@ -116,7 +116,9 @@ export class RowWriter {
    * @returns the end of the block; its count of rows stands in its header. -1: not one row was written.
    * @throws Unshippable if a value can't travel; `pass.index` is then its row.
    */
-  write(slot: number, memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], base: number, count: number, pass: Pass): number {
+  write(
+    slot: number, memory: SegmentMemory, offset: number, limit: number, rows: readonly unknown[], base: number, count: number, pass: Pass,
+  ): number {
     const layout = this.#layout;
     const columns = columnsOffset(layout, offset);
     const end = columns + columnsBytes(layout, count);
@@ -402,7 +404,8 @@ return function fill(rows, base, count, memory, p, pass) {
     if (type.nullable) {
       const mark = this.#local("0");
       const column = this.byteColumn();
-      this.#checks.push(`if (${local} === null || ${local} === undefined) {`, `${mark} = ${local} === null ? 1 : 2; ${local} = ${absentValue(type)};`, "} else {");
+      this.#checks.push(`if (${local} === null || ${local} === undefined) {`);
+      this.#checks.push(`${mark} = ${local} === null ? 1 : 2; ${local} = ${absentValue(type)};`, "} else {");
       this.#writes.push(`bytes[${column} + i] = ${mark};`);
     }
     this.#present(type, local, depth, stop);
@@ -415,7 +418,7 @@ return function fill(rows, base, count, memory, p, pass) {
         const column = this.intColumn();
         this.number(type, column, depth);
         // With small integers as feedback, V8 drops the comparison with -0.
-        this.#checks.push(`if (typeof ${local} !== "number" || (${local} | 0) !== ${local} || Object.is(${local}, -0)) ${this.#typeStop()}`);
+        this.#checks.push(`if (typeof ${local} !== "number" || (${local} | 0) !== ${local} || Object.is(${local}, -0))`, this.#typeStop());
         this.#writes.push(`i32[${column} + i] = ${local};`);
         return;
       }
@@ -440,7 +443,8 @@ return function fill(rows, base, count, memory, p, pass) {
       case "date": {
         const column = this.wideColumn();
         this.number(type, column, depth);
-        this.#checks.push(`if (typeof ${local} !== "object" || ${local} === null || Object.getPrototypeOf(${local}) !== ${this.constant(Date.prototype)}) ${stop}`);
+        this.#checks.push(`if (typeof ${local} !== "object" || ${local} === null`);
+        this.#checks.push(`|| Object.getPrototypeOf(${local}) !== ${this.constant(Date.prototype)}) ${stop}`);
         this.#writes.push(`f64[${column} + i] = ${local} === null ? 0 : ${this.constant(Date.prototype.getTime)}.call(${local});`);
         this.#object("date", local);
         return;
@@ -467,7 +471,11 @@ return function fill(rows, base, count, memory, p, pass) {
 
   #shapeCheck(type: ColumnType, local: string, stop: string): string {
     if (type.kind === "tuple") {
-      const holes = type.items.flatMap((item, i) => (item.nullable || item.kind === "any" ? [`(${local}[${i}] === undefined && !(${i} in ${local}))`] : []));
+      const holes = type.items.flatMap((item, i) => {
+        // Other columns refuse undefined anyway.
+        const mayBeUndefined = item.nullable || item.kind === "any";
+        return mayBeUndefined ? [`(${local}[${i}] === undefined && !(${i} in ${local}))`] : [];
+      });
       return `if (!Array.isArray(${local}) || ${local}.length !== ${type.items.length}` +
         ` || Object.getPrototypeOf(${local}) !== ${this.constant(Array.prototype)}${holes.map((hole) => ` || ${hole}`).join("")}) ${stop}`;
     }

@@ -37,7 +37,8 @@ export function keyGroupRange(subtask: number, parallelism: number, maxParalleli
   if (!(parallelism >= 1 && parallelism <= maxParallelism && maxParallelism <= UPPER_BOUND_MAX_PARALLELISM)) {
     throw new ConfigurationError(
       `parallelism ${parallelism} does not go with maxParallelism ${maxParallelism}: a keyed operator needs ` +
-        `1 ≤ parallelism ≤ maxParallelism ≤ ${UPPER_BOUND_MAX_PARALLELISM}; raise pipeline.max-parallelism (only a job without state to restore may)`,
+        `1 ≤ parallelism ≤ maxParallelism ≤ ${UPPER_BOUND_MAX_PARALLELISM}; ` +
+        "lower the parallelism, or raise pipeline.max-parallelism (only of a job that has no state to restore)",
     );
   }
   return { start: Math.ceil((subtask * maxParallelism) / parallelism), end: Math.ceil(((subtask + 1) * maxParallelism) / parallelism) };

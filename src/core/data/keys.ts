@@ -59,7 +59,9 @@ function part(value: unknown, key: unknown, depth: number): string {
     case "object":
       return value === null ? "0" : objectPart(value, key, depth);
     default:
-      throw new RecordError(`the key ${describe(key)} holds a ${typeof value}; a key is made of primitives, Dates, arrays and plain records`);
+      throw new RecordError(
+        `the key ${describe(key)} holds a ${typeof value}; a key is made of primitives, Dates, arrays and plain records`,
+      );
   }
 }
 
@@ -80,7 +82,7 @@ function objectPart(value: object, key: unknown, depth: number): string {
         "use its fields as key, e.g. a tuple [a, b] or a plain record { a, b }",
     );
   }
-  const names = Object.keys(value).sort();
+  const names = Object.keys(value).toSorted();
   let text = `{${names.length}:`;
   for (const name of names) text += `${name.length}:${name}${part((value as Record<string, unknown>)[name], key, depth + 1)}`;
   return text;

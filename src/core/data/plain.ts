@@ -7,10 +7,8 @@
  * `Object.prototype`; it is known by being the end of the prototype chain and by having the methods of one.
  */
 export function isPlainPrototype(prototype: object | null): boolean {
-  return (
-    prototype === Object.prototype || prototype === null
-    || (Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty") && Object.hasOwn(prototype, "isPrototypeOf"))
-  );
+  if (prototype === Object.prototype || prototype === null) return true;
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty") && Object.hasOwn(prototype, "isPrototypeOf");
 }
 
 /** The name of an object's class for messages: "Map", "Socket", "an object without a name". */

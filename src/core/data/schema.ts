@@ -80,7 +80,8 @@ function typeOfObject(value: object, classes: ClassRegistry, depth: number): Col
   }
   const names = Object.keys(value);
   if (names.length > MAX_FIELDS) return ANY;
-  const fields = names.map((field): Field => ({ name: field, type: typeOfValue((value as Record<string, unknown>)[field], classes, depth + 1) }));
+  const values = value as Record<string, unknown>;
+  const fields = names.map((field): Field => ({ name: field, type: typeOfValue(values[field], classes, depth + 1) }));
   return { kind: "record", nullable: false, className: name, fields };
 }
 
@@ -135,7 +136,9 @@ export function columnCount(type: ColumnType): number {
 }
 
 const letters = { int: "i", float: "f", string: "s", boolean: "b", date: "d", null: "n", any: "a" } as const;
-const kinds: Readonly<Record<string, keyof typeof letters>> = { i: "int", f: "float", s: "string", b: "boolean", d: "date", n: "null", a: "any" };
+const kinds: Readonly<Record<string, keyof typeof letters>> = {
+  i: "int", f: "float", s: "string", b: "boolean", d: "date", n: "null", a: "any",
+};
 
 /** A type as it is announced on a channel: a letter, or an array beginning with one; in capitals if nullable. */
 export type WireType = string | readonly WireType[];
@@ -155,7 +158,9 @@ export function typeFromWire(wire: WireType): ColumnType {
   const kind = kinds[letter.toLowerCase()];
   if (typeof wire === "string" && kind !== undefined) return { kind, nullable } as ColumnType;
   if (letter.toLowerCase() === "t") return { kind: "tuple", nullable, items: (wire.slice(1) as WireType[]).map(typeFromWire) };
-  if (letter.toLowerCase() !== "r") throw new ProtocolError(`A channel announced a row type that this version of drey does not know: ${describe(wire)}`);
+  if (letter.toLowerCase() !== "r") {
+    throw new ProtocolError(`A channel announced a row type that this version of drey does not know: ${describe(wire)}`);
+  }
   const fields: Field[] = [];
   for (let i = 2; i < wire.length; i += 2) fields.push({ name: wire[i] as string, type: typeFromWire(wire[i + 1] as WireType) });
   return { kind: "record", nullable, className: wire[1] as string, fields };

@@ -71,14 +71,16 @@ export class ValueReader {
   /** The value of a message that `ValueWriter.message` made, whose first `lead` bytes are the caller's. */
   message(bytes: Uint8Array, lead: number): unknown {
     const width = bytes[lead] as number;
-    const length = (bytes[lead + 1] as number) + (bytes[lead + 2] as number) * 256 + (bytes[lead + 3] as number) * 65536 + (bytes[lead + 4] as number) * 16777216;
+    let length = 0;
+    for (let i = 4; i >= 1; i--) length = length * 256 + (bytes[lead + i] as number);
     const textAt = bytes.length - length * width;
     let text = "";
     if (width === 1 && length <= FEW_CHARACTERS) {
       for (let i = 0; i < length; i++) fewCharacters[i] = bytes[textAt + i] as number;
       if (length > 0) text = fewCharacters.toString("latin1", 0, length);
     } else {
-      text = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength).toString(width === 1 ? "latin1" : "utf16le", textAt);
+      const buffer = Buffer.from(bytes.buffer as ArrayBuffer, bytes.byteOffset, bytes.byteLength);
+      text = buffer.toString(width === 1 ? "latin1" : "utf16le", textAt);
     }
     this.reset(bytes, lead + 5, text, 0);
     const value = this.read();
@@ -310,7 +312,8 @@ export class ValueReader {
     if (this.#known.size >= MAX_KNOWN_SHAPES) this.#known.clear();
     const announcement = Uint8Array.from(this.#bytes.subarray(start, this.#at));
     const characters = flattenString(this.#text.substring(textStart, this.#textAt));
-    const shape: Shape = { prototype, names: names.map(flattenString), announcement, characters, uses: 0, construct: undefined, next: undefined };
+    const kept = names.map(flattenString);
+    const shape: Shape = { prototype, names: kept, announcement, characters, uses: 0, construct: undefined, next: undefined };
     this.#known.set(key, shape);
     return shape;
   }
@@ -357,7 +360,8 @@ function compile(prototype: object, names: readonly string[]): Construct {
   const values = names.map(() => "reader.read()");
   if (prototype === Object.prototype) return new Function("reader", `return ${literalSource(names, values)};`) as Construct;
   const instance = compileInstance(prototype, names);
-  return (new Function("Instance", `return (reader) => new Instance(${values.join(", ")});`) as (of: typeof instance) => Construct)(instance);
+  const make = new Function("Instance", `return (reader) => new Instance(${values.join(", ")});`) as (of: typeof instance) => Construct;
+  return make(instance);
 }
 
 const damaged = (what: string): ProtocolError =>

@@ -6,21 +6,12 @@
  * and sharing within one row. What is not, as in structured clone: getters (their value travels), frozenness, symbol-named fields,
  * named fields on arrays and on built-in collections. A view travels with the bytes that it sees, not with its whole buffer.
  */
-import { describe, RecordError } from "../types/errors.ts";
+import { describe } from "../types/errors.ts";
 import type { ClassRegistry, InstanceBase, RegisteredClass } from "./classes.ts";
 import { className, isPlainPrototype } from "./plain.ts";
+import { isIndex, Unshippable } from "./refusal.ts";
 import { bytesPerCharacter } from "./text.ts";
 import { errorFields, MAX_DEPTH, MAX_SHAPE_FIELDS, MAX_SHAPES, SHARED, SHORT_STRING, SMALL_INT, Tag, viewKinds } from "./value-format.ts";
-
-/** Raised where a value can't travel; whoever knows the row turns it into a RecordError by `refusal`. */
-export class Unshippable extends Error {
-  readonly target: unknown;
-
-  constructor(target: unknown, sentence: string) {
-    super(sentence);
-    this.target = target;
-  }
-}
 
 /** Raised when a value refers to a part of the row that is written elsewhere (as columns): the row must be written as one value. */
 export class Entangled extends Error {}
@@ -278,7 +269,8 @@ export class ValueWriter {
 
   #record(value: object, ofClass: string): void {
     const guess = this.#last?.next;
-    const shape = guess !== undefined && guess.className === ofClass && hasNames(value, guess.names) ? guess : this.#shapeOf(value, ofClass);
+    const guessed = guess !== undefined && guess.className === ofClass && hasNames(value, guess.names);
+    const shape = guessed ? guess : this.#shapeOf(value, ofClass);
     if (shape === undefined) return this.#dictionary(value, Tag.dictionary, Object.keys(value));
     if (this.#last !== undefined) this.#last.next = shape;
     this.#last = shape;
@@ -313,19 +305,19 @@ export class ValueWriter {
     return known ?? (tree.shape = this.#newShape(ofClass, names));
   }
 
-  #newShape(className: string, names: readonly string[]): Shape {
+  #newShape(ofClass: string, names: readonly string[]): Shape {
     // Written in place, then taken back: the bytes of an announcement are those of its parts.
     const start = this.length;
     const { text } = this;
     this.text = "";
-    this.#string(className);
+    this.#string(ofClass);
     this.#varint(names.length);
     for (const name of names) this.#string(name);
     const announcement = this.bytes.slice(start, this.length);
     const characters = this.text;
     this.length = start;
     this.text = text;
-    return { className, names, announcement, characters, message: 0, id: 0, next: undefined };
+    return { className: ofClass, names, announcement, characters, message: 0, id: 0, next: undefined };
   }
 
   #dictionary(value: object, tag: number, names: readonly string[]): void {
@@ -460,7 +452,9 @@ export class ValueWriter {
       return new Unshippable(value, "a Promise cannot travel in a record; await it before, in mapAsync");
     }
     const name = className(value);
-    if (value instanceof SharedArrayBuffer) return new Unshippable(value, "a SharedArrayBuffer cannot travel: records are copied; send its bytes");
+    if (value instanceof SharedArrayBuffer) {
+      return new Unshippable(value, "a SharedArrayBuffer cannot travel: records are copied; send its bytes");
+    }
     if ((globalThis as Record<string, unknown>)[name] === (value as { constructor?: unknown }).constructor) {
       return new Unshippable(value, `a ${name} cannot travel: it belongs to the thread that made it; send the plain data in it`);
     }
@@ -470,38 +464,6 @@ export class ValueWriter {
         `use the class in one of the job's functions, or register it with env.registerClass(${name})`,
     );
   }
-}
-
-/** The RecordError for a value that could not be written: with the path that leads to it from the record. */
-export function refusal(refused: Unshippable, record: unknown, name = "record"): RecordError {
-  const path = pathTo(record, refused.target, name);
-  return new RecordError(`${path}: ${refused.message}`, { details: { path } });
-}
-
-function pathTo(record: unknown, target: unknown, name: string): string {
-  const seen = new Set<unknown>();
-  // Breadth first, so that the shortest of several ways is named; bounded, because it only serves a message.
-  let level: { value: unknown; path: string }[] = [{ value: record, path: name }];
-  while (level.length > 0 && seen.size < 100_000) {
-    const next: { value: unknown; path: string }[] = [];
-    for (const { value, path } of level) {
-      if (Object.is(value, target)) return path;
-      if (typeof value !== "object" || value === null || seen.has(value)) continue;
-      seen.add(value);
-      if (value instanceof Map) {
-        for (const [key, item] of value) next.push({ value: key, path: `${path}.keys()` }, { value: item, path: `${path}.get(${describe(key, 40)})` });
-      } else if (value instanceof Set) for (const item of value) next.push({ value: item, path: `${path}.values()` });
-      else if (!ArrayBuffer.isView(value)) {
-        for (const key of Object.keys(value)) {
-          const step = Array.isArray(value) || isIndex(key) ? `[${key}]` : /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(key) ? `.${key}` : `[${JSON.stringify(key)}]`;
-          next.push({ value: (value as Record<string, unknown>)[key], path: path + step });
-        }
-        if (value instanceof Error) next.push({ value: value.cause, path: `${path}.cause` });
-      }
-    }
-    level = next;
-  }
-  return name;
 }
 
 type BuiltIn = "array" | "map" | "set" | "date" | "regexp" | "boxed" | "arrayBuffer" | "error" | (typeof viewKinds)[number];
@@ -540,7 +502,8 @@ function foreignBuiltIn(value: object): BuiltIn | undefined {
 /** Which built-in's content an instance of a class that extends one has. */
 function extendedKind(value: object, base: InstanceBase): BuiltIn | undefined {
   if (base === "typedArray") {
-    const name: unknown = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)?.get?.call(value);
+    const typedArray = Object.getPrototypeOf(Uint8Array.prototype) as object;
+    const name: unknown = Object.getOwnPropertyDescriptor(typedArray, Symbol.toStringTag)?.get?.call(value);
     return typeof name === "string" && viewKinds.includes(name) ? name : undefined;
   }
   return base === "array" || base === "map" || base === "set" || base === "date" || base === "regexp" ? base : undefined;
@@ -553,8 +516,6 @@ function branch(trees: Map<string, ShapeTree>, name: string): ShapeTree {
   trees.set(name, fresh);
   return fresh;
 }
-
-const isIndex = (name: string): boolean => String(Number(name) >>> 0) === name;
 
 /** Whether an object has exactly these enumerable fields, in this order. */
 function hasNames(value: object, names: readonly string[]): boolean {

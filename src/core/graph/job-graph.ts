@@ -84,11 +84,20 @@ export interface ChainedOperator {
   readonly outputs: readonly ChainOutput[];
 }
 
+/** An edge as its producer knows it. */
+export interface TaskEdge {
+  readonly id: EdgeId;
+  readonly partitioning: Partitioning;
+  /** The edge leads to the client. */
+  readonly result?: boolean;
+  /** The only fields that anybody behind the edge reads; absent: whole records cross. */
+  readonly fields?: readonly string[];
+}
+
 /** What a subtask runs. This is what is captured and shipped, one per vertex. Operator 0 is the head of the chain. */
 export interface TaskSpec {
   readonly operators: readonly ChainedOperator[];
-  /** `result`: the edge leads to the client. */
-  readonly edges: readonly { readonly id: EdgeId; readonly partitioning: Partitioning; readonly result?: boolean }[];
+  readonly edges: readonly TaskEdge[];
 }
 
 /** A job graph together with the live specs that its client has to ship, in the order of the vertices. */

@@ -12,6 +12,7 @@ export interface FlatMapSpec extends OperatorSpec {
 export const flatMapOperator: OperatorKind<FlatMapSpec> = {
   kind: "flatMap",
   inputs: 1,
+  fields: (spec, { of }) => of(spec.flatMap, 0),
   create: (spec, context) => ({
     inline(code, value, timestamp) {
       const results = code.name("results");

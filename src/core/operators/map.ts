@@ -10,6 +10,7 @@ export interface MapSpec extends OperatorSpec {
 export const mapOperator: OperatorKind<MapSpec> = {
   kind: "map",
   inputs: 1,
+  fields: (spec, { of }) => of(spec.map, 0),
   create: (spec) => ({
     inline(code, value, timestamp) {
       const result = code.name("mapped");

@@ -91,9 +91,28 @@ export interface OperatorContext {
 
 export type TaskCounter = "numLateRecordsDropped" | "numFiredTimers" | "numRecordsSkipped";
 
+/** Names of a record's fields that somebody reads, or the record as a whole. */
+export type FieldUse = ReadonlySet<string> | "all";
+
+/** What an operator kind is asked with: which fields of an input's records are needed. */
+export interface FieldQuestion {
+  readonly input: 0 | 1;
+  /** Fields of its argument number `parameter` that a user function reads. */
+  of(userFunction: unknown, parameter: number): FieldUse;
+  /** Fields that the operator's consumers need of the records that it hands on. */
+  readonly consumers: FieldUse;
+}
+
+/** The fields that any of several readers needs. */
+export function eitherUse(...uses: readonly FieldUse[]): FieldUse {
+  return uses.includes("all") ? "all" : new Set(uses.flatMap((use) => [...(use as ReadonlySet<string>)]));
+}
+
 /** An entry of the operator registry. */
 export interface OperatorKind<Spec extends OperatorSpec = OperatorSpec> {
   readonly kind: Spec["kind"];
   readonly inputs: 0 | 1 | 2;
   create(spec: Spec, context: OperatorContext): Operator | SourceOperator;
+  /** Fields of its input's records that the operator and its consumers need; absent: all. What is not named may not cross an exchange. */
+  fields?(spec: Spec, question: FieldQuestion): FieldUse;
 }

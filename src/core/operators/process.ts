@@ -9,7 +9,7 @@ import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import { GraphError, RecordError, describe } from "../types/errors.ts";
 import type { Collector, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
-import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
+import { type FieldQuestion, type FieldUse, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 /** Anything with the methods of a process function. */
 export interface AnyProcessFunction {
@@ -30,8 +30,12 @@ export interface ProcessSpec extends OperatorSpec {
 }
 
 const create = (spec: ProcessSpec, context: OperatorContext): Operator => new ProcessOperator(spec, context);
-export const processOperator: OperatorKind<ProcessSpec> = { kind: "process", inputs: 1, create };
-export const coProcessOperator: OperatorKind<ProcessSpec> = { kind: "coProcess", inputs: 2, create };
+const fields = ({ function: it, key, key2 }: ProcessSpec, { input, of }: FieldQuestion): FieldUse => {
+  const [process, select] = input === 1 ? [it.processElement2, key2] : [it.processElement ?? it.processElement1, key];
+  return eitherUse(of(process, 0), select === undefined ? new Set() : of(select, 0));
+};
+export const processOperator: OperatorKind<ProcessSpec> = { kind: "process", inputs: 1, create, fields };
+export const coProcessOperator: OperatorKind<ProcessSpec> = { kind: "coProcess", inputs: 2, create, fields };
 
 class ProcessOperator implements Operator {
   readonly #function: AnyProcessFunction;

@@ -6,7 +6,7 @@ import type { OperatorSpec } from "../graph/stream-graph.ts";
 import { WATERMARK_EVERY_RECORDS, type WatermarkStrategy, timestampMs } from "../time/watermark.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import { options } from "../types/options.ts";
-import type { ChainCode, Operator, OperatorContext, OperatorKind } from "./operator.ts";
+import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 export interface TimestampsSpec extends OperatorSpec {
   readonly kind: "timestamps";
@@ -16,6 +16,8 @@ export interface TimestampsSpec extends OperatorSpec {
 export const timestampsOperator: OperatorKind<TimestampsSpec> = {
   kind: "timestamps",
   inputs: 1,
+  fields: ({ strategy }, { of, consumers }) =>
+    eitherUse(of(strategy.timestamp, 0), strategy.punctuated === undefined ? new Set() : of(strategy.punctuated, 0), consumers),
   create: (spec, context) => new TimestampsOperator(spec.strategy, context),
 };
 

@@ -16,7 +16,7 @@ import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import { type AlignedWindows, type TimeWindow, type WindowDescription, sliceLength, stretchEnd } from "../time/window.ts";
 import { RecordError, describe } from "../types/errors.ts";
 import type { AggregateFunction } from "./aggregates.ts";
-import type { ChainCode, Operator, OperatorContext, OperatorKind } from "./operator.ts";
+import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 import { SessionOperator } from "./session-window.ts";
 
 /** What a window function learns about its window. */
@@ -39,6 +39,7 @@ export interface WindowSpec extends OperatorSpec {
 export const windowOperator: OperatorKind<WindowSpec> = {
   kind: "window",
   inputs: 1,
+  fields: (spec, { of }) => (spec.lateOutput === undefined ? eitherUse(of(spec.key, 0), of(spec.aggregate.add, 0)) : "all"),
   create: (spec, context) => (spec.window.kind === "session" ? new SessionOperator(spec, spec.window, context) : new WindowOperator(spec, spec.window, context)),
 };
 

@@ -9,9 +9,10 @@
  *
  * Every line of the generated text belongs to one operator. When user code throws, the line in the stack says whose it was.
  */
-import type { ChainOutput, ChainedOperator } from "../graph/job-graph.ts";
+import type { ChainOutput, ChainedOperator, TaskEdge } from "../graph/job-graph.ts";
 import type { ChainCode, Operator } from "../operators/operator.ts";
 import type { Output } from "./output.ts";
+import { hasMoreThan } from "./projection.ts";
 
 /** One operator, ready to run. */
 export interface ChainMember {
@@ -48,10 +49,10 @@ export const chainScript = (task: string): string => `drey:chain/${task.replace(
 /**
  * Generates and compiles the chain.
  * @param task name of the task, for stack traces.
- * @param outputs the task's edges, in the order of `TaskSpec.edges`.
+ * @param edges the task's edges, and `outputs` what writes them, in the same order.
  */
-export function fuse(task: string, members: readonly ChainMember[], outputs: readonly Output[]): FusedChain {
-  const text = new ChainText(members, outputs);
+export function fuse(task: string, members: readonly ChainMember[], edges: readonly TaskEdge[], outputs: readonly Output[]): FusedChain {
+  const text = new ChainText(members, edges, outputs);
   const body = text.write();
   const lines = body.split("\n");
   const owners: number[] = [];
@@ -77,16 +78,20 @@ export function fuse(task: string, members: readonly ChainMember[], outputs: rea
 class ChainText {
   readonly constants = new Map<string, unknown>();
   readonly #members: readonly ChainMember[];
+  readonly #edges: readonly TaskEdge[];
   readonly #outputs: readonly Output[];
   readonly #names = new Map<string, number>();
   readonly #declarations: string[] = [];
   readonly #functions: string[] = [];
   readonly #known = new Map<unknown, string>();
+  /** Variables that say whether an edge's records are cut down to its fields. */
+  readonly #narrow = new Map<number, string>();
   readonly #emitFunctions = new Map<number, string>();
   readonly #watermarkFunctions = new Map<number, string>();
 
-  constructor(members: readonly ChainMember[], outputs: readonly Output[]) {
+  constructor(members: readonly ChainMember[], edges: readonly TaskEdge[], outputs: readonly Output[]) {
     this.#members = members;
+    this.#edges = edges;
     this.#outputs = outputs;
   }
 
@@ -146,9 +151,26 @@ ${record}
       .map((output) =>
         output.to === "operator"
           ? this.#record(output.operator, 0, value, timestamp)
-          : `${this.#constant("output", this.#outputs[output.edge])}.emit(${value}, ${timestamp});`,
+          : this.#toEdge(output.edge, value, timestamp),
       )
       .join("\n");
+  }
+
+  /** Code that puts a record, or the part of it that is needed, on an edge. */
+  #toEdge(edge: number, value: string, timestamp: string): string {
+    const output = this.#constant("output", this.#outputs[edge]);
+    const fields = this.#edges[edge]?.fields;
+    if (fields === undefined) return `${output}.emit(${value}, ${timestamp});`;
+    let narrow = this.#narrow.get(edge);
+    if (narrow === undefined) {
+      narrow = this.#name("narrow");
+      this.#narrow.set(edge, narrow);
+      this.#declarations.push(`let ${narrow};`);
+    }
+    const more = this.#constant("hasMoreThan", hasMoreThan);
+    const part = `{ ${fields.map((field) => `${JSON.stringify(field)}: ${value}[${JSON.stringify(field)}]`).join(", ")} }`;
+    return `if (${narrow} === undefined) ${narrow} = ${more}(${value}, ${JSON.stringify(fields)});
+${output}.emit(${narrow} && typeof ${value} === "object" && ${value} !== null ? ${part} : ${value}, ${timestamp});`;
   }
 
   #mainOutputs(index: number): readonly ChainOutput[] {

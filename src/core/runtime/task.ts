@@ -131,7 +131,7 @@ export class Task {
       }, vertex.maxParallelism, subtask);
     });
     this.#members = spec.operators.map((definition) => this.#member(definition));
-    this.#chain = fuse(vertex.id, this.#members, this.#outputs);
+    this.#chain = fuse(vertex.id, this.#members, spec.edges, this.#outputs);
     const head = (this.#members[0] as ChainMember).operator;
     this.#source = "read" in head ? (head as SourceOperator) : undefined;
     const makesWatermarks = this.#members.some(({ operator }) => operator.makesWatermarks === true);
