@@ -8,7 +8,7 @@
  */
 export function isPlainPrototype(prototype: object | null): boolean {
   if (prototype === Object.prototype || prototype === null) return true;
-  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "hasOwnProperty") && Object.hasOwn(prototype, "isPrototypeOf");
+  return Object.getPrototypeOf(prototype) === null && ["hasOwnProperty", "isPrototypeOf"].every((name) => Object.hasOwn(prototype, name));
 }
 
 /** The name of an object's class for messages: "Map", "Socket", "an object without a name". */

@@ -39,16 +39,17 @@ const bid = (i) => {
   const channel = random() & 1 ? random() & 3 : random() % 10_000;
   const start = random() % 8_000;
   return {
-    auction: 1_000 + (random() % 10_000), bidder: 1_000 + (random() % 50_000), price: 100 + (random() % 1_000_000), channel: channels[channel],
-    url: urls[channel], dateTime: 1.7e12 + i, extra: letters.slice(start, start + 16 + (random() & 31)),
+    auction: 1_000 + (random() % 10_000), bidder: 1_000 + (random() % 50_000), price: 100 + (random() % 1_000_000),
+    channel: channels[channel], url: urls[channel], dateTime: 1.7e12 + i, extra: letters.slice(start, start + 16 + (random() & 31)),
   };
 };
 const auction = (i) => ({
-  id: i, itemName: `item ${i}`, description: letters.slice(i % 8_000, (i % 8_000) + 60), initialBid: random() % 100, reserve: random() % 200,
-  dateTime: 1.7e12 + i, expires: 1.7e12 + 2 * i, seller: random() % 1_000, category: 10 + (i % 5), extra: "",
+  id: i, itemName: `item ${i}`, description: letters.slice(i % 8_000, (i % 8_000) + 60), initialBid: random() % 100,
+  reserve: random() % 200, dateTime: 1.7e12 + i, expires: 1.7e12 + 2 * i, seller: random() % 1_000, category: 10 + (i % 5), extra: "",
 });
 const person = (i) => ({
-  id: i, name: `Jo ${i}`, emailAddress: `jo${i}@example.org`, creditCard: "1234 5678 9012 3456", city: "Seoul", state: "KR", dateTime: 1.7e12 + i, extra: "",
+  id: i, name: `Jo ${i}`, emailAddress: `jo${i}@example.org`, creditCard: "1234 5678 9012 3456", city: "Seoul", state: "KR",
+  dateTime: 1.7e12 + i, extra: "",
 });
 
 const kinds = {
@@ -133,7 +134,9 @@ if (wanted("keys")) {
     .add("token of a pair", () => { for (let i = 0; i < ROWS; i++) sum += keyToken(pairs[i]).length; })
     .add("encodeValue of { k, v }", () => { for (let i = 0; i < ROWS; i++) sum += encodeValue(records[i]).length; })
     .add("decodeValue of { k, v }", () => { for (let i = 0; i < ROWS; i++) sum += decodeValue(encoded[i]).k; })
-    .add("flattenString of 40 characters", () => { for (let i = 0; i < ROWS; i++) sum += flattenString(letters.slice(i % 8_000, (i % 8_000) + 40)).length; });
+    .add("flattenString of 40 characters", () => {
+      for (let i = 0; i < ROWS; i++) sum += flattenString(letters.slice(i % 8_000, (i % 8_000) + 40)).length;
+    });
   await bench.run();
   const table = {};
   for (const task of bench.tasks) table[task.name] = { "M/s": +(ROWS / task.result.latency.p50 / 1_000).toFixed(1) };

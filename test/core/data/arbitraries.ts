@@ -70,9 +70,13 @@ export const registry: ClassRegistry = new ClassRegistry([
 ]);
 
 /** Strings of all widths, lone surrogates among them. */
-export const text = fc.oneof(fc.string(), fc.string({ unit: "binary" }), fc.constantFrom("\ud800", "\udc00x", "é", "한", "😀", "\u0001s", "x".repeat(70)));
+export const text = fc.oneof(
+  fc.string(), fc.string({ unit: "binary" }), fc.constantFrom("\ud800", "\udc00x", "é", "한", "😀", "\u0001s", "x".repeat(70)),
+);
 
-const number = fc.oneof(fc.integer(), fc.double(), fc.constantFrom(-0, 0, Number.NaN, Infinity, -Infinity, 2 ** 31, 2 ** 31 - 1, -(2 ** 31), 2 ** 53));
+const number = fc.oneof(
+  fc.integer(), fc.double(), fc.constantFrom(-0, 0, Number.NaN, Infinity, -Infinity, 2 ** 31, 2 ** 31 - 1, -(2 ** 31), 2 ** 53),
+);
 
 const primitive = fc.oneof(number, text, fc.boolean(), fc.constantFrom(null, undefined), fc.bigInt());
 
@@ -120,7 +124,12 @@ export const anyValue: fc.Arbitrary<unknown> = fc.letrec<{ value: unknown }>((ti
 export const recordLike: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ id: fc.integer(), name: text, price: number }) },
   { weight: 2, arbitrary: fc.record({ id: fc.integer(), name: fc.oneof(text, fc.constant(null)), price: fc.oneof(number, text) }) },
-  { weight: 2, arbitrary: fc.record({ key: text, at: fc.oneof(fc.record({ x: number, y: number }), fc.constantFrom(null, undefined)), pair: fc.tuple(text, number) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      key: text, at: fc.oneof(fc.record({ x: number, y: number }), fc.constantFrom(null, undefined)), pair: fc.tuple(text, number),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ a: primitive, b: primitive, c: primitive }, { requiredKeys: ["a"] }) },
   { weight: 1, arbitrary: fc.tuple(number, number).map(([x, y]) => new Point(x, y)) },
   { weight: 1, arbitrary: primitive },

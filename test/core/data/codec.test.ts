@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ClassRegistry } from "../../../src/core/data/classes.ts";
+import type { ClassRegistry } from "../../../src/core/data/classes.ts";
 import { BatchDecoder, BatchEncoder, copyRecord, decodeValue, encodeValue } from "../../../src/core/data/codec.ts";
 import { segmentMemory, type SegmentMemory } from "../../../src/core/data/element.ts";
 import { RecordError } from "../../../src/core/types/errors.ts";
@@ -91,11 +91,15 @@ describe("a batch", () => {
     ["empty records", range(30, () => ({}))],
     ["empty arrays", range(30, () => [])],
     ["records in records", range(300, (i) => ({ id: i, at: { x: i, y: { z: `${i}` } }, pair: [i, `${i}`] }))],
-    ["records with null parts", range(300, (i) => ({ id: i, at: i % 3 === 0 ? null : i % 3 === 1 ? undefined : { x: i, s: "s" }, name: i % 5 === 0 ? null : `n${i}` }))],
+    ["records with null parts", range(300, (i) => (
+      { id: i, at: i % 3 === 0 ? null : i % 3 === 1 ? undefined : { x: i, s: "s" }, name: i % 5 === 0 ? null : `n${i}` }
+    ))],
     ["records with odd names", range(20, (i) => ({ "a b": i, "'\"\\\n": `${i}`, "\ud800": true, constructor: i, 7: i, "ünï": "é" }))],
     ["instances of a class", range(300, (i) => new Point(i, -i))],
     ["records that hold instances", range(300, (i) => ({ from: new Point(i, 1), label: new Tagged(`t${i}`, i) }))],
-    ["records with a Map beside columns", range(300, (i) => ({ id: i, tags: new Map([["a", i]]), list: range(i % 20, (j) => j), when: new Date(i) }))],
+    ["records with a Map beside columns", range(300, (i) => (
+      { id: i, tags: new Map([["a", i]]), list: range(i % 20, (j) => j), when: new Date(i) }
+    ))],
     ["bigints", range(50, (i) => 2n ** BigInt(i * 5) * (i % 2 === 0 ? 1n : -1n))],
   ])("holds %s", (_, rows) => {
     new Link().same(rows);
@@ -170,7 +174,8 @@ describe("a batch", () => {
   });
 
   test("refuses what cannot travel, with the path to it", () => {
-    const rows = [...range(20, (i) => ({ id: i, user: { name: "n", callback: null as unknown } })), { id: 20, user: { name: "n", callback: () => 1 } }];
+    const row = (id: number, callback: unknown): object => ({ id, user: { name: "n", callback } });
+    const rows = [...range(20, (i) => row(i, null)), row(20, () => 1)];
     const link = new Link();
     expect(() => link.send(rows)).toThrow(RecordError);
     expect(() => link.send(rows)).toThrow("record.user.callback: a function cannot travel");
@@ -229,7 +234,9 @@ describe("a segment that is too small", () => {
 
   test("splits rows of several types, and rows of values", () => {
     const link = new Link({ segmentBytes: 2048 });
-    link.same(range(400, (i): unknown => (i % 3 === 0 ? { person: `p${i}` } : i % 3 === 1 ? { auction: i, item: "x".repeat(i % 50) } : bid(i))));
+    const person = (i: number): object => ({ person: `p${i}` });
+    const auction = (i: number): object => ({ auction: i, item: "x".repeat(i % 50) });
+    link.same(range(400, (i) => (i % 3 === 0 ? person(i) : i % 3 === 1 ? auction(i) : bid(i))));
     link.same(range(400, (i): unknown => new Set([i, `${i}`])));
   });
 });
@@ -272,20 +279,23 @@ describe("a stream that changes", () => {
 describe("a choice of columns", () => {
   test("yields records with only these, in their order", () => {
     const link = new Link({ columns: ["dateTime", "auction", "channel"] });
-    expect(link.send(range(100, bid))).toEqual(range(100, (i) => ({ auction: 1000 + i, channel: `channel-${i % 7}`, dateTime: 1_700_000_000_000 + i })));
+    const chosen = (i: number): object => ({ auction: 1000 + i, channel: `channel-${i % 7}`, dateTime: 1_700_000_000_000 + i });
+    expect(link.send(range(100, bid))).toEqual(range(100, chosen));
   });
 
   test("holds for rows of every form", () => {
     const link = new Link({ columns: ["a"], segmentBytes: 4096 });
     const wide = { a: 1, rest: "r".repeat(5000) };
     const nested = (i: number): object => ({ a: { deep: i }, b: new Map([[1, 2]]), c: `s${i}` });
-    expect(link.send([wide, { a: 2n, b: 1 }, nested(1), [1, 2], "text", { b: 2 }])).toEqual([{ a: 1 }, { a: 2n }, { a: { deep: 1 } }, [1, 2], "text", {}]);
+    const received = link.send([wide, { a: 2n, b: 1 }, nested(1), [1, 2], "text", { b: 2 }]);
+    expect(received).toEqual([{ a: 1 }, { a: 2n }, { a: { deep: 1 } }, [1, 2], "text", {}]);
   });
 });
 
 describe("any sequence of rows", () => {
   test("arrives as it left, through segments of any size", () => {
-    fc.assert(fc.property(fc.array(fc.array(recordLike, { maxLength: 20 }), { maxLength: 6 }), fc.constantFrom(256, 1024, 8192, 65536), (batches, segmentBytes) => {
+    const streams = fc.array(fc.array(recordLike, { maxLength: 20 }), { maxLength: 6 });
+    fc.assert(fc.property(streams, fc.constantFrom(256, 1024, 8192, 65536), (batches, segmentBytes) => {
       const link = new Link({ segmentBytes });
       for (const rows of batches) link.same(rows);
     }), { numRuns: 200 });
@@ -300,7 +310,8 @@ describe("any sequence of rows", () => {
 
 describe("a separable batch", () => {
   test("can be read without those before it, by a reader that is new or has missed some", () => {
-    fc.assert(fc.property(fc.array(fc.array(recordLike, { minLength: 1, maxLength: 20 }), { maxLength: 8 }), fc.integer({ min: 1, max: 255 }), (batches, missed) => {
+    const streams = fc.array(fc.array(recordLike, { minLength: 1, maxLength: 20 }), { maxLength: 8 });
+    fc.assert(fc.property(streams, fc.integer({ min: 1, max: 255 }), (batches, missed) => {
       const encoder = new BatchEncoder({ classes: registry, separable: true });
       const steady = new BatchDecoder({ classes: registry });
       for (const [index, rows] of batches.entries()) {

@@ -9,18 +9,19 @@ export function difference(a: unknown, b: unknown, path = "value", pairs = new M
   if (pairs.has(a) || pairs.has(b)) return pairs.get(a) === b && pairs.get(b) === a ? undefined : `${path}: is shared differently`;
   pairs.set(a, b).set(b, a);
   if (Object.getPrototypeOf(a) !== Object.getPrototypeOf(b)) return `${path}: has another prototype`;
-  const kind = Object.prototype.toString.call(a);
-  if (kind !== Object.prototype.toString.call(b)) return `${path}: is of another kind`;
-  if (a instanceof Date) return Object.is(Date.prototype.getTime.call(a), Date.prototype.getTime.call(b)) ? fields(a, b, path, pairs) : `${path}: another time`;
+  const tag = Object.prototype.toString.call(a);
+  if (tag !== Object.prototype.toString.call(b)) return `${path}: is of another kind`;
+  if (a instanceof Date) return Object.is(a.getTime(), (b as Date).getTime()) ? fields(a, b, path, pairs) : `${path}: another time`;
   if (a instanceof RegExp) {
     return String(a) === String(b) && a.lastIndex === (b as RegExp).lastIndex ? undefined : `${path}: another expression`;
   }
-  if (a instanceof Map) return difference(entries(a), entries(b as Map<unknown, unknown>), `${path}<entries>`, pairs) ?? fields(a, b, path, pairs);
+  if (a instanceof Map) {
+    return difference(entries(a), entries(b as Map<unknown, unknown>), `${path}<entries>`, pairs) ?? fields(a, b, path, pairs);
+  }
   if (a instanceof Set) return difference(Array.from(a.values()), Array.from((b as Set<unknown>).values()), `${path}<items>`, pairs);
   if (a instanceof ArrayBuffer) return bytes(new Uint8Array(a), new Uint8Array(b as ArrayBuffer), path);
   if (ArrayBuffer.isView(a)) {
-    const other = b as ArrayBufferView;
-    return bytes(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), new Uint8Array(other.buffer, other.byteOffset, other.byteLength), path);
+    return bytes(seenBy(a), seenBy(b as ArrayBufferView), path);
   }
   if (a instanceof Error) {
     for (const name of ["message", "stack", "name", "cause", "errors"]) {
@@ -29,7 +30,8 @@ export function difference(a: unknown, b: unknown, path = "value", pairs = new M
       if (found !== undefined) return found;
     }
   }
-  if (a instanceof Number || a instanceof String || a instanceof Boolean || a instanceof BigInt) return difference(a.valueOf(), b.valueOf(), path, pairs);
+  const boxed = [Number, String, Boolean, BigInt].some((kind) => a instanceof kind);
+  if (boxed) return difference(a.valueOf(), b.valueOf(), path, pairs);
   if (Array.isArray(a) && a.length !== (b as unknown[]).length) return `${path}: ${a.length} items, not ${(b as unknown[]).length}`;
   return fields(a, b, path, pairs);
 }
@@ -46,6 +48,9 @@ function fields(a: object, b: object, path: string, pairs: Map<object, object>):
 
 const entries = (map: Map<unknown, unknown>): unknown[] => Array.from(map.entries(), ([key, value]) => [key, value]);
 
-const bytes = (a: Uint8Array, b: Uint8Array, path: string): string | undefined => (Buffer.compare(a, b) === 0 ? undefined : `${path}: other bytes`);
+const seenBy = (view: ArrayBufferView): Uint8Array => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+
+const bytes = (a: Uint8Array, b: Uint8Array, path: string): string | undefined =>
+  Buffer.compare(a, b) === 0 ? undefined : `${path}: other bytes`;
 
 const show = (value: unknown): string => (Object.is(value, -0) ? "-0" : typeof value === "string" ? JSON.stringify(value) : String(value));
