@@ -215,7 +215,7 @@ function tslabKernel(): DisplayOutlet | undefined {
   // tslab is running exactly if its module is loaded; loading it ourselves would make a second, dead one.
   const loaded = createRequire(import.meta.url).cache;
   const path = Object.keys(loaded ?? {}).find((file) => /[\\/]tslab[\\/]dist[\\/]jupyter\.js$/.test(file));
-  const write = path === undefined ? null : (loaded[path]?.exports as { lastWriteDisplayData?: TslabWrite | null }).lastWriteDisplayData;
+  const write = path === undefined ? null : (loaded[path]?.exports as { lastWriteDisplayData?: TslabWrite | null } | undefined)?.lastWriteDisplayData;
   if (write === null || write === undefined) return undefined;
   // It belongs to the cell that runs now: what it shows later still lands under that cell.
   return {

@@ -12,7 +12,7 @@
  * Who fails it: the thread itself (user code threw), the thread's death (out of memory, process.exit), its host (a channel broke, the
  * watchdog). The first reason is the one that is told.
  */
-import { DeadlineError, DreyError, InvariantError, OutOfMemoryError, UserFunctionError, toWire } from "../../core/types/errors.ts";
+import { DeadlineError, type DreyError, InvariantError, OutOfMemoryError, UserFunctionError, toWire } from "../../core/types/errors.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import type { TaskState } from "../../core/graph/job-status.ts";

@@ -23,7 +23,7 @@ const TASKS = {
 };
 
 if (!isMainThread) runTask();
-else if (process.argv[2] === "peer") runPeer();
+else if (process.argv[2] === "peer") await runPeer();
 else await runAll();
 
 function runTask() {
