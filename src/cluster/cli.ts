@@ -13,7 +13,15 @@ import { jobManagerCommand, taskManagerCommand } from "./cli/role.ts";
 import { runCommand } from "./cli/run.ts";
 import { VERSION } from "./protocol/version.ts";
 
-const commands: readonly Command[] = [runCommand, infoCommand, listCommand, cancelCommand, clusterCommand, jobManagerCommand, taskManagerCommand];
+const commands: readonly Command[] = [
+  runCommand,
+  infoCommand,
+  listCommand,
+  cancelCommand,
+  clusterCommand,
+  jobManagerCommand,
+  taskManagerCommand,
+];
 
 const overview = (): string =>
   [
@@ -26,7 +34,8 @@ const overview = (): string =>
     "`drey <command> --help` says more. `drey --version` prints the version.",
     "",
     "Options of the engine come from drey.yaml or conf/config.yaml (or $DREY_CONF_DIR/config.yaml), then from environment variables",
-    "(DREY_TASKMANAGER_NUMBEROFTASKSLOTS), then from flags (-Dtaskmanager.numberOfTaskSlots=4); later ones win. `drey --options` lists them.",
+    "(DREY_TASKMANAGER_NUMBEROFTASKSLOTS), then from flags (-Dtaskmanager.numberOfTaskSlots=4); later ones win.",
+    "`drey --options` lists them.",
   ].join("\n");
 
 /** Runs the command that the arguments name. @returns its exit code. */
@@ -47,7 +56,8 @@ async function main(args: readonly string[]): Promise<number> {
     return 0;
   }
   const command = commands.find((it) => it.name === name);
-  if (command === undefined) throw new UsageError(`there is no command "${name}"; the commands are ${commands.map((it) => it.name).join(", ")}.`);
+  if (command === undefined)
+    throw new UsageError(`there is no command "${name}"; the commands are ${commands.map((it) => it.name).join(", ")}.`);
   if (rest[0] === "--help" || rest[0] === "-h") {
     process.stdout.write(`${helpText(command)}\n`);
     return 0;

@@ -43,7 +43,10 @@ export function readConfigurationFile(file: string): Configuration {
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
-    throw new ConfigurationError(`the configuration file ${file} can't be read (${(error as Error).message}); check --config and DREY_CONF_DIR.`, { cause: error });
+    throw new ConfigurationError(
+      `the configuration file ${file} can't be read (${(error as Error).message}); check --config and DREY_CONF_DIR.`,
+      { cause: error },
+    );
   }
   return parseConfiguration(text, file);
 }
@@ -80,7 +83,9 @@ export function readEnvironmentVariables(env: Readonly<Record<string, string | u
     if (key !== undefined) {
       configuration = configuration.with(Configuration.of({ [key]: value }, `environment variable ${name}`));
     } else if ([...groups].some((group) => name.startsWith(`${group}_`))) {
-      throw new ConfigurationError(`environment variable ${name} names no option; a name is DREY_ and the option's key in capitals, with _ for . and -.`);
+      throw new ConfigurationError(
+        `environment variable ${name} names no option; a name is DREY_ and the option's key in capitals, with _ for . and -.`,
+      );
     }
   }
   return configuration;
@@ -134,7 +139,9 @@ function entriesOf(text: string, file: string): Entry[] {
   const lines = text.replace(/^\uFEFF/, "").split(/\r?\n/);
   const failAt = (line: number, what: string): never => {
     const quoted = describe((lines[line - 1] as string).trim());
-    throw new ConfigurationError(`${file}:${line}: ${what} (${quoted}); a configuration file has lines such as \`parallelism.default: 4\`.`);
+    throw new ConfigurationError(
+      `${file}:${line}: ${what} (${quoted}); a configuration file has lines such as \`parallelism.default: 4\`.`,
+    );
   };
   lines.forEach((raw, index) => {
     const line = index + 1;
@@ -179,7 +186,8 @@ function scalar(text: string, fail: (what: string) => never): OptionValue {
       return fail("this text in double quotes can't be read");
     }
   }
-  if (text.startsWith("'")) return text.endsWith("'") && text.length > 1 ? text.slice(1, -1).replaceAll("''", "'") : fail("this text has no closing quote");
-  if (/^[[{&*!|>%@`]/.test(text) || /^- /.test(text)) return fail("only maps of single values are read here");
+  if (text.startsWith("'"))
+    return text.endsWith("'") && text.length > 1 ? text.slice(1, -1).replaceAll("''", "'") : fail("this text has no closing quote");
+  if (/^[[{&*!|>%@`]/.test(text) || text.startsWith("- ")) return fail("only maps of single values are read here");
   return text;
 }

@@ -22,7 +22,18 @@ const write = (name: string, text: string): string => {
 describe("a configuration file", () => {
   it("reads flat keys, nested keys and comments alike", () => {
     const configuration = parseConfiguration(
-      ["---", "# a cluster", "taskmanager.numberOfTaskSlots: 4   # slots", "taskmanager:", "  memory:", "    network.size: '32 mb'", "", "heartbeat:", "    timeout: 7 s", "jobmanager.rpc.address: \"tcp://127.0.0.1:6123\""].join("\n"),
+      [
+        "---",
+        "# a cluster",
+        "taskmanager.numberOfTaskSlots: 4   # slots",
+        "taskmanager:",
+        "  memory:",
+        "    network.size: '32 mb'",
+        "",
+        "heartbeat:",
+        "    timeout: 7 s",
+        'jobmanager.rpc.address: "tcp://127.0.0.1:6123"',
+      ].join("\n"),
       "drey.yaml",
     );
     expect(configuration.toRecord()).toEqual({
@@ -34,8 +45,8 @@ describe("a configuration file", () => {
   });
 
   it.each([
-    ["heartbeat.timeout: soon", "f.yaml:1: heartbeat.timeout is \"soon\""],
-    ["\nheartbeat.timeot: 1 s", "f.yaml:2: unknown option \"heartbeat.timeot\". Did you mean heartbeat.timeout?"],
+    ["heartbeat.timeout: soon", 'f.yaml:1: heartbeat.timeout is "soon"'],
+    ["\nheartbeat.timeot: 1 s", 'f.yaml:2: unknown option "heartbeat.timeot". Did you mean heartbeat.timeout?'],
     ["- a", "f.yaml:1: only maps of single values"],
     ["heartbeat.timeout: [1, 2]", "f.yaml:1: only maps of single values"],
     ["heartbeat:\n  timeout: 1 s\n   interval: 1 s", "f.yaml:3: this line is indented"],
@@ -54,12 +65,22 @@ describe("a configuration file", () => {
 
 describe("environment variables and flags", () => {
   it("name options in capitals with underscores", () => {
-    const env = { DREY_TASKMANAGER_NUMBEROFTASKSLOTS: "3", DREY_PIPELINE_OPERATOR_CHAINING_ENABLED: "false", DREY_JOBMANAGER: "tcp://x:1", HOME: "/" };
-    expect(readEnvironmentVariables(env).toRecord()).toEqual({ "taskmanager.numberOfTaskSlots": 3, "pipeline.operator-chaining.enabled": false });
+    const env = {
+      DREY_TASKMANAGER_NUMBEROFTASKSLOTS: "3",
+      DREY_PIPELINE_OPERATOR_CHAINING_ENABLED: "false",
+      DREY_JOBMANAGER: "tcp://x:1",
+      HOME: "/",
+    };
+    expect(readEnvironmentVariables(env).toRecord()).toEqual({
+      "taskmanager.numberOfTaskSlots": 3,
+      "pipeline.operator-chaining.enabled": false,
+    });
   });
 
   it("a variable that looks like an option and is none is an error", () => {
-    expect(() => readEnvironmentVariables({ DREY_TASKMANAGER_SLOTS: "3" })).toThrow("environment variable DREY_TASKMANAGER_SLOTS names no option");
+    expect(() => readEnvironmentVariables({ DREY_TASKMANAGER_SLOTS: "3" })).toThrow(
+      "environment variable DREY_TASKMANAGER_SLOTS names no option",
+    );
     expect(readEnvironmentVariables({ DREY_SOMETHING: "3" }).toRecord()).toEqual({});
   });
 
@@ -77,7 +98,9 @@ describe("precedence", () => {
       env: { DREY_HEARTBEAT_TIMEOUT: "3 s", DREY_METRICS_INTERVAL: "3 s" },
       flags: ["metrics.interval=4 s"],
     });
-    expect([options.parallelism, options.heartbeatTimeout, options.metricsInterval].map((it) => configuration.get(it))).toEqual([2, 3_000, 4_000]);
+    expect([options.parallelism, options.heartbeatTimeout, options.metricsInterval].map((it) => configuration.get(it))).toEqual([
+      2, 3_000, 4_000,
+    ]);
   });
 
   it("looks into DREY_CONF_DIR, then for drey.yaml, then for conf/config.yaml", () => {

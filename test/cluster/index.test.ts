@@ -7,6 +7,10 @@ describe("the door `drey`", () => {
     const names = Object.keys(core);
     const missing = names.filter((name) => (drey as Record<string, unknown>)[name] !== (core as Record<string, unknown>)[name]);
     expect(missing).toEqual([]);
-    expect(Object.keys(drey).filter((name) => !names.includes(name)).sort()).toEqual(["ClusterClient", "LocalCluster", "connect", "environment"]);
+    expect(
+      Object.keys(drey)
+        .filter((name) => !names.includes(name))
+        .sort(),
+    ).toEqual(["ClusterClient", "LocalCluster", "connect", "environment"]);
   });
 });

@@ -50,7 +50,10 @@ export function untilFinal(job: JobControl, timeoutMs: number): Promise<JobDetai
       stop();
       act();
     };
-    const timer = setTimeout(() => done(() => reject(new DeadlineError(`job ${job.id} has not ended after ${timeoutMs / 1_000} s.`))), timeoutMs);
+    const timer = setTimeout(
+      () => done(() => reject(new DeadlineError(`job ${job.id} has not ended after ${timeoutMs / 1_000} s.`))),
+      timeoutMs,
+    );
     const stop = job.watch({
       status: (details) => {
         if (isFinal(details.state)) done(() => resolve(details));

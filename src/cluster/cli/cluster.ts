@@ -23,11 +23,20 @@ const flags = {
 export const clusterCommand: Command = {
   name: "cluster",
   summary: "starts, stops or shows a cluster on this machine",
-  usage: ["cluster start [-tm n] [-s slots] [--name name] [--foreground] [-Dkey=value …]", "cluster stop [--name name]", "cluster status [--name name] [--json]"],
+  usage: [
+    "cluster start [-tm n] [-s slots] [--name name] [--foreground] [-Dkey=value …]",
+    "cluster stop [--name name]",
+    "cluster status [--name name] [--json]",
+  ],
   flags,
-  notes: "Programs and commands find the cluster without an address. Its logs and sockets are in $DREY_RUNTIME_DIR, else in $XDG_RUNTIME_DIR/drey or $TMPDIR/drey-<uid>.",
+  notes:
+    "Programs and commands find the cluster without an address. Its logs and sockets are in $DREY_RUNTIME_DIR, else in\n" +
+    "$XDG_RUNTIME_DIR/drey or $TMPDIR/drey-<uid>.",
   async run(args) {
-    const { values, positionals } = readArguments(args.map((arg) => (arg === "-tm" ? "--taskmanagers" : arg)), flags);
+    const { values, positionals } = readArguments(
+      args.map((arg) => (arg === "-tm" ? "--taskmanagers" : arg)),
+      flags,
+    );
     const [what] = positionals;
     if (positionals.length !== 1) throw new UsageError("`drey cluster` needs one of start, stop and status.");
     const name = values.name ?? DEFAULT_CLUSTER;
@@ -55,7 +64,8 @@ async function start(name: string, taskManagers: number, configuration: Configur
   const cluster = await startBackgroundCluster({ name, taskManagers, configuration });
   const slots = taskManagers * configuration.get(optionsByName.taskManagerSlots);
   process.stderr.write(
-    `The cluster "${name}" runs: a JobManager (process ${cluster.jobManager}), ${taskManagers} TaskManagers (${cluster.taskManagers.join(", ") || "none"}), ${slots} slots.\n`,
+    `The cluster "${name}" runs: a JobManager (process ${cluster.jobManager}), ` +
+      `${taskManagers} TaskManagers (${cluster.taskManagers.join(", ") || "none"}), ${slots} slots.\n`,
   );
   process.stdout.write(`${cluster.address}\n`);
   return 0;
@@ -94,9 +104,13 @@ async function status(name: string, asJson: boolean): Promise<number> {
   return 0;
 }
 
-function statusText(name: string, { address, pid, version, startedAtMs, slotsFree, slotsTotal, taskManagers, jobs }: ClusterOverview): string {
+function statusText(
+  name: string,
+  { address, pid, version, startedAtMs, slotsFree, slotsTotal, taskManagers, jobs }: ClusterOverview,
+): string {
   return [
-    `The cluster "${name}" runs at ${address} for ${formatDuration(Date.now() - startedAtMs)}: drey ${version}, JobManager process ${pid}, ${slotsFree} of ${slotsTotal} slots free.\n`,
+    `The cluster "${name}" runs at ${address} for ${formatDuration(Date.now() - startedAtMs)}: ` +
+      `drey ${version}, JobManager process ${pid}, ${slotsFree} of ${slotsTotal} slots free.\n`,
     "\n",
     table(
       ["TaskManager", "Process", "Slots", "Last heard", "Runs"],
@@ -111,4 +125,3 @@ function statusText(name: string, { address, pid, version, startedAtMs, slotsFre
     ...(jobs.length === 0 ? [] : ["\n", jobsText(jobs, Date.now())]),
   ].join("");
 }
-

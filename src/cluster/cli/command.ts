@@ -42,13 +42,22 @@ export type ClusterFlags = { readonly jobmanager: TextFlag; readonly config: Tex
 
 /** Flags that choose a cluster. */
 export const clusterFlags: ClusterFlags = {
-  jobmanager: { type: "string", short: "m", value: "addr", help: "the JobManager: tcp://host:port or ipc:///path. Default: DREY_JOBMANAGER, then the running cluster" },
+  jobmanager: {
+    type: "string",
+    short: "m",
+    value: "addr",
+    help: "the JobManager: tcp://host:port or ipc:///path. Default: DREY_JOBMANAGER, then the running cluster",
+  },
   config: { type: "string", value: "file", help: "the configuration file" },
   D: { type: "string", short: "D", multiple: true, value: "key=value", help: "an option of the engine; may be repeated" },
 };
 
 type Values<Flags extends Readonly<Record<string, Flag>>> = {
-  readonly [Name in keyof Flags]?: Flags[Name] extends { readonly multiple: true } ? string[] : Flags[Name]["type"] extends "boolean" ? boolean : string;
+  readonly [Name in keyof Flags]?: Flags[Name] extends { readonly multiple: true }
+    ? string[]
+    : Flags[Name]["type"] extends "boolean"
+      ? boolean
+      : string;
 };
 
 export interface Parsed<Flags extends Readonly<Record<string, Flag>>> {
@@ -77,7 +86,10 @@ export function firstPositional(args: readonly string[], flags: Readonly<Record<
 
 function parserOptions(flags: Readonly<Record<string, Flag>>): NonNullable<ParseArgsConfig["options"]> {
   return Object.fromEntries(
-    Object.entries(flags).map(([name, { type, short, multiple }]) => [name, { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) }]),
+    Object.entries(flags).map(([name, { type, short, multiple }]) => [
+      name,
+      { type, ...(short === undefined ? {} : { short }), ...(multiple === undefined ? {} : { multiple }) },
+    ]),
   );
 }
 
@@ -131,7 +143,9 @@ export function helpText({ name, summary, usage, flags, notes }: Command): strin
     `drey ${name}: ${summary}`,
     "",
     ...usage.map((form, index) => `${index === 0 ? "Usage:" : "      "} drey ${form}`),
-    ...(left.length === 0 ? [] : ["", ...Object.values(flags).map(({ help }, index) => `  ${(left[index] as string).padEnd(width)}${help}`)]),
+    ...(left.length === 0
+      ? []
+      : ["", ...Object.values(flags).map(({ help }, index) => `  ${(left[index] as string).padEnd(width)}${help}`)]),
     ...(notes === undefined ? [] : ["", notes]),
   ].join("\n");
 }

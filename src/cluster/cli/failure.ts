@@ -39,7 +39,8 @@ export function describeFailure(thrown: unknown): string {
 type OurError = Error & { readonly code: string; readonly domain: string; readonly details: Readonly<Record<string, unknown>> };
 
 /** By shape: the program may have another copy of drey. */
-const isOurs = (error: Error): error is OurError => String((error as Partial<OurError>).code ?? "").startsWith("DREY_") && "domain" in error;
+const isOurs = (error: Error): error is OurError =>
+  String((error as Partial<OurError>).code ?? "").startsWith("DREY_") && "domain" in error;
 
 function causesOf(error: Error): Error[] {
   const chain: Error[] = [];
@@ -55,10 +56,13 @@ function placeOf(chain: readonly Error[]): Place | undefined {
   for (const error of chain) {
     if (!isOurs(error)) continue;
     const { file, line, column } = error.details as { file?: unknown; line?: unknown; column?: unknown };
-    if (typeof file === "string" && typeof line === "number") return { file, line, column: typeof column === "number" ? column : undefined };
+    if (typeof file === "string" && typeof line === "number")
+      return { file, line, column: typeof column === "number" ? column : undefined };
   }
   for (const error of chain) {
-    for (const [, where, line, column] of (error.stack ?? "").matchAll(/^\s+at (?:async )?(?:.*? \()?((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/gm)) {
+    for (const [, where, line, column] of (error.stack ?? "").matchAll(
+      /^\s+at (?:async )?(?:.*? \()?((?:file:\/\/)?\/[^()]*?):(\d+):(\d+)\)?$/gm,
+    )) {
       const file = (where as string).startsWith("file://") ? fileURLToPath(where as string) : (where as string);
       if (file.startsWith(HOUSE) || file.includes("/node_modules/") || file.startsWith("node:")) continue;
       return { file, line: Number(line), column: Number(column) };
@@ -87,8 +91,10 @@ function excerpt({ file, line, column }: Place): string[] {
   const width = String(last).length;
   const shown: string[] = [""];
   for (let number = first; number <= last; number++) {
-    shown.push(`  ${number === line ? ">" : " "} ${String(number).padStart(width)} | ${plainText((lines[number - 1] as string).replaceAll("\t", "  ")).slice(0, 160)}`);
-    if (number === line && column !== undefined) shown.push(`    ${" ".repeat(width)} | ${" ".repeat(Math.max(0, Math.min(column, 160) - 1))}^`);
+    const text = plainText((lines[number - 1] as string).replaceAll("\t", " ")).slice(0, 160);
+    shown.push(`  ${number === line ? ">" : " "} ${String(number).padStart(width)} | ${text}`);
+    if (number === line && column !== undefined)
+      shown.push(`    ${" ".repeat(width)} | ${" ".repeat(Math.max(0, Math.min(column, 160) - 1))}^`);
   }
   return shown;
 }
@@ -97,7 +103,8 @@ function excerpt({ file, line, column }: Place): string[] {
 function hint(deepest: Error, outermost: OurError): string[] {
   const code = isOurs(deepest) ? deepest.code : outermost.code;
   const text = {
-    DREY_TASK_MANAGER_LOST: "hint: the log of the TaskManager says why; a record or a state too large for its memory is the most common reason.",
+    DREY_TASK_MANAGER_LOST:
+      "hint: the log of the TaskManager says why; a record or a state too large for its memory is the most common reason.",
     DREY_USER_FUNCTION: "hint: run with DREY_DEBUG=1 for the full stack.",
     DREY_INVARIANT: "hint: run with DREY_DEBUG=1 for the full stack.",
     DREY_USAGE: "hint: `drey --help` and `drey <command> --help` say what is possible.",

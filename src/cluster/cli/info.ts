@@ -4,7 +4,17 @@ import { explain } from "../../core/graph/explain.ts";
 import { GraphError } from "../../core/types/errors.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { setRunContext } from "../client/run-context.ts";
-import { type Command, type Flag, type Parsed, UsageError, clusterFlags, configurationOf, firstPositional, integer, readArguments } from "./command.ts";
+import {
+  type Command,
+  type Flag,
+  type Parsed,
+  UsageError,
+  clusterFlags,
+  configurationOf,
+  firstPositional,
+  integer,
+  readArguments,
+} from "./command.ts";
 import { runProgram } from "./program.ts";
 
 const flags = {
@@ -58,7 +68,9 @@ export const infoCommand: Command = {
 /** The configuration with the parallelism of `-p`. */
 export function withParallelism(configuration: Configuration, text: string | undefined): Configuration {
   const parallelism = integer(text, "-p");
-  return parallelism === undefined ? configuration : configuration.with(Configuration.of({ [optionsByName.parallelism.key]: parallelism }, "-p"));
+  return parallelism === undefined
+    ? configuration
+    : configuration.with(Configuration.of({ [optionsByName.parallelism.key]: parallelism }, "-p"));
 }
 
 /** By name: the program may have another copy of drey. */

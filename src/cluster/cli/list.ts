@@ -28,7 +28,10 @@ export const listCommand: Command = {
     };
     const jobs = (await withCluster(values, (client) => client.jobs())).filter(wanted);
     if (values.json === true) process.stdout.write(`${JSON.stringify(jobs, null, 2)}\n`);
-    else process.stdout.write(jobs.length === 0 ? `There are no ${values.all === true ? "" : "running or waiting "}jobs.\n` : jobsText(jobs, Date.now()));
+    else
+      process.stdout.write(
+        jobs.length === 0 ? `There are no ${values.all === true ? "" : "running or waiting "}jobs.\n` : jobsText(jobs, Date.now()),
+      );
     return 0;
   },
 };

@@ -80,9 +80,18 @@ function erased(url: string): Loaded {
 /** What the eraser throws are plain objects; an Error says the same in the form of a compiler's message. */
 function syntaxError(problem: unknown, file: string): Error {
   const { message, code, startLine, startColumn, snippet } = problem as {
-    message?: string; code?: string; startLine?: number; startColumn?: number; snippet?: string;
+    message?: string;
+    code?: string;
+    startLine?: number;
+    startColumn?: number;
+    snippet?: string;
   };
-  if (message === undefined || problem instanceof Error && code === "ENOENT") return problem as Error;
-  const cure = code === "UnsupportedSyntax" ? " Types are erased, not compiled, as Node itself does: write it in JavaScript, or compile the file first." : "";
-  return new SyntaxError(`${file}:${startLine ?? 1}:${(startColumn ?? 0) + 1}: ${message}.${cure}${snippet === undefined ? "" : `\n\n${snippet.trimEnd()}`}`);
+  if (message === undefined || (problem instanceof Error && code === "ENOENT")) return problem as Error;
+  const cure =
+    code === "UnsupportedSyntax"
+      ? " Types are erased, not compiled, as Node itself does: write it in JavaScript, or compile the file first."
+      : "";
+  return new SyntaxError(
+    `${file}:${startLine ?? 1}:${(startColumn ?? 0) + 1}: ${message}.${cure}${snippet === undefined ? "" : `\n\n${snippet.trimEnd()}`}`,
+  );
 }

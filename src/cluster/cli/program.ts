@@ -2,9 +2,9 @@
  * A user's program, loaded and run in this process: a module whose top level submits jobs, or one whose default export is a function
  * `main(args)`. It runs once.
  *
- * TypeScript is loaded by erasing its types, as Node does by itself from 22.18 on and with the same engine, but alike on all Nodes and always
- * as an ES module, whatever a package.json above says. Erased types leave blanks, so every function keeps its line and column, and errors
- * point into the user's file without source maps.
+ * TypeScript is loaded by erasing its types, as Node does by itself from 22.18 on and with the same engine, but alike on all Nodes and
+ * always as an ES module, whatever a package.json above says. Erased types leave blanks, so every function keeps its line and column, and
+ * errors point into the user's file without source maps.
  */
 import { existsSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -27,7 +27,9 @@ export async function runProgram(file: string, args: readonly string[]): Promise
   const main = module.default;
   if (typeof main === "function") await (main as (args: readonly string[]) => unknown)(args);
   else if (main !== undefined) {
-    throw new ConfigurationError(`${file} exports ${describe(main)} as default; export a function main(args), or submit jobs at the top level of the module.`);
+    throw new ConfigurationError(
+      `${file} exports ${describe(main)} as default; export a function main(args), or submit jobs at the top level of the module.`,
+    );
   }
 }
 

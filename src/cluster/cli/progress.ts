@@ -71,7 +71,8 @@ export class Progress {
     if (isFinal(state)) return;
     const done = details.executions.filter((it) => it.state === "FINISHED").length;
     const running = details.executions.filter((it) => it.state === "RUNNING").length;
-    this.#show(`${plainText(name)}: ${state}, ${running} of ${details.executions.length} tasks run${done === 0 ? "" : `, ${done} finished`}${this.#recordsOf(job)}`);
+    const finished = done === 0 ? "" : `, ${done} finished`;
+    this.#show(`${plainText(name)}: ${state}, ${running} of ${details.executions.length} tasks run${finished}${this.#recordsOf(job)}`);
   }
 
   #metrics(job: JobControl, report: MetricsReport): void {

@@ -6,7 +6,12 @@ import { findCluster } from "../local/program-cluster.ts";
 import { type Command, type Flag, clusterFlags, configurationOf, integer, readArguments } from "./command.ts";
 
 const jobManagerFlags = {
-  address: { type: "string", short: "a", value: "addr", help: "where to listen: tcp://127.0.0.1:port or ipc:///path; default: a private ipc:// address" },
+  address: {
+    type: "string",
+    short: "a",
+    value: "addr",
+    help: "where to listen: tcp://127.0.0.1:port or ipc:///path; default: a private ipc:// address",
+  },
   config: clusterFlags.config,
   D: clusterFlags.D,
 } as const satisfies Readonly<Record<string, Flag>>;

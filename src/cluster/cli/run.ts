@@ -5,7 +5,16 @@ import { ConfigurationError } from "../../core/types/errors.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
 import { setRunContext } from "../client/run-context.ts";
 import { findCluster } from "../local/program-cluster.ts";
-import { CONNECT_MS, type Command, type Flag, UsageError, clusterFlags, configurationOf, firstPositional, readArguments } from "./command.ts";
+import {
+  CONNECT_MS,
+  type Command,
+  type Flag,
+  UsageError,
+  clusterFlags,
+  configurationOf,
+  firstPositional,
+  readArguments,
+} from "./command.ts";
 import { describeFailure } from "./failure.ts";
 import { withParallelism } from "./info.ts";
 import { requireFile, runProgram } from "./program.ts";
@@ -36,7 +45,8 @@ export const runCommand: Command = {
     const { values } = readArguments(args.slice(0, at), flags);
     const file = args[at];
     if (file === undefined) throw new UsageError("`drey run` needs the program: drey run job.ts");
-    if (values.fromSavepoint !== undefined) throw new ConfigurationError("-s/--fromSavepoint: there are no savepoints yet; run the job without it.");
+    if (values.fromSavepoint !== undefined)
+      throw new ConfigurationError("-s/--fromSavepoint: there are no savepoints yet; run the job without it.");
     requireFile(file);
     const configuration = withParallelism(configurationOf(values), values.parallelism);
     const detached = values.detached === true;

@@ -51,7 +51,9 @@ export class ClientJob implements JobControl {
   }
 
   async details(): Promise<JobDetails> {
-    const details = await this.#connection.use((jobManager) => jobManager.call("job", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }));
+    const details = await this.#connection.use((jobManager) =>
+      jobManager.call("job", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }),
+    );
     return this.#withFeedFailure(details);
   }
 
@@ -88,7 +90,8 @@ export class ClientJob implements JobControl {
         name: `result "${name}" of job "${this.name}"`,
         subtasks,
         classes: this.#classes,
-        grant: (subtask, attempt, granted) => this.#connection.present?.notify("grantResult", { job: this.id, name, subtask, attempt, granted }),
+        grant: (subtask, attempt, granted) =>
+          this.#connection.present?.notify("grantResult", { job: this.id, name, subtask, attempt, granted }),
         onEnd: (complete) => {
           if (this.#results.get(name) === stream) this.#results.delete(name);
           if (!complete) void this.#connection.present?.call("closeResult", { job: this.id, name }).catch(() => undefined);
@@ -218,7 +221,9 @@ export class ClientJob implements JobControl {
     if ([...topics].every((topic) => this.#watched.has(topic))) return;
     for (const topic of topics) this.#watched.add(topic);
     this.#connection
-      .use((jobManager) => jobManager.call("watchJob", { job: this.id, topics: [...this.#watched] }, { deadlineMs: this.#connection.deadlineMs }))
+      .use((jobManager) =>
+        jobManager.call("watchJob", { job: this.id, topics: [...this.#watched] }, { deadlineMs: this.#connection.deadlineMs }),
+      )
       .catch((error: Error) => this.lost(error));
   }
 

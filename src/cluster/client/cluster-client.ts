@@ -99,7 +99,8 @@ export class ClusterClient implements JobExecutor {
   async submit(job: CompiledJob, { attached, feeds, classes }: SubmitOptions): Promise<JobControl> {
     if (!attached && job.graph.feeds.length > 0) {
       throw new ConfigurationError(
-        `"${job.graph.name}" takes rows from this program (${job.graph.feeds.map((feed) => feed.name).join(", ")}) and so can't outlive it; submit it attached.`,
+        `"${job.graph.name}" takes rows from this program (${job.graph.feeds.map((feed) => feed.name).join(", ")}) ` +
+          "and so can't outlive it; submit it attached.",
       );
     }
     const release = this.#connection.hold();
@@ -107,7 +108,11 @@ export class ClusterClient implements JobExecutor {
       const code = await captureJob(job, classes);
       const bytes = encodeBundle(code.bundle);
       const { job: id } = await this.#connection.use((jobManager) =>
-        jobManager.call("submit", { graph: job.graph, code: bundleDigest(bytes), attached }, { attachments: [bytes], deadlineMs: this.#connection.deadlineMs }),
+        jobManager.call(
+          "submit",
+          { graph: job.graph, code: bundleDigest(bytes), attached },
+          { attachments: [bytes], deadlineMs: this.#connection.deadlineMs },
+        ),
       );
       const control = this.#track(id, job.graph.name, code.classes);
       if (attached) control.attach();
@@ -163,7 +168,9 @@ export class ClusterClient implements JobExecutor {
 
   /** The cluster as it changes: TaskManagers with their slots, and jobs. Each subscription holds the connection. */
   get overview$(): Observable<ClusterOverview> {
-    return new Observable((subscriber) => this.watchCluster({ overview: (overview) => subscriber.next(overview), lost: (error) => subscriber.error(error) }));
+    return new Observable((subscriber) =>
+      this.watchCluster({ overview: (overview) => subscriber.next(overview), lost: (error) => subscriber.error(error) }),
+    );
   }
 
   get taskManagers$(): Observable<readonly TaskManagerInfo[]> {

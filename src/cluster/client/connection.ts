@@ -116,7 +116,9 @@ export class Connection {
       await client.connect();
       const { version } = await client.call("hello", { version: VERSION }, { deadlineMs: connectDeadlineMs });
       if (version !== VERSION) {
-        throw new ProtocolError(`the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`);
+        throw new ProtocolError(
+          `the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`,
+        );
       }
     } catch (error) {
       await client.close();
@@ -143,7 +145,11 @@ export class Connection {
     this.#session = undefined;
     this.#present = undefined;
     void this.#dialling?.close();
-    if (session !== undefined) this.#closing = session.then((client) => client.close(), () => undefined);
+    if (session !== undefined)
+      this.#closing = session.then(
+        (client) => client.close(),
+        () => undefined,
+      );
     await this.#closing;
   }
 }

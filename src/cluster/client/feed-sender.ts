@@ -5,7 +5,14 @@
 import { BatchEncoder } from "../../core/data/codec.ts";
 import type { ClassRegistry } from "../../core/data/classes.ts";
 import {
-  LAST_PIECE, MAX_SEGMENT_ROWS, MIN_WATERMARK, SEGMENT_HEADER_BYTES, type SegmentMemory, SegmentKind, segmentMemory, writeSegmentHeader,
+  LAST_PIECE,
+  MAX_SEGMENT_ROWS,
+  MIN_WATERMARK,
+  SEGMENT_HEADER_BYTES,
+  type SegmentMemory,
+  SegmentKind,
+  segmentMemory,
+  writeSegmentHeader,
 } from "../../core/data/element.ts";
 import type { RowFeed } from "../../core/runtime/executor.ts";
 import type { ChannelGrant } from "../protocol/messages.ts";
@@ -80,7 +87,7 @@ export class FeedSender {
   async #sendRows(rows: readonly unknown[]): Promise<void> {
     // Rows of a program have no timestamp until withTimestamps() gives them one.
     const timestamps = new Float64Array(rows.length).fill(Number.NaN);
-    for (let from = 0; from < rows.length && !this.#stopped; ) {
+    for (let from = 0; from < rows.length && !this.#stopped;) {
       const to = Math.min(rows.length, from + MAX_SEGMENT_ROWS);
       const written = this.#encoder.encode(this.#memory, SEGMENT_HEADER_BYTES, this.#memory.bytes.length, rows, timestamps, from, to);
       if (written === 0) await this.#sendPieces(this.#encoder.encodeRow(rows[from], Number.NaN));

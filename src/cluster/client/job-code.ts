@@ -61,7 +61,7 @@ export async function captureJob(job: CompiledJob, classes: readonly (new (...ar
 const ARROW = " → ";
 const IN_TASK = /\btask (\d+)(?: → operators → (\d+)(?: → spec(?: → ([\w$]+))?)?| → edges → (\d+)(?: → partitioning(?: → ([\w$]+))?)?)/g;
 
-/** Paths that lead through the specs of tasks, as the user wrote it: `task 0 → operators → 2 → spec → map → conn` is `map(parse) → conn`. */
+/** Paths through the specs of tasks, as the user wrote them: `task 0 → operators → 2 → spec → map → conn` is `map(parse) → conn`. */
 function inOperators(text: string, tasks: readonly TaskSpec[]): string {
   return text.replace(IN_TASK, (whole, task: string, operator?: string, member?: string, edge?: string, edgeMember?: string) => {
     const spec = tasks[Number(task)];

@@ -8,7 +8,15 @@
 import { BatchDecoder } from "../../core/data/codec.ts";
 import type { ClassRegistry } from "../../core/data/classes.ts";
 import {
-  LAST_PIECE, SEGMENT_HEADER_BYTES, type SegmentMemory, SegmentKind, segmentFlags, segmentKind, segmentMemory, segmentPayloadBytes, segmentRows,
+  LAST_PIECE,
+  SEGMENT_HEADER_BYTES,
+  type SegmentMemory,
+  SegmentKind,
+  segmentFlags,
+  segmentKind,
+  segmentMemory,
+  segmentPayloadBytes,
+  segmentRows,
 } from "../../core/data/element.ts";
 import type { ResultReader } from "../../core/runtime/executor.ts";
 import { ProtocolError } from "../../core/types/errors.ts";
@@ -71,7 +79,8 @@ export class ResultStream implements ResultReader {
   }
 
   next(): Promise<readonly unknown[] | null> {
-    if (this.#waiting !== undefined) return Promise.reject(new ProtocolError(`${this.#options.name} is being read already; one call of next() at a time.`));
+    if (this.#waiting !== undefined)
+      return Promise.reject(new ProtocolError(`${this.#options.name} is being read already; one call of next() at a time.`));
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       this.#serve();
@@ -99,7 +108,11 @@ export class ResultStream implements ResultReader {
       const number = sequence + index;
       if (number < lane.next) continue;
       if (number > lane.next) {
-        return this.fail(new ProtocolError(`rows of ${this.#options.name} got lost on their way: segment ${number} of subtask ${subtask} came after ${lane.next - 1}.`));
+        return this.fail(
+          new ProtocolError(
+            `rows of ${this.#options.name} got lost on their way: segment ${number} of subtask ${subtask} came after ${lane.next - 1}.`,
+          ),
+        );
       }
       lane.next++;
       this.#arrived.push({ lane, subtask, segment });
@@ -122,7 +135,15 @@ export class ResultStream implements ResultReader {
   }
 
   #lane(attempt: number): Lane {
-    return { decoder: new BatchDecoder({ classes: this.#options.classes }), attempt, next: 0, consumed: 0, granted: 0, pieces: [], ended: false };
+    return {
+      decoder: new BatchDecoder({ classes: this.#options.classes }),
+      attempt,
+      next: 0,
+      consumed: 0,
+      granted: 0,
+      pieces: [],
+      ended: false,
+    };
   }
 
   #grant(lane: Lane, subtask: number): void {
@@ -185,7 +206,8 @@ export class ResultStream implements ResultReader {
 
   /** The segment in memory that starts at a multiple of 8, as codecs need it; valid until the next call. */
   #aligned(segment: Uint8Array): SegmentMemory {
-    if (this.#memory.bytes.length < segment.byteLength) this.#memory = segmentMemory(new ArrayBuffer(Math.ceil(segment.byteLength / 4096) * 4096));
+    if (this.#memory.bytes.length < segment.byteLength)
+      this.#memory = segmentMemory(new ArrayBuffer(Math.ceil(segment.byteLength / 4096) * 4096));
     this.#memory.bytes.set(segment);
     return this.#memory;
   }

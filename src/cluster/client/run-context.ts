@@ -1,6 +1,6 @@
 /**
- * What `drey run` tells the program that it runs. The program may have found another copy of drey than the command is (its own dependency), so
- * the two share nothing but this object on globalThis, and it holds plain data and callbacks only.
+ * What `drey run` tells the program that it runs. The program may have found another copy of drey than the command is (its own
+ * dependency), so the two share nothing but this object on globalThis, and it holds plain data and callbacks only.
  */
 import type { JobGraph } from "../../core/graph/job-graph.ts";
 import type { JobControl } from "../../core/runtime/executor.ts";
@@ -22,7 +22,7 @@ export interface RunContext {
   described(graph: JobGraph): void;
 }
 
-/** Thrown where a program that is only described would have submitted a job. Known by its name, since it may come from another copy of drey. */
+/** Thrown where a program that is only described would have submitted a job. Known by its name: it may come from another copy of drey. */
 export class ProgramDescribed extends Error {
   override readonly name = "ProgramDescribed";
   constructor() {

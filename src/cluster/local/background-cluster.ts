@@ -28,7 +28,12 @@ const SHOWN_LOG_CHARACTERS = 2_000;
  * Starts a cluster; resolves when all TaskManagers have registered. What has been started is ended if that fails.
  * @throws ConfigurationError when one of this name runs; ConnectionError or DeadlineError with the end of the log of what did not start.
  */
-export async function startBackgroundCluster({ name, taskManagers, configuration, startTimeoutMs = START_TIMEOUT_MS }: BackgroundClusterOptions): Promise<RunningCluster> {
+export async function startBackgroundCluster({
+  name,
+  taskManagers,
+  configuration,
+  startTimeoutMs = START_TIMEOUT_MS,
+}: BackgroundClusterOptions): Promise<RunningCluster> {
   const folder = claimCluster(name);
   const address = configuration.get(optionsByName.jobManagerAddress) || `ipc://${join(folder, "jm")}`;
   const all = configuration.with(Configuration.of({ [optionsByName.jobManagerAddress.key]: address }, "the cluster"));
@@ -36,11 +41,20 @@ export async function startBackgroundCluster({ name, taskManagers, configuration
   try {
     children.push(startRole("jobmanager", "jobmanager", folder, all, []));
     for (let index = 0; index < taskManagers; index++) {
-      children.push(startRole("taskmanager", `taskmanager-${index}`, folder, all, ["--data-address", `ipc://${join(folder, `tm${index}`)}`]));
+      children.push(
+        startRole("taskmanager", `taskmanager-${index}`, folder, all, ["--data-address", `ipc://${join(folder, `tm${index}`)}`]),
+      );
     }
     await registered(address, taskManagers, children, all, startTimeoutMs);
     const [jobManager, ...others] = children.map(({ process }) => process.pid as number);
-    const cluster: RunningCluster = { name, address, version: VERSION, startedAtMs: Date.now(), jobManager: jobManager as number, taskManagers: others };
+    const cluster: RunningCluster = {
+      name,
+      address,
+      version: VERSION,
+      startedAtMs: Date.now(),
+      jobManager: jobManager as number,
+      taskManagers: others,
+    };
     recordCluster(cluster);
     return cluster;
   } catch (error) {
@@ -71,7 +85,8 @@ export async function stopBackgroundCluster(name: string): Promise<boolean> {
   if (!(await ended(pids, END_TIMEOUT_MS))) {
     // A stopped process hears nothing but this.
     signalAll(pids.filter(isOurProcess), "SIGKILL");
-    if (!(await ended(pids, END_TIMEOUT_MS))) throw new DeadlineError(`processes ${pids.filter(isAlive).join(", ")} of the cluster "${name}" do not end.`);
+    if (!(await ended(pids, END_TIMEOUT_MS)))
+      throw new DeadlineError(`processes ${pids.filter(isAlive).join(", ")} of the cluster "${name}" do not end.`);
   }
   forgetCluster(name);
   return true;
@@ -87,7 +102,11 @@ function startRole(role: Role, name: string, folder: string, configuration: Conf
   const log = join(folder, `${name}.log`);
   const file = openSync(log, "a", 0o600);
   try {
-    const child = spawn(process.execPath, [roleEntry(role), ...args, ...flagsOf(configuration)], { detached: true, stdio: ["ignore", file, file], cwd: process.cwd() });
+    const child = spawn(process.execPath, [roleEntry(role), ...args, ...flagsOf(configuration)], {
+      detached: true,
+      stdio: ["ignore", file, file],
+      cwd: process.cwd(),
+    });
     child.unref();
     return { name, process: child, log };
   } finally {
@@ -96,23 +115,37 @@ function startRole(role: Role, name: string, folder: string, configuration: Conf
 }
 
 /** Resolves when the JobManager knows so many TaskManagers. */
-async function registered(address: string, taskManagers: number, children: readonly Child[], configuration: Configuration, timeoutMs: number): Promise<void> {
+async function registered(
+  address: string,
+  taskManagers: number,
+  children: readonly Child[],
+  configuration: Configuration,
+  timeoutMs: number,
+): Promise<void> {
   let fail: (error: Error) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
     fail = reject;
   });
   for (const child of children) {
-    child.process.once("error", (error) => fail(new ConnectionError(`${child.name} could not be started: ${error.message}`, { cause: error })));
-    child.process.once("exit", (code, signal) => fail(new ConnectionError(`${child.name} ended at once (${signal ?? `exit code ${code}`}).${endOf(child.log)}`)));
+    child.process.once("error", (error) =>
+      fail(new ConnectionError(`${child.name} could not be started: ${error.message}`, { cause: error })),
+    );
+    child.process.once("exit", (code, signal) =>
+      fail(new ConnectionError(`${child.name} ended at once (${signal ?? `exit code ${code}`}).${endOf(child.log)}`)),
+    );
   }
   const timer = setTimeout(
-    () => fail(new DeadlineError(`the cluster was not ready within ${timeoutMs / 1_000} s.${children.map(({ log }) => endOf(log)).join("")}`)),
+    () =>
+      fail(new DeadlineError(`the cluster was not ready within ${timeoutMs / 1_000} s.${children.map(({ log }) => endOf(log)).join("")}`)),
     timeoutMs,
   );
   const over = new AbortController();
   let client: ClusterClient | undefined;
   try {
-    client = await Promise.race([failed, ClusterClient.connect(address, { configuration, connectDeadlineMs: timeoutMs, signal: over.signal })]);
+    client = await Promise.race([
+      failed,
+      ClusterClient.connect(address, { configuration, connectDeadlineMs: timeoutMs, signal: over.signal }),
+    ]);
     const complete = new Promise<void>((resolve, reject) => {
       const stop = (client as ClusterClient).watchCluster({
         overview: (overview) => {

@@ -45,7 +45,9 @@ export class LocalCluster {
     this.address = this.#folder.address("jm");
     this.configuration = configuration.with(Configuration.of({ [optionsByName.jobManagerAddress.key]: this.address }, "the local cluster"));
     remember(this, () => this.#abandon());
-    this.#jobManager = new RoleProcess({ role: "jobmanager", name: "JobManager", configuration: this.configuration }, (it) => this.#endedUnasked(it));
+    this.#jobManager = new RoleProcess({ role: "jobmanager", name: "JobManager", configuration: this.configuration }, (it) =>
+      this.#endedUnasked(it),
+    );
   }
 
   /**
@@ -59,7 +61,10 @@ export class LocalCluster {
     const given = slots === undefined ? options : { ...options, [optionsByName.taskManagerSlots.key]: slots };
     const cluster = new LocalCluster(Configuration.of(given, "LocalCluster.start()"), startTimeoutMs);
     try {
-      const ready = Promise.all([cluster.#jobManager.ready(startTimeoutMs), ...Array.from({ length: taskManagers }, () => cluster.addTaskManager())]);
+      const ready = Promise.all([
+        cluster.#jobManager.ready(startTimeoutMs),
+        ...Array.from({ length: taskManagers }, () => cluster.addTaskManager()),
+      ]);
       // This thread has nothing else to do while they start, and jobs will want it.
       warmUpCapture();
       await ready;
@@ -105,12 +110,13 @@ export class LocalCluster {
   }
 
   /**
-   * Sends a signal to a TaskManager, as an accident would: SIGKILL (the default) ends it at once, SIGSTOP makes it silent, SIGCONT lets it go
-   * on, SIGTERM ends it in order. Resolves when the signal has had its effect, for signals that end a process.
+   * Sends a signal to a TaskManager, as an accident would: SIGKILL (the default) ends it at once, SIGSTOP makes it silent, SIGCONT lets it
+   * go on, SIGTERM ends it in order. Resolves when the signal has had its effect, for signals that end a process.
    */
   async killTaskManager(index: number, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
     const process = this.#taskManagers[index];
-    if (process === undefined) throw new ConfigurationError(`there is no TaskManager ${describe(index)}; the local cluster started ${this.#taskManagers.length}.`);
+    if (process === undefined)
+      throw new ConfigurationError(`there is no TaskManager ${describe(index)}; the local cluster started ${this.#taskManagers.length}.`);
     process.kill(signal);
     if (signal === "SIGKILL" || signal === "SIGTERM" || signal === "SIGINT") await process.ended();
   }

@@ -93,7 +93,8 @@ export class ProgramCluster implements ExecutorSource {
       if (this.#local !== undefined) {
         if (detached) {
           throw new ConfigurationError(
-            `"${job.graph.name}" can't be detached: its cluster belongs to this program and ends with it. Start one that stays with \`drey cluster start\`.`,
+            `"${job.graph.name}" can't be detached: its cluster belongs to this program and ends with it. ` +
+              "Start one that stays with `drey cluster start`.",
           );
         }
         await this.#grow(this.#local, client, slotsNeeded(job.graph));

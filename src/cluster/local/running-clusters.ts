@@ -28,8 +28,8 @@ export interface RunningCluster {
 type Env = Readonly<Record<string, string | undefined>>;
 
 /**
- * The folder with a folder per cluster: `$DREY_RUNTIME_DIR`, else `drey` in `$XDG_RUNTIME_DIR`, else `drey-<user>` in the system's folder for
- * temporary files. Made with mode 0700 when it is missing.
+ * The folder with a folder per cluster: `$DREY_RUNTIME_DIR`, else `drey` in `$XDG_RUNTIME_DIR`, else `drey-<user>` in the system's folder
+ * for temporary files. Made with mode 0700 when it is missing.
  * @throws ConfigurationError when it belongs to another user, or others may enter it.
  */
 export function runtimeFolder(env: Env = process.env): string {
@@ -41,7 +41,9 @@ export function runtimeFolder(env: Env = process.env): string {
     mkdirSync(folder, { mode: 0o700 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
-      throw new ConfigurationError(`the folder ${describe(folder)} for running clusters can't be made; set DREY_RUNTIME_DIR to another.`, { cause: error });
+      throw new ConfigurationError(`the folder ${describe(folder)} for running clusters can't be made; set DREY_RUNTIME_DIR to another.`, {
+        cause: error,
+      });
     }
   }
   // Not stat: in a folder where everybody may write, a link could lead to somebody else's folder.
@@ -79,11 +81,15 @@ export function claimCluster(name: string, env: Env = process.env): string {
     }
     const running = readCluster(name, env);
     if (running !== undefined) {
-      throw new ConfigurationError(`the cluster "${name}" runs already at ${running.address}; stop it with \`drey cluster stop\`, or start another with --name.`);
+      throw new ConfigurationError(
+        `the cluster "${name}" runs already at ${running.address}; stop it with \`drey cluster stop\`, or start another with --name.`,
+      );
     }
     const starter = readNumber(join(folder, "starting"));
     if (attempt > 0 || (starter !== undefined && isAlive(starter))) {
-      throw new ConfigurationError(`the cluster "${name}" is being started by process ${starter ?? "?"}; wait for it, or start another with --name.`);
+      throw new ConfigurationError(
+        `the cluster "${name}" is being started by process ${starter ?? "?"}; wait for it, or start another with --name.`,
+      );
     }
     // Left over from a cluster that died.
     rmSync(folder, { recursive: true, force: true });
@@ -124,8 +130,12 @@ export function readRecord(name: string, env: Env = process.env): RunningCluster
 function isRecord(value: unknown): value is RunningCluster {
   const record = value as Partial<RunningCluster> | null;
   return (
-    typeof record === "object" && record !== null && typeof record.address === "string" && typeof record.jobManager === "number" &&
-    typeof record.name === "string" && Array.isArray(record.taskManagers)
+    typeof record === "object" &&
+    record !== null &&
+    typeof record.address === "string" &&
+    typeof record.jobManager === "number" &&
+    typeof record.name === "string" &&
+    Array.isArray(record.taskManagers)
   );
 }
 

@@ -4,7 +4,16 @@ import { makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
 import type { JobDetails } from "../../../src/core/graph/job-status.ts";
 import type { SubmitOptions } from "../../../src/core/runtime/executor.ts";
 import {
-  CaptureError, ConfigurationError, ConnectionError, DeadlineError, JobCanceledError, JobFailedError, NotFoundError, ProtocolError, UserFunctionError, toWire,
+  CaptureError,
+  ConfigurationError,
+  ConnectionError,
+  DeadlineError,
+  JobCanceledError,
+  JobFailedError,
+  NotFoundError,
+  ProtocolError,
+  UserFunctionError,
+  toWire,
 } from "../../../src/core/types/errors.ts";
 import { Configuration } from "../../../src/core/types/options.ts";
 import { jobId } from "../../../src/core/types/ids.ts";
@@ -35,7 +44,9 @@ describe("connecting", () => {
   it("fails with one sentence when nobody answers", async () => {
     const folder = makeSocketFolder();
     await expect(ClusterClient.connect(folder.address("jm"), { connectDeadlineMs: 150 })).rejects.toThrow(ConnectionError);
-    await expect(ClusterClient.connect(folder.address("jm"), { connectDeadlineMs: 150 })).rejects.toThrow(/no JobManager answers at ipc:.*drey cluster start/);
+    await expect(ClusterClient.connect(folder.address("jm"), { connectDeadlineMs: 150 })).rejects.toThrow(
+      /no JobManager answers at ipc:.*drey cluster start/,
+    );
     folder.remove();
   });
 
@@ -129,14 +140,20 @@ describe("the connection", () => {
 describe("a submitted job", () => {
   it("brings its code under its digest", async () => {
     const submitted = vi.fn();
-    const manager = await jobManager({ submit: (request, _, attachments) => {
-      submitted(request, attachments);
-      return { job: JOB };
-    } });
+    const manager = await jobManager({
+      submit: (request, _, attachments) => {
+        submitted(request, attachments);
+        return { job: JOB };
+      },
+    });
     const client = await connected(manager.address);
     const control = await client.submit(job, submitOptions({ attached: false }));
     expect([control.id, control.name]).toEqual([JOB, "test"]);
-    expect(submitted.mock.calls[0]?.[0]).toMatchObject({ graph: { name: "test" }, attached: false, code: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    expect(submitted.mock.calls[0]?.[0]).toMatchObject({
+      graph: { name: "test" },
+      attached: false,
+      code: expect.stringMatching(/^[0-9a-f]{64}$/),
+    });
     expect(submitted.mock.calls[0]?.[1]).toHaveLength(1);
   });
 
@@ -155,8 +172,12 @@ describe("a submitted job", () => {
 
   it("that takes rows from this program can't be detached", async () => {
     const client = await connected((await jobManager()).address);
-    await expect(client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ attached: false }))).rejects.toThrow(ConfigurationError);
-    await expect(client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ attached: false }))).rejects.toThrow("submit it attached");
+    await expect(client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ attached: false }))).rejects.toThrow(
+      ConfigurationError,
+    );
+    await expect(client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ attached: false }))).rejects.toThrow(
+      "submit it attached",
+    );
   });
 
   it("tells a listener its present state and each change, and nothing after the last", async () => {
@@ -201,7 +222,9 @@ describe("a submitted job", () => {
     const feed = { next: async () => Promise.reject(new RangeError("the source broke")), close: vi.fn() };
     const control = await client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ feeds: new Map([["rides", feed]]) }));
     control.watch({ status: (status) => told.push(status) });
-    await vi.waitFor(() => expect(told.at(-1)).toMatchObject({ state: "FAILED", failure: { name: "RangeError", message: "the source broke" } }));
+    await vi.waitFor(() =>
+      expect(told.at(-1)).toMatchObject({ state: "FAILED", failure: { name: "RangeError", message: "the source broke" } }),
+    );
     expect(feed.close).toHaveBeenCalledTimes(1);
   });
 });
@@ -234,7 +257,10 @@ describe("the rows of a job", () => {
     manager.tell(details("FAILED", { failure: toWire(cause) }));
     const failing = reader.next();
     await expect(failing).rejects.toThrow(JobFailedError);
-    await expect(failing).rejects.toMatchObject({ cause: { name: "UserFunctionError", details: { line: 3 } }, message: expect.stringContaining("job.ts:3:1") });
+    await expect(failing).rejects.toMatchObject({
+      cause: { name: "UserFunctionError", details: { line: 3 } },
+      message: expect.stringContaining("job.ts:3:1"),
+    });
   });
 
   it("end with JobCanceledError when the job is cancelled", async () => {

@@ -14,12 +14,24 @@ export type Client = Peer<ClientEvents>;
 export const JOB: JobId = jobId("0123456789abcdef0123456789abcdef");
 
 export const graph = (feeds: readonly string[] = []): JobGraph => ({
-  name: "test", vertices: [], edges: [], results: [], options: {},
+  name: "test",
+  vertices: [],
+  edges: [],
+  results: [],
+  options: {},
   feeds: feeds.map((name) => ({ name, vertex: vertexId("v1"), edge: edgeId(name) })),
 });
 
 export const details = (state: JobState, more: Partial<JobDetails> = {}): JobDetails => ({
-  job: JOB, name: "test", state, startedAtMs: 1, tasks: {}, graph: graph(), executions: [], timestamps: {}, ...more,
+  job: JOB,
+  name: "test",
+  state,
+  startedAtMs: 1,
+  tasks: {},
+  graph: graph(),
+  executions: [],
+  timestamps: {},
+  ...more,
 });
 
 export class FakeJobManager {
@@ -36,7 +48,8 @@ export class FakeJobManager {
     const handlers: Handlers<ClientConversation, Client> = {
       hello: () => ({ version: VERSION, pid: process.pid }),
       submit: ({ code }, _, [bytes]) => {
-        if (bytes === undefined || createHash("sha256").update(bytes).digest("hex") !== code) throw new NotFoundError("the code is not what its digest says");
+        if (bytes === undefined || createHash("sha256").update(bytes).digest("hex") !== code)
+          throw new NotFoundError("the code is not what its digest says");
         return { job: JOB };
       },
       jobs: () => ({ jobs: [] }),
@@ -67,7 +80,11 @@ export class FakeJobManager {
       ]),
     ) as unknown as Handlers<ClientConversation, Client>;
     this.#server = new RpcServer({
-      address: this.address, epoch: 1, served: clientConversation, called: clientEvents, handlers: recorded,
+      address: this.address,
+      epoch: 1,
+      served: clientConversation,
+      called: clientEvents,
+      handlers: recorded,
       onPeerConnected: (peer) => {
         this.connections++;
         this.clients.add(peer);

@@ -14,7 +14,9 @@ function started(feed: RowFeed, segmentBytes = 16 * 1024) {
   const onEnd = vi.fn();
   const reader = new ResultStream({ name: "feed", subtasks: 1, classes: noClasses, grant: () => undefined, onEnd: () => undefined });
   const sender = new FeedSender({
-    feed, classes: noClasses, segmentBytes,
+    feed,
+    classes: noClasses,
+    segmentBytes,
     send: (attempt, sequence, segment) => {
       sent.push(sequence);
       reader.accept({ job, name: "f", subtask: 0, attempt, sequence }, [segment]);

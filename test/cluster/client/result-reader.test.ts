@@ -9,7 +9,9 @@ function opened(subtasks = 1) {
   const grants: [subtask: number, attempt: number, granted: number][] = [];
   const ends: boolean[] = [];
   const stream = new ResultStream({
-    name: "result \"r\"", subtasks, classes: noClasses,
+    name: 'result "r"',
+    subtasks,
+    classes: noClasses,
     grant: (...grant) => grants.push(grant),
     onEnd: (complete) => ends.push(complete),
   });
@@ -78,7 +80,7 @@ describe("a result", () => {
     arrive(0, 0, writer.rows(1));
     arrive(0, 2, writer.rows(3));
     expect(await stream.next()).toEqual([1]);
-    await expect(stream.next()).rejects.toThrow("rows of result \"r\" got lost on their way: segment 2 of subtask 0 came after 0.");
+    await expect(stream.next()).rejects.toThrow('rows of result "r" got lost on their way: segment 2 of subtask 0 came after 0.');
     expect(ends).toEqual([false]);
   });
 

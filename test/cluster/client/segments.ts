@@ -1,6 +1,13 @@
 /** Segments as a task writes them, for tests of those who read them. */
 import { BatchEncoder } from "../../../src/core/data/codec.ts";
-import { LAST_PIECE, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, segmentMemory, writeSegmentHeader } from "../../../src/core/data/element.ts";
+import {
+  LAST_PIECE,
+  MIN_WATERMARK,
+  SEGMENT_HEADER_BYTES,
+  SegmentKind,
+  segmentMemory,
+  writeSegmentHeader,
+} from "../../../src/core/data/element.ts";
 
 const SEGMENT_BYTES = 16 * 1024;
 
@@ -10,7 +17,15 @@ export class SegmentWriter {
   readonly #encoder = new BatchEncoder();
 
   rows(...rows: unknown[]): Uint8Array {
-    const written = this.#encoder.encode(this.#memory, SEGMENT_HEADER_BYTES, SEGMENT_BYTES, rows, new Float64Array(rows.length), 0, rows.length);
+    const written = this.#encoder.encode(
+      this.#memory,
+      SEGMENT_HEADER_BYTES,
+      SEGMENT_BYTES,
+      rows,
+      new Float64Array(rows.length),
+      0,
+      rows.length,
+    );
     if (written !== rows.length) throw new Error(`only ${written} of ${rows.length} rows fit`);
     return this.#segment(SegmentKind.rows, written, this.#encoder.bytesWritten, 0);
   }

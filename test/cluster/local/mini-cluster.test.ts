@@ -5,7 +5,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ProgramFolder, runs } from "./programs.ts";
 
 const deadline = { timeout: 8_000, interval: 20 };
-const pidsOf = ({ processes }: LocalCluster): number[] => [processes.jobManager, ...processes.taskManagers].filter((pid) => pid !== undefined);
+const pidsOf = ({ processes }: LocalCluster): number[] =>
+  [processes.jobManager, ...processes.taskManagers].filter((pid) => pid !== undefined);
 const folderOf = (address: string): string => dirname(address.slice("ipc://".length));
 
 describe("a local cluster", () => {
@@ -48,9 +49,15 @@ describe("a local cluster", () => {
   });
 
   it("that can't start says why, in the words of the process that failed, and leaves nothing", async () => {
-    const starting = LocalCluster.start({ taskManagers: 1, options: { "heartbeat.interval": "10 s", "heartbeat.timeout": "1 s" }, startTimeoutMs: 5_000 });
+    const starting = LocalCluster.start({
+      taskManagers: 1,
+      options: { "heartbeat.interval": "10 s", "heartbeat.timeout": "1 s" },
+      startTimeoutMs: 5_000,
+    });
     await expect(starting).rejects.toThrow(ConnectionError);
-    await expect(starting).rejects.toThrow(/did not start: it ended with exit code 1\. It said:\n\[(JobManager|TaskManager 0)\] .*heartbeat/);
+    await expect(starting).rejects.toThrow(
+      /did not start: it ended with exit code 1\. It said:\n\[(JobManager|TaskManager 0)\] .*heartbeat/,
+    );
   });
 
   it("refuses sizes that can't be and options that don't exist", async () => {
@@ -122,7 +129,9 @@ describe("the processes of a local cluster end with their program", () => {
   });
 
   it("but a program that handles ctrl-C itself decides what happens", async () => {
-    const { program, pids } = await started(`process.on("SIGINT", async () => { console.log("mine"); await cluster.stop(); process.exit(7); }); ${waits}`);
+    const { program, pids } = await started(
+      `process.on("SIGINT", async () => { console.log("mine"); await cluster.stop(); process.exit(7); }); ${waits}`,
+    );
     program.kill("SIGINT");
     await program.said(/mine/);
     expect(await program.ended).toEqual({ code: 7, signal: null });

@@ -21,17 +21,28 @@ describe("a program on a cluster that it names", () => {
   }
 
   it("gets its rows back, instances of its own classes among them", async () => {
-    const points = await environment({ cluster }).from([1, 2]).map((x) => new Point(x)).collect();
-    expect(points.map((point) => [point instanceof Point, point.doubled()])).toEqual([[true, 2], [true, 4]]);
+    const points = await environment({ cluster })
+      .from([1, 2])
+      .map((x) => new Point(x))
+      .collect();
+    expect(points.map((point) => [point instanceof Point, point.doubled()])).toEqual([
+      [true, 2],
+      [true, 4],
+    ]);
   });
 
   it("reads rows larger than a segment, in order", async () => {
-    const rows = await environment({ cluster }).generate((i) => ({ i, text: "x".repeat(i % 10 === 0 ? 300_000 : 3) }), { count: 30 }).collect();
+    const rows = await environment({ cluster })
+      .generate((i) => ({ i, text: "x".repeat(i % 10 === 0 ? 300_000 : 3) }), { count: 30 })
+      .collect();
     expect(rows.map(({ i, text }) => [i, text.length])).toEqual(Array.from({ length: 30 }, (_, i) => [i, i % 10 === 0 ? 300_000 : 3]));
   });
 
   it("sends rows of an Observable into the job", async () => {
-    const rows = await environment({ cluster }).fromObservable(from(Array.from({ length: 10_000 }, (_, n) => ({ n })))).map(({ n }) => n + 1).collect();
+    const rows = await environment({ cluster })
+      .fromObservable(from(Array.from({ length: 10_000 }, (_, n) => ({ n }))))
+      .map(({ n }) => n + 1)
+      .collect();
     expect([rows.length, rows[0], rows.at(-1)]).toEqual([10_000, 1, 10_000]);
   });
 
@@ -40,7 +51,10 @@ describe("a program on a cluster that it names", () => {
       subscriber.next(1);
       subscriber.error(new RangeError("the source broke"));
     });
-    const collecting = environment({ cluster }).fromObservable(breaks).map((x) => x).collect();
+    const collecting = environment({ cluster })
+      .fromObservable(breaks)
+      .map((x) => x)
+      .collect();
     await expect(collecting).rejects.toThrow(JobFailedError);
     await expect(collecting).rejects.toMatchObject({ cause: { name: "RangeError", message: "the source broke" } });
   });
@@ -102,7 +116,10 @@ describe("a program that names no cluster", () => {
 
   it("uses the one of DREY_JOBMANAGER, and says so when it is not there", async () => {
     folder.env["DREY_JOBMANAGER"] = `ipc://${folder.path}/nobody`;
-    const program = folder.node("program.mjs", `import { environment } from "drey"; await environment().from([1]).collect().catch((error) => console.log(error.message));`);
+    const program = folder.node(
+      "program.mjs",
+      `import { environment } from "drey"; await environment().from([1]).collect().catch((error) => console.log(error.message));`,
+    );
     expect((await program.ended).code).toBe(0);
     expect(program.stdout).toMatch(/no JobManager answers at ipc:\/\/.*nobody/);
   });

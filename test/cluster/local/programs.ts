@@ -41,7 +41,8 @@ export class ProgramFolder {
   async remove(): Promise<void> {
     for (const program of this.#programs) program.kill("SIGKILL");
     await Promise.all(this.#programs.map((program) => program.ended));
-    for (const folder of [this.path, this.env["DREY_RUNTIME_DIR"] as string, this.env["TMPDIR"] as string]) rmSync(folder, { recursive: true, force: true });
+    for (const folder of [this.path, this.env["DREY_RUNTIME_DIR"] as string, this.env["TMPDIR"] as string])
+      rmSync(folder, { recursive: true, force: true });
   }
 
   #start(args: string[]): Program {
