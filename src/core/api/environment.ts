@@ -12,6 +12,7 @@ import { explain } from "../graph/explain.ts";
 import type { CompiledJob } from "../graph/job-graph.ts";
 import type { LogLine } from "../graph/job-status.ts";
 import { type StreamGraph, type StreamNode, type StreamNodeOptions, streamGraph, streamNode } from "../graph/stream-graph.ts";
+import { explainCode } from "../runtime/explain-code.ts";
 import type { JobControl, JobExecutor, RowFeed } from "../runtime/executor.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
@@ -211,9 +212,13 @@ export class Environment {
     return this.#compile(name, this.#sinks);
   }
 
-  /** The job graph of the declared sinks as text, for people; see `explain` of drey/core for DOT and JSON. */
-  explain(): string {
-    return explain(this.compile().graph);
+  /**
+   * The job graph of the declared sinks as text, for people; see `explain` of drey/core for DOT and JSON. With `code`, also the function
+   * that each task's operators became.
+   */
+  explain({ code = false }: { readonly code?: boolean } = {}): string {
+    const job = this.compile();
+    return code ? `${explain(job.graph)}\n${explainCode(job)}` : explain(job.graph);
   }
 
   /** Classes of records that no function of a job mentions, so that their instances can travel. */

@@ -19,15 +19,41 @@ const PREFETCH = 256;
 export const iterableSource: OperatorKind<IterableSpec> = {
   kind: "iterable",
   inputs: 0,
-  create(spec, context) {
-    const rows: unknown = spec.open();
-    if (rows !== null && typeof rows === "object" && Symbol.asyncIterator in rows) return new AsyncIteration(rows as AsyncIterable<unknown>, context);
-    if (rows !== null && (typeof rows === "object" || typeof rows === "string") && Symbol.iterator in Object(rows)) {
-      return new Iteration(rows as Iterable<unknown>, new Pace(spec.rowsPerSecond, context));
-    }
-    throw new RecordError(`The function of "${context.operatorName}" returned ${describe(rows)}; fromIterable() needs a function that returns an iterable.`);
-  },
+  create: (spec, context) => new IterableSource(spec, context),
 };
+
+class IterableSource implements SourceOperator {
+  readonly #spec: IterableSpec;
+  readonly #context: OperatorContext;
+  #rows: SourceOperator | undefined;
+
+  constructor(spec: IterableSpec, context: OperatorContext) {
+    this.#spec = spec;
+    this.#context = context;
+  }
+
+  open(): void {
+    const rows: unknown = this.#spec.open();
+    const iterable = rows === null || rows === undefined ? {} : (Object(rows) as object);
+    if (Symbol.asyncIterator in iterable) this.#rows = new AsyncIteration(iterable as AsyncIterable<unknown>, this.#context);
+    else if (Symbol.iterator in iterable) this.#rows = new Iteration(iterable as Iterable<unknown>, new Pace(this.#spec.rowsPerSecond, this.#context));
+    else {
+      throw new RecordError(`The function of "${this.#context.operatorName}" returned ${describe(rows)}; from() needs a function that returns an iterable.`);
+    }
+  }
+
+  read(rows: unknown[], timestamps: Float64Array, max: number): number {
+    return (this.#rows as SourceOperator).read(rows, timestamps, max);
+  }
+
+  nextReadMs(): number {
+    return this.#rows?.nextReadMs?.() ?? 0;
+  }
+
+  close(): void | Promise<void> {
+    return this.#rows?.close?.();
+  }
+}
 
 class Iteration implements SourceOperator {
   readonly #iterator: Iterator<unknown>;

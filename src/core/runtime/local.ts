@@ -284,7 +284,7 @@ class LocalJob implements JobControl {
 
   /** Moves a feed's rows into its channel, as far as there is room. */
   async #pump(rows: RowFeed, channel: MemoryChannel, classes: ClassRegistry): Promise<void> {
-    const edge: Output = output({ kind: "global" }, [channel], { classes, wrote: () => undefined }, 1, 0);
+    const edge: Output = output({ kind: "global" }, [channel], { classes, batchRows: FEED_ROWS, wrote: () => undefined }, 1, 0);
     const room = async (): Promise<void> => {
       while (!edge.drain() && !isFinal(this.#state)) await new Promise((resolve) => setTimeout(resolve, 1));
     };

@@ -13,9 +13,6 @@ import type { Partitioning } from "../graph/stream-graph.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { OutputChannel } from "./channel.ts";
 
-/** Rows that are gathered before they are written; large enough to pay for a segment, small enough to stay in the cache. */
-export const BATCH_ROWS = 512;
-
 /** What an output needs from its task. */
 export interface OutputHost {
   /**
@@ -24,6 +21,8 @@ export interface OutputHost {
    */
   readonly waitForRoom?: (channel: OutputChannel) => void;
   readonly classes: ClassRegistry;
+  /** Rows that are gathered before they are written: enough to pay for a segment, few enough to stay in the cache. */
+  readonly batchRows: number;
   /** Each segment must be readable without those before it, because its reader may change. Default false. */
   readonly separable?: boolean;
   /** Counts what was written. */
@@ -71,8 +70,9 @@ export class ChannelWriter {
   readonly channel: OutputChannel;
   readonly #host: OutputHost;
   readonly #encoder: BatchEncoder;
-  readonly #rows: unknown[] = new Array<unknown>(BATCH_ROWS).fill(undefined);
-  readonly #timestamps = new Float64Array(BATCH_ROWS);
+  readonly #batchRows: number;
+  readonly #rows: unknown[];
+  readonly #timestamps: Float64Array;
   #count = 0;
   /** Finished segments that found the channel full (tasks that may not park). */
   readonly #aside: Uint8Array[] = [];
@@ -81,6 +81,9 @@ export class ChannelWriter {
   constructor(channel: OutputChannel, host: OutputHost) {
     this.channel = channel;
     this.#host = host;
+    this.#batchRows = host.batchRows;
+    this.#rows = new Array<unknown>(host.batchRows).fill(undefined);
+    this.#timestamps = new Float64Array(host.batchRows);
     this.#encoder = new BatchEncoder({ classes: host.classes, separable: host.separable ?? false });
   }
 
@@ -94,7 +97,7 @@ export class ChannelWriter {
     this.#rows[count] = value;
     this.#timestamps[count] = timestamp;
     this.#count = count + 1;
-    if (count + 1 === BATCH_ROWS) this.write(MIN_WATERMARK);
+    if (count + 1 === this.#batchRows) this.write(MIN_WATERMARK);
   }
 
   /** Writes the gathered rows, then the watermark (MIN_WATERMARK: none), in as few segments as they fit. */

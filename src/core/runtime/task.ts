@@ -19,7 +19,7 @@ import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
 import { InputGate } from "./input-gate.ts";
 import { metricIndex } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
-import { BATCH_ROWS, type Output, output } from "./output.ts";
+import { type Output, output } from "./output.ts";
 
 /** What the thread that runs a task gives to it. */
 export interface TaskHost {
@@ -95,8 +95,9 @@ export class Task {
   readonly #bufferTimeoutMs: number;
   readonly #ticks: { readonly operator: Operator; readonly everyMs: number; nextMs: number }[];
   readonly #processingTimers: readonly Operator[];
-  readonly #sourceRows: unknown[] = new Array<unknown>(BATCH_ROWS).fill(undefined);
-  readonly #sourceTimestamps = new Float64Array(BATCH_ROWS).fill(Number.NaN);
+  readonly #batchRows: number;
+  readonly #sourceRows: unknown[];
+  readonly #sourceTimestamps: Float64Array;
   #sourceEnded = false;
   #ended = false;
   #finished = false;
@@ -113,6 +114,9 @@ export class Task {
     this.#name = `${vertex.name} (${subtask + 1}/${vertex.parallelism})`;
     this.#mayPark = host.cooperative !== true && !vertex.asynchronous;
     this.#bufferTimeoutMs = host.configuration.get(options.bufferTimeout);
+    this.#batchRows = host.configuration.get(options.batchRows);
+    this.#sourceRows = new Array<unknown>(this.#batchRows).fill(undefined);
+    this.#sourceTimestamps = new Float64Array(this.#batchRows).fill(Number.NaN);
     const { metrics } = host;
     metrics[HEAP_LIMIT] = host.heapLimitBytes;
     this.#outputs = spec.edges.map(({ id, partitioning, result }) => {
@@ -120,6 +124,7 @@ export class Task {
       if (channels === undefined) throw new InvariantError(`Task ${this.#name} has no channels for its edge ${id}.`);
       return output(partitioning, channels, {
         classes: host.classes,
+        batchRows: this.#batchRows,
         // Clients come and go, and old rows may be dropped.
         separable: result ?? false,
         ...(this.#mayPark ? { waitForRoom: (channel: OutputChannel): void => this.#waitForRoom(channel) } : {}),
@@ -271,7 +276,7 @@ export class Task {
 
   #readSource(source: SourceOperator): boolean {
     const rows = this.#sourceRows;
-    const count = source.read(rows, this.#sourceTimestamps, BATCH_ROWS);
+    const count = source.read(rows, this.#sourceTimestamps, this.#batchRows);
     if (count < 0) {
       this.#sourceEnded = true;
       return false;

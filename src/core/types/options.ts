@@ -16,10 +16,11 @@ export interface Option<Value extends OptionValue = OptionValue> {
   readonly default: Value;
   readonly description: string;
   readonly minimum?: number;
+  readonly maximum?: number;
   readonly choices?: readonly string[];
 }
 
-type Extras = Pick<Option, "minimum" | "choices">;
+type Extras = Pick<Option, "minimum" | "maximum" | "choices">;
 const integer = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({ key, type: "integer", default: value, description, ...extras });
 const number = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({ key, type: "number", default: value, description, ...extras });
 const boolean = (key: string, value: boolean, description: string): Option<boolean> => ({ key, type: "boolean", default: value, description });
@@ -32,7 +33,7 @@ const MB = 1024 * 1024;
 type Flag = "chaining";
 type Text = "jobManagerAddress" | "resultPolicy" | "restartStrategy";
 type Quantity =
-  | "taskManagerSlots" | "taskManagerHeap" | "heapGuard" | "networkMemory" | "segmentBytes" | "buffersPerChannel" | "registrationTimeout"
+  | "taskManagerSlots" | "taskManagerHeap" | "heapGuard" | "networkMemory" | "segmentBytes" | "buffersPerChannel" | "batchRows" | "registrationTimeout"
   | "cancellationTimeout" | "heartbeatInterval" | "heartbeatTimeout" | "slotRequestTimeout" | "parallelism" | "maxParallelism"
   | "autoWatermarkInterval" | "bufferTimeout" | "resultBytes" | "metricsInterval" | "metricsHistory" | "watchdogTimeout" | "clientTimeout";
 
@@ -45,6 +46,7 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   networkMemory: bytes("taskmanager.memory.network.size", 64 * MB, "Memory of one slot for segments on their way."),
   segmentBytes: bytes("taskmanager.memory.segment-size", 128 * 1024, "Size of one segment. (Flink: 32 kb.)"),
   buffersPerChannel: integer("taskmanager.network.memory.buffers-per-channel", 8, "Segments of one channel.", { minimum: 2 }),
+  batchRows: integer("taskmanager.network.batch-rows", 512, "Rows that are gathered for one segment at the most. Results don't depend on it.", { minimum: 1, maximum: 4_096 }),
   registrationTimeout: duration("taskmanager.registration.timeout", 60_000, "How long a TaskManager looks for its JobManager before it ends. (Flink: 5 min.)"),
   cancellationTimeout: duration("task.cancellation.timeout", 3_000, "How long a cancelled task may go on before its thread is ended. (Flink: 3 min.)"),
   heartbeatInterval: duration("heartbeat.interval", 1_000, "Time between heartbeats. (Flink: 10 s.)"),
@@ -147,8 +149,8 @@ export function readOption(option: Option, value: unknown, where: string): Optio
     case "number": {
       const result = typeof value === "number" ? value : String(value).trim() === "" ? Number.NaN : Number(value);
       const kind = option.type === "integer" ? "an integer" : "a number";
-      if (!Number.isFinite(result) || (option.type === "integer" && !Number.isInteger(result)) || result < (option.minimum ?? 0)) {
-        throw bad(`${kind} ≥ ${option.minimum ?? 0}`);
+      if (!Number.isFinite(result) || (option.type === "integer" && !Number.isInteger(result)) || result < (option.minimum ?? 0) || result > (option.maximum ?? Number.POSITIVE_INFINITY)) {
+        throw bad(option.maximum === undefined ? `${kind} ≥ ${option.minimum ?? 0}` : `${kind} from ${option.minimum ?? 0} to ${option.maximum}`);
       }
       return result;
     }
