@@ -13,9 +13,9 @@ describe("batches", () => {
         async (rows, window, delay, punctuated) => {
           const run = async (batchRows: number, bufferTimeout: number): Promise<string[]> => {
             const env = localEnvironment({ parallelism: 2, bufferTimeout, configuration: { "taskmanager.network.batch-rows": batchRows } });
-            // Two exchanges; watermarks come from the records, so that what is late does not depend on the clock.
+            // Two exchanges; watermarks come from the records and from one subtask, so that what is late depends on the records alone.
             const stream = env.from(rows)
-              .withTimestamps((it) => it.at, punctuated ? { punctuated: (_it: Row, at: number) => at - delay - 1 } : { outOfOrderness: 1_000 })
+              .withTimestamps((it) => it.at, punctuated ? { punctuated: (_it: Row, at: number) => at - delay - 1 } : { outOfOrderness: 1_000 }).setParallelism(1)
               .keyBy((it) => it.key).window(window)
               .aggregate(sum((it) => it.value), (total, context) => ({ key: context.key, end: context.window.end, total }))
               .keyBy((it) => it.key < "c").window(tumbling(50)).aggregate(
