@@ -16,7 +16,11 @@ const licence = `/*! plotly.js v${version}, (c) Plotly, Inc., MIT licence: https
 const isPacked = () => existsSync(target) && gunzipSync(readFileSync(target)).subarray(0, licence.length).toString() === licence;
 
 if (!isPacked()) {
-  const { code, errors } = minifySync("plotly.js", readFileSync(require.resolve("plotly.js-dist"), "utf8"), { module: false, compress: true, mangle: true });
+  const { code, errors } = minifySync("plotly.js", readFileSync(require.resolve("plotly.js-dist"), "utf8"), {
+    module: false,
+    compress: true,
+    mangle: true,
+  });
   if (errors.length > 0) throw new Error(`plotly.js-dist ${version} could not be minified: ${errors[0].message}`);
   const packed = gzipSync(licence + code, { level: constants.Z_BEST_COMPRESSION });
   // Whoever reads at this moment sees the old file or the new one, never half of it.

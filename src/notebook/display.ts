@@ -36,10 +36,13 @@ export function display(what: unknown): void {
     return;
   }
   const data = picture === undefined ? foreignBundle(what) : staticBundle(picture, outlet);
-  inTurn(() => outlet.send(data, { id: undefined, update: false })).catch((error: unknown) => console.error("drey: an output could not be shown:", error));
+  inTurn(() => outlet.send(data, { id: undefined, update: false })).catch((error: unknown) =>
+    console.error("drey: an output could not be shown:", error),
+  );
 }
 
-const staticBundle = (picture: Picture, place: OutputPlace): MimeBundle => picture.bundle({ carryPlotly: picture.figure !== undefined && carriesPlotly(place) });
+const staticBundle = (picture: Picture, place: OutputPlace): MimeBundle =>
+  picture.bundle({ carryPlotly: picture.figure !== undefined && carriesPlotly(place) });
 
 /** What `display` makes of a value; undefined where it knows no picture of it. */
 export function pictureOf(what: unknown): Picture | undefined {
@@ -47,7 +50,8 @@ export function pictureOf(what: unknown): Picture | undefined {
   if (Array.isArray(what)) return table(what);
   if (typeof what !== "object" || what === null || bundleOf(what) !== undefined) return undefined;
   if ("taskManagers" in what && Array.isArray(what.taskManagers)) return slots(what as SlotOverview);
-  const isGraph = ("nodes" in what && "jobName" in what) || ("executions" in what && "graph" in what) || ("vertices" in what && "edges" in what);
+  const isGraph =
+    ("nodes" in what && "jobName" in what) || ("executions" in what && "graph" in what) || ("vertices" in what && "edges" in what);
   return isGraph ? graph(what as AnyGraph) : undefined;
 }
 
@@ -157,7 +161,8 @@ let sending: Promise<void> | undefined;
  * order. A message that fails does not stop those behind it; its sender is told.
  */
 function inTurn(send: () => Promise<void> | undefined): Promise<void> {
-  if (waiting >= MOST_WAITING) return Promise.reject(new ConfigurationError(`${MOST_WAITING} outputs wait to be shown; show fewer, or wait between them.`));
+  if (waiting >= MOST_WAITING)
+    return Promise.reject(new ConfigurationError(`${MOST_WAITING} outputs wait to be shown; show fewer, or wait between them.`));
   let turn: Promise<void>;
   if (sending === undefined) {
     try {
@@ -169,10 +174,12 @@ function inTurn(send: () => Promise<void> | undefined): Promise<void> {
     }
   } else turn = sending.then(send);
   waiting++;
-  const through = turn.catch(() => undefined).then(() => {
-    waiting--;
-    if (sending === through) sending = undefined;
-  });
+  const through = turn
+    .catch(() => undefined)
+    .then(() => {
+      waiting--;
+      if (sending === through) sending = undefined;
+    });
   sending = through;
   return turn;
 }
@@ -205,7 +212,11 @@ function denoKernel(): DisplayOutlet | undefined {
   const kernel = jupyter;
   return {
     send: (data, { id, update }) =>
-      kernel.broadcast(update ? "update_display_data" : "display_data", { data, metadata: {}, transient: id === undefined ? {} : { display_id: id } }),
+      kernel.broadcast(update ? "update_display_data" : "display_data", {
+        data,
+        metadata: {},
+        transient: id === undefined ? {} : { display_id: id },
+      }),
   };
 }
 
@@ -215,13 +226,17 @@ function tslabKernel(): DisplayOutlet | undefined {
   // tslab is running exactly if its module is loaded; loading it ourselves would make a second, dead one.
   const loaded = createRequire(import.meta.url).cache;
   const path = Object.keys(loaded ?? {}).find((file) => /[\\/]tslab[\\/]dist[\\/]jupyter\.js$/.test(file));
-  const write = path === undefined ? null : (loaded[path]?.exports as { lastWriteDisplayData?: TslabWrite | null } | undefined)?.lastWriteDisplayData;
+  const write =
+    path === undefined ? null : (loaded[path]?.exports as { lastWriteDisplayData?: TslabWrite | null } | undefined)?.lastWriteDisplayData;
   if (write === null || write === undefined) return undefined;
   // It belongs to the cell that runs now: what it shows later still lands under that cell.
   return {
     execution: write,
     // The kernel doesn't say which cell runs; where in its code the display is called tells runs of one cell from other cells.
-    cell: new Error().stack?.split("\n").filter((frame) => frame.includes("evalmachine.")).join("\n"),
+    cell: new Error().stack
+      ?.split("\n")
+      .filter((frame) => frame.includes("evalmachine."))
+      .join("\n"),
     send(data, { id, update }) {
       const content = { data, metadata: {}, transient: id === undefined ? {} : { display_id: id } };
       return attempt(() => write(content, update));

@@ -71,7 +71,7 @@ export async function live(job: LivelyJob | WatchableJob, options: LiveOptions =
     });
     details ??= await job.details();
     // The last reports may have come after the job's end was told, or before anybody watched.
-    if (isFinal(details.state)) reports = [...await job.metricsHistory().catch(() => reports)];
+    if (isFinal(details.state)) reports = [...(await job.metricsHistory().catch(() => reports))];
     return details;
   } finally {
     clearInterval(clock);

@@ -48,7 +48,9 @@ export function report(options: ReportOptions): string {
     return `<figure>${markup}<figcaption><details><summary>As text</summary><pre>${escapeMarkup(picture.text())}</pre></details></figcaption></figure>`;
   };
   const section = (heading: string, lead: string, pictures: readonly Picture[], grid = false): string =>
-    pictures.length === 0 ? "" : `<section><h2>${escapeMarkup(heading)}</h2><p>${escapeMarkup(lead)}</p><div class="${grid ? "grid" : "stack"}">${pictures.map(figure).join("\n")}</div></section>\n`;
+    pictures.length === 0
+      ? ""
+      : `<section><h2>${escapeMarkup(heading)}</h2><p>${escapeMarkup(lead)}</p><div class="${grid ? "grid" : "stack"}">${pictures.map(figure).join("\n")}</div></section>\n`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -63,18 +65,24 @@ export function report(options: ReportOptions): string {
 <header>
 <p class="kicker">drey job report · <code>${escapeMarkup(details.job)}</code></p>
 <h1>${escapeMarkup(title)}</h1>
-<dl>${facts(details, metrics, nowMs).map(([name, value]) => `<div><dt>${escapeMarkup(name)}</dt><dd>${escapeMarkup(value)}</dd></div>`).join("")}</dl>
+<dl>${facts(details, metrics, nowMs)
+    .map(([name, value]) => `<div><dt>${escapeMarkup(name)}</dt><dd>${escapeMarkup(value)}</dd></div>`)
+    .join("")}</dl>
 </header>
 <main>
 ${section("How it went", "States of the job and of its subtasks over time.", [jobPanel(details, { metrics, nowMs, width: 1080 })])}\
 ${section("Results", "What came out of the job.", charts, true)}\
 ${section("Tables", "Rows, as they arrived.", tables)}\
 ${section("Over time", "How the slots spent their time, how many records each vertex moved, how far event time lagged behind.", overTime, true)}\
-${section("The three graphs", "What was written, what was scheduled, and what ran where. Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.", [
+${section(
+  "The three graphs",
+  "What was written, what was scheduled, and what ran where. Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.",
+  [
     ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
     graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
     graph(details, { metrics, moment }),
-  ])}\
+  ],
+)}\
 ${section("Slots", "Who sat in which slot. All subtasks of a job that share a slot share its memory; each has a thread of its own.", [slots(details, { metrics, moment })])}\
 ${optionsTable(details)}
 </main>
@@ -92,7 +100,11 @@ function withoutScripts(picture: Picture): string {
 
 function facts(details: JobDetails, metrics: readonly MetricsReport[], nowMs: number): [string, string][] {
   const latest = [...latestLoads(loadSamples(metrics), details.job).values()];
-  const sources = new Set(details.graph.vertices.filter((vertex) => !details.graph.edges.some((edge) => edge.target === vertex.id)).map((vertex) => vertex.id as string));
+  const sources = new Set(
+    details.graph.vertices
+      .filter((vertex) => !details.graph.edges.some((edge) => edge.target === vertex.id))
+      .map((vertex) => vertex.id as string),
+  );
   const read = latest.filter((it) => sources.has(it.vertex)).reduce((sum, it) => sum + Math.max(it.recordsIn, it.recordsOut), 0);
   const seconds = ((details.endedAtMs ?? nowMs) - details.startedAtMs) / 1_000;
   const places = new Set(details.executions.flatMap((it) => (it.taskManager === undefined ? [] : [`${it.taskManager}/${it.slot}`])));
@@ -100,7 +112,12 @@ function facts(details: JobDetails, metrics: readonly MetricsReport[], nowMs: nu
     ["State", details.state],
     ["Took", duration(seconds * 1_000)],
     ["Started", `${utc(details.startedAtMs)} UTC`],
-    ...(read === 0 ? [] : ([["Records read", shortNumber(read)], ["Per second", shortNumber(read / Math.max(0.001, seconds))]] as [string, string][])),
+    ...(read === 0
+      ? []
+      : ([
+          ["Records read", shortNumber(read)],
+          ["Per second", shortNumber(read / Math.max(0.001, seconds))],
+        ] as [string, string][])),
     ["Subtasks", String(details.graph.vertices.reduce((sum, vertex) => sum + vertex.parallelism, 0))],
     ["Slots", String(places.size)],
   ];
@@ -109,12 +126,15 @@ function facts(details: JobDetails, metrics: readonly MetricsReport[], nowMs: nu
 function optionsTable(details: JobDetails): string {
   const entries = Object.entries(details.graph.options).sort(([a], [b]) => (a < b ? -1 : 1));
   if (entries.length === 0) return "";
-  const rows = entries.map(([key, value]) => `<tr><td><code>${escapeMarkup(key)}</code></td><td>${escapeMarkup(String(value))}</td></tr>`).join("");
+  const rows = entries
+    .map(([key, value]) => `<tr><td><code>${escapeMarkup(key)}</code></td><td>${escapeMarkup(String(value))}</td></tr>`)
+    .join("");
   return `<section><h2>Options</h2><p>What the job was told, under Flink's keys.</p><table class="options"><tbody>${rows}</tbody></table></section>`;
 }
 
 const colour = (role: Colour, scheme: 0 | 1): string => `--${role}:${COLOURS[role][scheme]}`;
-const scheme = (which: 0 | 1): string => (["paper", "panel", "line", "ink", "muted", "series0"] as const).map((role) => colour(role, which)).join(";");
+const scheme = (which: 0 | 1): string =>
+  (["paper", "panel", "line", "ink", "muted", "series0"] as const).map((role) => colour(role, which)).join(";");
 
 const STYLE = `
 :root{color-scheme:light dark;${scheme(0)}}

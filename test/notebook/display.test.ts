@@ -25,10 +25,12 @@ function kernel(busyMs = 0): Sent[] {
       sent.push({ text: data["text/plain"], types: Object.keys(data), id, update, atMs: Date.now() });
       if (busyMs === 0) return undefined;
       busy = true;
-      return new Promise((resolve) => setTimeout(() => {
-        busy = false;
-        resolve();
-      }, busyMs));
+      return new Promise((resolve) =>
+        setTimeout(() => {
+          busy = false;
+          resolve();
+        }, busyMs),
+      );
     },
   };
   return sent;
@@ -90,7 +92,11 @@ describe("display", () => {
 
   test("knows graphs, slots, rows and what shows itself", () => {
     expect([nineNodes(), nineVertices(), nineExecutions(), twoTaskManagers(), [{ a: 1 }]].map((it) => pictureOf(it)?.title)).toEqual([
-      "rides per zone: stream graph", "rides per zone: job graph", "rides per zone: execution graph", "Slots of the cluster", "Table",
+      "rides per zone: stream graph",
+      "rides per zone: job graph",
+      "rides per zone: execution graph",
+      "Slots of the cluster",
+      "Table",
     ]);
     expect(pictureOf("text")).toBeUndefined();
     const sent = kernel();

@@ -17,7 +17,9 @@ export function nineNodes(evil = ""): StreamGraph {
   let position = 0;
   const node = (name: string, kind: string, parallelism: number, ...inputs: [StreamNode, Partitioning?, (0 | 1)?, string?][]): StreamNode =>
     streamNode(++position, {
-      name: name + evil, spec: { kind }, parallelism,
+      name: name + evil,
+      spec: { kind },
+      parallelism,
       inputs: inputs.map(([from, partitioning, input = 0, sideOutput]) => ({ from, partitioning, input, sideOutput })),
     });
   const rides = node("Source: rides.jsonl", "source", 2);
@@ -40,12 +42,30 @@ export function nineExecutions(evil = "", state: JobDetails["state"] = "RUNNING"
   const graph = nineVertices(evil);
   const executions: ExecutionInfo[] = graph.vertices.flatMap((vertex) =>
     Array.from({ length: vertex.parallelism }, (_, subtask) => ({
-      vertex: vertex.id, subtask, attempt: 1, state: state === "FINISHED" ? "FINISHED" as const : "RUNNING" as const,
-      taskManager: taskManagerId(`tm-${subtask % 2 === 0 ? "a1b2" : "c3d4"}`), slot: 0,
-      timestamps: { CREATED: START, SCHEDULED: START + 20, DEPLOYING: START + 60, INITIALIZING: START + 180, RUNNING: START + 320, ...(state === "FINISHED" ? { FINISHED: START + 61_000 } : {}) },
-    })));
+      vertex: vertex.id,
+      subtask,
+      attempt: 1,
+      state: state === "FINISHED" ? ("FINISHED" as const) : ("RUNNING" as const),
+      taskManager: taskManagerId(`tm-${subtask % 2 === 0 ? "a1b2" : "c3d4"}`),
+      slot: 0,
+      timestamps: {
+        CREATED: START,
+        SCHEDULED: START + 20,
+        DEPLOYING: START + 60,
+        INITIALIZING: START + 180,
+        RUNNING: START + 320,
+        ...(state === "FINISHED" ? { FINISHED: START + 61_000 } : {}),
+      },
+    })),
+  );
   return {
-    job: JOB, name: graph.name, state, startedAtMs: START, tasks: { [state === "FINISHED" ? "FINISHED" : "RUNNING"]: executions.length }, graph, executions,
+    job: JOB,
+    name: graph.name,
+    state,
+    startedAtMs: START,
+    tasks: { [state === "FINISHED" ? "FINISHED" : "RUNNING"]: executions.length },
+    graph,
+    executions,
     timestamps: { CREATED: START, WAITING: START + 5, RUNNING: START + 20, ...(state === "FINISHED" ? { FINISHED: START + 61_000 } : {}) },
     ...(state === "FINISHED" ? { endedAtMs: START + 61_000 } : {}),
   };
@@ -57,22 +77,38 @@ export function minuteOfMetrics(seconds = 60): MetricsReport[] {
   const reports: MetricsReport[] = [];
   for (let second = 1; second <= seconds; second++) {
     for (const taskManager of ["tm-a1b2", "tm-c3d4"]) {
-      const subtasks = details.executions.filter((it) => it.taskManager === taskManager).map((it): SubtaskMetrics => {
-        const wave = 0.5 + 0.5 * Math.sin(second / 6 + it.subtask);
-        const heavy = it.vertex === "v4" || it.vertex === "v3";
-        const busy = Math.round(1_000 * (heavy ? 0.55 + 0.4 * wave : 0.1 + 0.25 * wave));
-        const blocked = Math.round((1_000 - busy) * (heavy ? 0 : 0.6 * wave));
-        const rate = Math.round(40_000 * (0.6 + 0.4 * wave) / (Number(it.vertex.slice(1)) ** 2));
-        return {
-          job: JOB, vertex: it.vertex, subtask: it.subtask, attempt: 1, slot: 0,
-          values: {
-            numRecordsIn: rate * second, numRecordsOut: rate * second, busyTimeMsPerSecond: busy, backPressuredTimeMsPerSecond: blocked,
-            idleTimeMsPerSecond: 1_000 - busy - blocked, numRecordsInPerSecond: rate, numRecordsOutPerSecond: rate,
-            currentOutputWatermark: START + second * 1_000 - 4_000 - Math.round(2_500 * wave) - (heavy ? 1_500 : 0),
-          },
-        };
+      const subtasks = details.executions
+        .filter((it) => it.taskManager === taskManager)
+        .map((it): SubtaskMetrics => {
+          const wave = 0.5 + 0.5 * Math.sin(second / 6 + it.subtask);
+          const heavy = it.vertex === "v4" || it.vertex === "v3";
+          const busy = Math.round(1_000 * (heavy ? 0.55 + 0.4 * wave : 0.1 + 0.25 * wave));
+          const blocked = Math.round((1_000 - busy) * (heavy ? 0 : 0.6 * wave));
+          const rate = Math.round((40_000 * (0.6 + 0.4 * wave)) / Number(it.vertex.slice(1)) ** 2);
+          return {
+            job: JOB,
+            vertex: it.vertex,
+            subtask: it.subtask,
+            attempt: 1,
+            slot: 0,
+            values: {
+              numRecordsIn: rate * second,
+              numRecordsOut: rate * second,
+              busyTimeMsPerSecond: busy,
+              backPressuredTimeMsPerSecond: blocked,
+              idleTimeMsPerSecond: 1_000 - busy - blocked,
+              numRecordsInPerSecond: rate,
+              numRecordsOutPerSecond: rate,
+              currentOutputWatermark: START + second * 1_000 - 4_000 - Math.round(2_500 * wave) - (heavy ? 1_500 : 0),
+            },
+          };
+        });
+      reports.push({
+        taskManager: taskManagerId(taskManager),
+        atMs: START + second * 1_000 + (taskManager === "tm-a1b2" ? 0 : 400),
+        process: { rss: 2e8 },
+        subtasks,
       });
-      reports.push({ taskManager: taskManagerId(taskManager), atMs: START + second * 1_000 + (taskManager === "tm-a1b2" ? 0 : 400), process: { rss: 2e8 }, subtasks });
     }
   }
   return reports;
@@ -83,11 +119,26 @@ export function twoTaskManagers(evil = ""): { readonly taskManagers: readonly Ov
   const details = nineExecutions(evil);
   return {
     taskManagers: ["tm-a1b2", "tm-c3d4"].map((taskManager, index) => ({
-      taskManager: taskManagerId(taskManager), host: `localhost${evil}`, pid: 4_710 + index, silentMs: 120, dataAddress: "ipc:///run/x", registeredAtMs: START, slotHeapBytes: 2 ** 29,
+      taskManager: taskManagerId(taskManager),
+      host: `localhost${evil}`,
+      pid: 4_710 + index,
+      silentMs: 120,
+      dataAddress: "ipc:///run/x",
+      registeredAtMs: START,
+      slotHeapBytes: 2 ** 29,
       process: { rss: 2e8 },
       slots: [0, 1].map((slot) => {
-        const tasks = slot === 1 ? [] : details.executions.filter((it) => it.taskManager === taskManager)
-          .map((it) => ({ vertex: it.vertex, name: details.graph.vertices.find((v) => v.id === it.vertex)?.name ?? "", subtask: it.subtask, state: it.state }));
+        const tasks =
+          slot === 1
+            ? []
+            : details.executions
+                .filter((it) => it.taskManager === taskManager)
+                .map((it) => ({
+                  vertex: it.vertex,
+                  name: details.graph.vertices.find((v) => v.id === it.vertex)?.name ?? "",
+                  subtask: it.subtask,
+                  state: it.state,
+                }));
         return { slot, tasks, ...(tasks.length === 0 ? {} : { job: JOB, jobName: details.name }) };
       }),
     })),

@@ -46,7 +46,7 @@ test("shows the job until its end and leaves a static picture with the last metr
   expect(sent[0]?.data["text/plain"]).toContain("RUNNING");
   expect(sent.at(-1)?.data["text/plain"]).toMatch(/^✓ FINISHED/);
   expect(sent.at(-1)?.data["text/plain"]).toContain("records");
-  expect(sent.at(-1)?.data["text/html"]).toContain("<img src=\"data:image/svg+xml;base64,");
+  expect(sent.at(-1)?.data["text/html"]).toContain('<img src="data:image/svg+xml;base64,');
 });
 
 test("a lost connection ends the panel where it is, and is thrown", async () => {
@@ -74,7 +74,7 @@ test("a signal stops the watching, not the job", async () => {
 test("takes a handle, whose changes are Observables", async () => {
   kernel();
   let subscribed = 0;
-  const listened = <T,>(values: readonly T[]) => ({
+  const listened = <T>(values: readonly T[]) => ({
     subscribe(observer: { next(value: T): void }) {
       subscribed++;
       values.forEach((value) => observer.next(value));
@@ -82,8 +82,10 @@ test("takes a handle, whose changes are Observables", async () => {
     },
   });
   const handle = {
-    details: async () => nineExecutions("", "FINISHED"), metricsHistory: async () => minuteOfMetrics(1),
-    status$: listened([nineExecutions(), nineExecutions("", "FINISHED")]), metrics$: listened(minuteOfMetrics(1)),
+    details: async () => nineExecutions("", "FINISHED"),
+    metricsHistory: async () => minuteOfMetrics(1),
+    status$: listened([nineExecutions(), nineExecutions("", "FINISHED")]),
+    metrics$: listened(minuteOfMetrics(1)),
   };
   expect((await live(handle)).state).toBe("FINISHED");
   expect(subscribed).toBe(0);

@@ -5,15 +5,24 @@ import { chart } from "../../src/notebook/views/chart.ts";
 import { table } from "../../src/notebook/views/table.ts";
 import { EVIL, START, minuteOfMetrics, nineExecutions, nineNodes } from "./jobs.ts";
 
-const rows = [{ zone: "Manhattan", rides: 254 }, { zone: EVIL, rides: 7 }];
+const rows = [
+  { zone: "Manhattan", rides: 254 },
+  { zone: EVIL, rides: 7 },
+];
 const details = (evil = ""): JobDetails => {
   const all = nineExecutions(evil, "FINISHED");
   return { ...all, graph: { ...all.graph, options: { "parallelism.default": 2, [`evil${evil}`]: evil } } };
 };
-const full = (evil = ""): string => report({
-  title: `Rides${evil}`, details: details(evil), streamGraph: nineNodes(evil), metrics: minuteOfMetrics(5), nowMs: START + 90_000,
-  charts: [chart(rows, { kind: "bar", x: "zone", y: "rides", title: `Rides per zone${evil}` })], tables: [table(rows, { title: `Top zones${evil}` })],
-});
+const full = (evil = ""): string =>
+  report({
+    title: `Rides${evil}`,
+    details: details(evil),
+    streamGraph: nineNodes(evil),
+    metrics: minuteOfMetrics(5),
+    nowMs: START + 90_000,
+    charts: [chart(rows, { kind: "bar", x: "zone", y: "rides", title: `Rides per zone${evil}` })],
+    tables: [table(rows, { title: `Top zones${evil}` })],
+  });
 /** The report without the packed library. */
 const readable = (html: string): string => html.replace(/"[\w+/=]{100000,}"/g, '""');
 
@@ -21,10 +30,21 @@ describe("a report", () => {
   test("holds everything: panel, charts, tables, metrics, three graphs, slots, options", () => {
     const html = readable(full());
     for (const text of [
-      "How it went", "Rides per zone", "Top zones", "How the slots spent their time", "Records per second", "Watermark lag",
-      "rides per zone: stream graph", "rides per zone: job graph", "rides per zone: execution graph", "Slots of rides per zone", "parallelism.default",
-      "1 min 01 s", "2026-11-22 20:31:30 UTC",
-    ]) expect(html).toContain(text);
+      "How it went",
+      "Rides per zone",
+      "Top zones",
+      "How the slots spent their time",
+      "Records per second",
+      "Watermark lag",
+      "rides per zone: stream graph",
+      "rides per zone: job graph",
+      "rides per zone: execution graph",
+      "Slots of rides per zone",
+      "parallelism.default",
+      "1 min 01 s",
+      "2026-11-22 20:31:30 UTC",
+    ])
+      expect(html).toContain(text);
   });
 
   test("has Plotly once and asks nobody for anything", () => {

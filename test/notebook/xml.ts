@@ -32,6 +32,7 @@ export function xmlFault(text: string): string | undefined {
 
 /** The texts that a reader sees in an SVG, in order, references resolved. Titles and descriptions are left out. */
 export function visibleTexts(svg: string): string[] {
-  return [...svg.replace(/<(title|desc|style)\b[^>]*>[\s\S]*?<\/\1>/g, "").matchAll(/<text\b[^>]*>([\s\S]*?)<\/text>/g)]
-    .map((match) => (match[1] ?? "").replace(/<[^>]*>/g, "").replace(/&#(\d+);/g, (_, code: string) => String.fromCharCode(Number(code))));
+  return [...svg.replace(/<(title|desc|style)\b[^>]*>[\s\S]*?<\/\1>/g, "").matchAll(/<text\b[^>]*>([\s\S]*?)<\/text>/g)].map((match) =>
+    (match[1] ?? "").replace(/<[^>]*>/g, "").replace(/&#(\d+);/g, (_, code: string) => String.fromCharCode(Number(code))),
+  );
 }

@@ -60,6 +60,7 @@ type Values<Flags extends Readonly<Record<string, Flag>>> = {
       : string;
 };
 
+/** What a command line says to a command: its flags by name, and what stands beside them. */
 export interface Parsed<Flags extends Readonly<Record<string, Flag>>> {
   readonly values: Values<Flags>;
   readonly positionals: readonly string[];

@@ -16,6 +16,7 @@ const jobManagerFlags = {
   D: clusterFlags.D,
 } as const satisfies Readonly<Record<string, Flag>>;
 
+/** `drey jobmanager`: a JobManager in this process. */
 export const jobManagerCommand: Command = {
   name: "jobmanager",
   summary: "runs a JobManager in this process",
@@ -37,6 +38,7 @@ const taskManagerFlags = {
   ...clusterFlags,
 } as const satisfies Readonly<Record<string, Flag>>;
 
+/** `drey taskmanager`: a TaskManager in this process, which looks for its JobManager. */
 export const taskManagerCommand: Command = {
   name: "taskmanager",
   summary: "runs a TaskManager in this process",

@@ -25,6 +25,7 @@ import type { ChannelSegments } from "../protocol/messages.ts";
 /** Segments of one subtask that may lie at the client, unread. */
 export const WINDOW_SEGMENTS = 8;
 
+/** How a result is read. */
 export interface ResultStreamOptions {
   /** For messages: the result and the job. */
   readonly name: string;

@@ -10,6 +10,7 @@ import { createHash } from "node:crypto";
 import { deserialize, serialize } from "node:v8";
 import { ProtocolError } from "../../core/types/errors.ts";
 
+/** Values without identity: they stand in the bundle as they are. */
 export type Primitive = string | number | bigint | boolean | null | undefined;
 
 /** Stands for `bundle.nodes[ref]`. */
@@ -43,6 +44,7 @@ export interface ObjectParts {
   integrity?: "fixed" | "sealed" | "frozen";
 }
 
+/** A value with an identity that is no function: how to find it again, or to make it anew, and the properties put on it. */
 export type ValueNode = ObjectParts &
   (
     | { kind: "well-known-symbol"; name: string }

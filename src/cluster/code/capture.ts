@@ -18,9 +18,6 @@ import type { ShippedClass } from "./revive.ts";
 import { privateMembers, ValueGraph } from "./value-graph.ts";
 import type { CapturedFunction } from "./value-graph.ts";
 
-export { NOT_SHIPPABLE } from "./value-graph.ts";
-export type { KnownModule } from "./identities.ts";
-
 /** One value to capture: a function, an instance of a class, or plain data that may hold functions. */
 export interface CaptureRoot {
   /** How messages call it: operator and function, as in `map(parse)`. */

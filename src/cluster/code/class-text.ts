@@ -13,6 +13,7 @@ export interface Edit {
   readonly text: string;
 }
 
+/** What a class says of itself in its text, as far as shipping it depends on that. */
 export interface ClassPlan {
   /** `#private` instance fields the class itself declares, without `#`. */
   readonly privateFields: readonly string[];

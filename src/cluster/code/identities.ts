@@ -149,6 +149,7 @@ function indexBuiltins(): void {
 /** True for files that are installed wherever the job runs: those in node_modules. All others are the user's, and travel by value. */
 export const isInstalled = (file: string): boolean => /[\\/]node_modules[\\/]/.test(file);
 
+/** A file of an installed package, as an import names it. */
 export interface PackageFile {
   readonly name: string;
   /** The package's folder. */

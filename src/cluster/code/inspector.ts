@@ -20,6 +20,7 @@ export interface InspectorCommand {
 /** A computation that asks the inspector on its way. */
 export type Steps<T> = Generator<InspectorCommand, T, unknown>;
 
+/** What makes a scope: `explicit` is a list of variables that the user names where there is no inspector. */
 export type ScopeKind = "block" | "closure" | "module" | "script" | "global" | "explicit";
 
 /** One scope a function closes over: a snapshot of its variables. V8 makes a new snapshot for every question. */
@@ -35,6 +36,7 @@ export interface ScriptLocation {
   readonly columnNumber: number;
 }
 
+/** What the engine knows of a function besides its text. */
 export interface FunctionInfo {
   /** Undefined for native functions, and where there is no inspector. */
   readonly location: ScriptLocation | undefined;

@@ -14,6 +14,7 @@ export interface ImportedName {
   readonly path: readonly string[];
 }
 
+/** The names at the top of a script. */
 export interface ScriptNames {
   readonly imports: ReadonlyMap<string, ImportedName>;
   /** Names declared at the top level, or at the top of the function that is the whole script. */

@@ -65,6 +65,7 @@ export interface Binding {
   readonly outermost: boolean;
 }
 
+/** A function or class on its way into a bundle. */
 export interface CapturedFunction {
   readonly node: number;
   readonly value: (...args: never[]) => unknown;

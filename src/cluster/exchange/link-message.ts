@@ -20,9 +20,11 @@ import { ProtocolError, describe } from "../../core/types/errors.ts";
 
 /** Version of this layout; TaskManagers of one cluster speak the same. */
 export const LINK_VERSION = 1;
+/** Bytes before the first entry of a message, and before the body of each entry. */
 export const MESSAGE_HEADER_BYTES = 8;
 export const ENTRY_HEADER_BYTES = 24;
 
+/** What an entry is; 0 is none. */
 export const EntryKind = { hello: 1, probe: 2, open: 3, credit: 4, data: 5, close: 6 } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
@@ -35,11 +37,13 @@ const pad = (bytes: number): number => Math.ceil(bytes / 8) * 8;
 /** Bytes of an entry with a body of so many bytes. */
 export const entryBytes = (bodyBytes: number): number => ENTRY_HEADER_BYTES + pad(bodyBytes);
 
+/** Writes the header of a message of one life of the connection. */
 export function writeMessageHeader(message: Buffer, epoch: number): void {
   message.writeUInt32LE(LINK_VERSION, 0);
   message.writeUInt32LE(epoch, 4);
 }
 
+/** Version and epoch that a message came with; the version is −1 when it is too short to be one. */
 export const messageVersion = (message: Buffer): number => (message.length < MESSAGE_HEADER_BYTES ? -1 : (message[0] as number));
 export const messageEpoch = (message: Buffer): number => message.readUInt32LE(4);
 /** Kind of the first entry, or 0 when there is none. */

@@ -24,6 +24,7 @@ import { ConfigurationError, InvariantError } from "../../core/types/errors.ts";
 import { ringBell } from "./doorbell.ts";
 import type { BellDescriptor } from "./doorbell.ts";
 
+/** Size of a ring and who stands at its ends. */
 export interface RingOptions {
   /** Size of a segment in bytes, header included: a multiple of 8, at least 64. */
   readonly segmentBytes: number;

@@ -25,8 +25,6 @@ import type { BellDescriptor } from "./doorbell.ts";
 import { EntryKind, LINK_VERSION, entryBytes, firstKind, messageEpoch, messageVersion } from "./link-message.ts";
 import type { RingDescriptor } from "./ring-channel.ts";
 
-export type { ChannelAddress, ChannelStatistics, OpenChannel } from "./data-link.ts";
-
 /** Where another TaskManager's data connections arrive. */
 export interface DataPeer {
   readonly taskManagerId: string;
@@ -46,6 +44,7 @@ export interface DataCurve {
   readonly zapDomain?: string;
 }
 
+/** Who a TaskManager is to its peers, and its bounds. */
 export interface DataLinksOptions {
   /** This process's id, new with every start of the process; at most 255 bytes. */
   readonly taskManagerId: string;
@@ -115,6 +114,7 @@ const CLOSE_MS = 1_000;
 
 const turnOfEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+/** All data connections of one TaskManager, one to each peer, and the channels on them. Main thread; `close()` ends them all. */
 export class DataLinks {
   readonly taskManagerId: string;
   /** The main thread's bell: consumer's bell of every ring given to `openOutput`, producer's bell of every ring given to `openInput`. */

@@ -13,6 +13,7 @@ import { warmUpCapture } from "../client/job-code.ts";
 import { type SocketFolder, makeSocketFolder } from "../protocol/addresses.ts";
 import { RoleProcess } from "./role-process.ts";
 
+/** Size and settings of a local cluster. */
 export interface LocalClusterOptions {
   /** Default 2. More can be added later. */
   readonly taskManagers?: number;

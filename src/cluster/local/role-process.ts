@@ -14,6 +14,7 @@ import { ConnectionError, DeadlineError } from "../../core/types/errors.ts";
 import type { Configuration } from "../../core/types/options.ts";
 import { flagsOf } from "../configuration-file.ts";
 
+/** What a process of a cluster is. */
 export type Role = "jobmanager" | "taskmanager";
 
 const entries: Readonly<Record<Role, URL>> = {

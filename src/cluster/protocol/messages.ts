@@ -104,6 +104,7 @@ export interface ChannelGrant {
   readonly granted: number;
 }
 
+/** One slot, for people and tools. */
 export interface SlotInfo {
   readonly slot: number;
   readonly job?: JobId;
@@ -111,6 +112,7 @@ export interface SlotInfo {
   readonly tasks: readonly { readonly vertex: VertexId; readonly name: string; readonly subtask: number; readonly state: TaskState }[];
 }
 
+/** One TaskManager, for people and tools. */
 export interface TaskManagerInfo {
   readonly taskManager: TaskManagerId;
   readonly host: string;
@@ -124,6 +126,7 @@ export interface TaskManagerInfo {
   readonly process: Readonly<Record<string, number>>;
 }
 
+/** A cluster at a glance: its TaskManagers with their slots, and its jobs. */
 export interface ClusterOverview {
   readonly version: string;
   readonly pid: number;
@@ -240,6 +243,7 @@ export type RegistrationConversation = {
   readonly grantFeed: Event<ChannelGrant>;
 };
 
+/** `RegistrationConversation` with the shapes of its messages, checked as they arrive. */
 export const registrationConversation: RegistrationConversation = {
   register: call(
     v.strictObject({
@@ -270,6 +274,7 @@ export type TaskManagerConversation = {
   readonly shutdown: Event<{ readonly reason: string }>;
 };
 
+/** `TaskManagerConversation` with the shapes of its messages. */
 export const taskManagerConversation: TaskManagerConversation = {
   deploy: call(v.strictObject({ tasks: v.array(taskDeployment) }), nothing),
   cancel: call(v.strictObject({ executions: v.array(execution) }), nothing),
@@ -310,6 +315,7 @@ const empty: v.GenericSchema<unknown, Record<string, never>> = v.strictObject({}
 const ofJob = v.strictObject({ job: id<JobId>() });
 const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
 
+/** `ClientConversation` with the shapes of its messages. */
 export const clientConversation: ClientConversation = {
   hello: call(v.strictObject({ version: text() }), v.strictObject({ version: text(), pid: count })),
   submit: call(v.strictObject({ graph: jobGraph, code: text(128), attached: v.boolean() }), v.strictObject({ job: id<JobId>() })),
@@ -338,6 +344,7 @@ export type ClientEvents = {
   readonly grantFeed: Event<ChannelGrant>;
 };
 
+/** `ClientEvents` with the shapes of its messages. */
 export const clientEvents: ClientEvents = {
   jobStatus: event(jobDetails),
   jobMetrics: event(metricsReport),

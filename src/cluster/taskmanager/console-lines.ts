@@ -10,6 +10,7 @@ import { Writable } from "node:stream";
 import { format } from "node:util";
 import type { ConsoleLine } from "./thread-messages.ts";
 
+/** The bounds named above. */
 export const LINES_PER_SECOND = 10_000;
 export const MAX_LINES_ON_THE_WAY = 20_000;
 export const MAX_LINE_CHARACTERS: number = 16 * 1024;

@@ -6,7 +6,7 @@
  */
 import { type Observable, isObservable } from "rxjs";
 import type { MalformedPolicy } from "../connectors/file.ts";
-import type { LineFormat, RowFormat } from "../connectors/formats/index.ts";
+import type { LineFormat, RowFormat } from "../connectors/formats/format.ts";
 import { RESULT_KIND, FEED_KIND, compileJob } from "../graph/chaining.ts";
 import { explain } from "../graph/explain.ts";
 import type { CompiledJob } from "../graph/job-graph.ts";
@@ -36,6 +36,7 @@ export interface EnvironmentOptions {
   readonly printLogs?: boolean;
 }
 
+/** How a job is submitted. */
 export interface SubmitJobOptions<Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>> {
   readonly name?: string;
   /** The job goes on when this program ends. Needs a cluster that somebody started. */
@@ -44,6 +45,7 @@ export interface SubmitJobOptions<Outputs extends Readonly<Record<string, DataSt
   readonly outputs?: Outputs;
 }
 
+/** How many rows are generated, and how fast. */
 export interface GenerateOptions {
   /** Number of rows. Default: no end. */
   readonly count?: number;
@@ -54,11 +56,13 @@ export interface GenerateOptions {
 /** A file, a folder, or several of them. Relative paths are seen from this program's folder. */
 export type FilePaths = string | URL | readonly (string | URL)[];
 
+/** How files are read. */
 export interface FileOptions {
   /** A line that can't be read fails the job with file and line number, or is left out and counted. Default "fail". */
   readonly malformed?: MalformedPolicy;
 }
 
+/** How files of separated values are read. */
 export interface CsvOptions extends FileOptions {
   /** Names of the columns; absent: the first row has them. */
   readonly columns?: readonly string[];

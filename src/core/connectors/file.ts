@@ -11,7 +11,8 @@ import { join } from "node:path";
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { Operator, OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
 import { RecordError, describe } from "../types/errors.ts";
-import { type LineFormat, type RowFormat, lineFormat, rowFormat } from "./formats/index.ts";
+import type { LineFormat, RowFormat } from "./formats/format.ts";
+import { lineFormat, rowFormat } from "./formats/index.ts";
 
 /** What happens to input that the format can't read: fail the job, or leave it out and count it (`numRecordsSkipped`). */
 export type MalformedPolicy = "fail" | "skip";

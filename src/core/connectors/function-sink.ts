@@ -28,10 +28,12 @@ export const functionSink: OperatorKind<FunctionSinkSpec> = {
   },
 };
 
+/** `discard()`: a sink for rows that nobody wants. */
 export interface DiscardSpec extends OperatorSpec {
   readonly kind: "discard";
 }
 
+/** Drops its rows; they are still computed. */
 export const discardSink: OperatorKind<DiscardSpec> = {
   kind: "discard", inputs: 1, fields: () => new Set(), create: () => ({ inline: () => "" }),
 };

@@ -7,6 +7,7 @@ import { generatorSource } from "./generator.ts";
 import { iterableSource } from "./iterable.ts";
 import { printSink } from "./print.ts";
 
+/** The registry; a new connector is a line here. */
 export const connectorKinds: readonly OperatorKind[] = [
   collectionSource,
   generatorSource,

@@ -22,11 +22,13 @@ export const SegmentKind = {
 } as const;
 export type SegmentKind = (typeof SegmentKind)[keyof typeof SegmentKind];
 
+/** Size of a segment's header. */
 export const SEGMENT_HEADER_BYTES = 32;
 /** Default size of a segment (measured: 128 KiB; Flink: 32 KiB), header included. */
 export const SEGMENT_BYTES: number = 128 * 1024;
 /** Rows in one segment at the most; keeps the latency of a batch and the consumer's arrays bounded. */
 export const MAX_SEGMENT_ROWS = 4_096;
+/** Flag of a header: no piece of this row follows. */
 export const LAST_PIECE = 1;
 
 /** The watermark before any event: nothing is known about time. */
@@ -72,6 +74,7 @@ export function writeSegmentHeader(
   memory.f64[(offset >> 3) + 3] = checkpointId;
 }
 
+/** What the header of the segment at `offset` says; see `writeSegmentHeader`. */
 export const segmentKind = (memory: SegmentMemory, offset: number): SegmentKind => memory.i32[offset >> 2] as SegmentKind;
 export const segmentRows = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 1] as number;
 export const segmentPayloadBytes = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 2] as number;

@@ -26,6 +26,7 @@ export type ColumnType =
   | { readonly kind: "tuple"; readonly nullable: boolean; readonly items: readonly ColumnType[] }
   | { readonly kind: "any"; readonly nullable: false };
 
+/** A field of a record: a column. */
 export interface Field {
   readonly name: string;
   readonly type: ColumnType;

@@ -96,7 +96,8 @@ function planOfProgram(graph: StreamGraph): Plan {
         input: edge.input,
         ...(edge.partitioning === undefined ? {} : { partitioning: edge.partitioning.kind }),
         ...(edge.sideOutput === undefined ? {} : { sideOutput: plain(edge.sideOutput) }),
-      }))),
+      })),
+    ),
   };
 }
 
@@ -142,13 +143,15 @@ function planOfExecutions(details: JobDetails): Plan {
     ],
     boxes: job.boxes.map((box) => ({
       ...box,
-      subtasks: executions.filter((it) => it.vertex === box.id).map((it) => ({
-        subtask: it.subtask,
-        attempt: it.attempt,
-        state: it.state,
-        ...(it.taskManager === undefined ? {} : { taskManager: it.taskManager }),
-        ...(it.slot === undefined ? {} : { slot: it.slot }),
-      })),
+      subtasks: executions
+        .filter((it) => it.vertex === box.id)
+        .map((it) => ({
+          subtask: it.subtask,
+          attempt: it.attempt,
+          state: it.state,
+          ...(it.taskManager === undefined ? {} : { taskManager: it.taskManager }),
+          ...(it.slot === undefined ? {} : { slot: it.slot }),
+        })),
     })),
   };
 }
@@ -202,7 +205,8 @@ function headline(box: PlanBox): string {
 /** What stands inside the box: subtasks with their places, or the chain if it has more than one operator. */
 function inside(box: PlanBox): string[] {
   if (box.subtasks.length > 0) {
-    const place = (it: PlanSubtask): string => (it.taskManager === undefined ? "" : ` on ${it.taskManager}${it.slot === undefined ? "" : ` slot ${it.slot}`}`);
+    const place = (it: PlanSubtask): string =>
+      it.taskManager === undefined ? "" : ` on ${it.taskManager}${it.slot === undefined ? "" : ` slot ${it.slot}`}`;
     const attempt = (it: PlanSubtask): string => (it.attempt <= 1 ? "" : ` (attempt ${it.attempt})`);
     return box.subtasks.map((it) => `${box.id}/${it.subtask} ${it.state}${place(it)}${attempt(it)}`);
   }
@@ -239,7 +243,10 @@ function toDot(plan: Plan): string {
       continue;
     }
     // A chain is a cluster with its operators inside; arrows from outside end at its first operator and start at its last.
-    lines.push(`  subgraph ${quote(`cluster_${box.id}`)} {`, `    label=${quote(`${box.id} ×${box.parallelism ?? ""}`)}; style=rounded; fontname="sans-serif"; fontsize=10;`);
+    lines.push(
+      `  subgraph ${quote(`cluster_${box.id}`)} {`,
+      `    label=${quote(`${box.id} ×${box.parallelism ?? ""}`)}; style=rounded; fontname="sans-serif"; fontsize=10;`,
+    );
     for (const operator of box.operators) lines.push(`    ${quote(operator.id)} [label=${quote(operator.name)}];`);
     for (const operator of box.operators) {
       for (const at of operator.chainedAfter) lines.push(`    ${quote(box.operators[at]?.id ?? "")} -> ${quote(operator.id)};`);

@@ -6,14 +6,18 @@ import type { WireError } from "../types/errors.ts";
 import type { JobId, TaskManagerId, VertexId } from "../types/ids.ts";
 import type { JobGraph } from "./job-graph.ts";
 
+/** Every state of a job. */
 export const JOB_STATES = ["CREATED", "WAITING", "RUNNING", "FINISHED", "CANCELLING", "CANCELED", "FAILING", "FAILED"] as const;
 /** WAITING: for slots (Flink shows CREATED); the others are Flink's. */
 export type JobState = (typeof JOB_STATES)[number];
+/** True for a state that a job never leaves. */
 export const isFinal = (state: JobState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
 
+/** Every state of an execution. */
 export const TASK_STATES = ["CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING", "RUNNING", "FINISHED", "CANCELING", "CANCELED", "FAILED"] as const;
 /** Flink's execution states. */
 export type TaskState = (typeof TASK_STATES)[number];
+/** True for a state that an execution never leaves. */
 export const isTaskFinal = (state: TaskState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
 
 /** One execution, for people and tools. */
@@ -29,6 +33,7 @@ export interface ExecutionInfo {
   readonly error?: WireError;
 }
 
+/** A job in a line of a list. `tasks`: how many executions are in each state. */
 export interface JobSummary {
   readonly job: JobId;
   readonly name: string;
@@ -39,6 +44,7 @@ export interface JobSummary {
   readonly tasks: Readonly<Record<string, number>>;
 }
 
+/** A job with its graph and its executions: Flink's ExecutionGraph as data. */
 export interface JobDetails extends JobSummary {
   readonly graph: JobGraph;
   readonly executions: readonly ExecutionInfo[];

@@ -30,6 +30,7 @@ export type Partitioning =
   /** To the subtask whose index the user's function returns. */
   | { readonly kind: "custom"; readonly key: KeySelector; readonly partition: (key: never, partitions: number) => number };
 
+/** The ways of partitioning, by name. */
 export type PartitioningKind = Partitioning["kind"];
 
 /**
@@ -74,6 +75,7 @@ export interface StreamEdge {
   readonly sideOutput: string | undefined;
 }
 
+/** What an operator is made with; see `StreamNode`. */
 export interface StreamNodeOptions {
   readonly name: string;
   readonly spec: OperatorSpec;

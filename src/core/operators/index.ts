@@ -9,6 +9,7 @@ import { reduceOperator } from "./reduce.ts";
 import { timestampsOperator } from "./timestamps.ts";
 import { windowOperator } from "./window.ts";
 
+/** The registry; a new operator is a line here. */
 export const operatorKinds: readonly OperatorKind[] = [
   mapOperator,
   filterOperator,

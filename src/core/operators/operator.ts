@@ -89,6 +89,7 @@ export interface OperatorContext {
   wake(): void;
 }
 
+/** Counters of a task that operators add to. */
 export type TaskCounter = "numLateRecordsDropped" | "numFiredTimers" | "numRecordsSkipped";
 
 /** Names of a record's fields that somebody reads, or the record as a whole. */

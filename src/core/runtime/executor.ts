@@ -14,6 +14,7 @@ export interface RowFeed {
   close(): void;
 }
 
+/** What goes with a job besides its graph. */
 export interface SubmitOptions {
   /** The job is cancelled when its client ends or loses its connection. */
   readonly attached: boolean;

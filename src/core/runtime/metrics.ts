@@ -8,6 +8,7 @@
 /** counter: only grows while the attempt lives; gauge: the present value. */
 export type MetricKind = "counter" | "gauge";
 
+/** A metric, described. */
 export interface MetricInfo {
   readonly name: string;
   readonly unit: "records" | "bytes" | "ms" | "segments" | "timestamp" | "share" | "count";

@@ -27,6 +27,7 @@ export interface MapStateDescriptor<UserKey, T> {
   readonly type?: readonly [UserKey, T];
 }
 
+/** Any of them. */
 export type StateDescriptor = ValueStateDescriptor<unknown> | ListStateDescriptor<unknown> | MapStateDescriptor<unknown, unknown>;
 
 /** What a descriptor gives access to. */

@@ -7,6 +7,7 @@ import { ConfigurationError, describe } from "./errors.ts";
 /** A length of time: a number of milliseconds, or a text such as `"10 s"`, `"250 ms"`, `"5 min"`, `"PT10S"`. */
 export type Duration = number | string;
 
+/** So many of a unit, as milliseconds: `seconds(5)`. */
 export const milliseconds = (count: number): number => count;
 export const seconds = (count: number): number => count * 1_000;
 export const minutes = (count: number): number => count * 60_000;

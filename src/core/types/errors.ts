@@ -18,6 +18,7 @@ export interface WireError {
   readonly cause?: WireError;
 }
 
+/** What an error carries besides its message. */
 export interface DreyErrorOptions {
   readonly cause?: unknown;
   /** Facts about the failure that a program may want (job, vertex, subtask, file, line …): plain data. */

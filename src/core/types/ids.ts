@@ -23,11 +23,13 @@ export type SlotId = Id<"slot">;
 /** One TaskManager process, chosen by itself when it starts; a restarted TaskManager has a new one. */
 export type TaskManagerId = Id<"taskManager">;
 
+/** A name that came as text, as what it names; the text is not checked. */
 export const jobId = (text: string): JobId => text as JobId;
 export const operatorId = (text: string): OperatorId => text as OperatorId;
 export const vertexId = (text: string): VertexId => text as VertexId;
 export const edgeId = (text: string): EdgeId => text as EdgeId;
 export const taskManagerId = (text: string): TaskManagerId => text as TaskManagerId;
+/** Names made of others. */
 export const subtaskId = (vertex: VertexId, index: number): SubtaskId => `${vertex}/${index}` as SubtaskId;
 export const executionId = (subtask: SubtaskId, attempt: number): ExecutionId => `${subtask}#${attempt}` as ExecutionId;
 export const slotId = (taskManager: TaskManagerId, index: number): SlotId => `${taskManager}/${index}` as SlotId;

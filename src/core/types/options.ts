@@ -10,6 +10,7 @@ type OptionType = "integer" | "number" | "boolean" | "string" | "duration" | "by
 /** What an option's value is once read: durations are milliseconds, sizes bytes. */
 export type OptionValue = string | number | boolean;
 
+/** One option: its key (Flink's, where Flink has it), its type, default and bounds. */
 export interface Option<Value extends OptionValue = OptionValue> {
   readonly key: string;
   readonly type: OptionType;

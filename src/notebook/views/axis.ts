@@ -6,11 +6,13 @@ import { shortNumber } from "./numbers.ts";
 
 export type AxisKind = "linear" | "time" | "category";
 
+/** A mark on an axis. */
 export interface Tick {
   readonly value: number;
   readonly text: string;
 }
 
+/** An axis: from values to pixels. */
 export interface Scale {
   readonly kind: AxisKind;
   readonly low: number;
@@ -33,7 +35,10 @@ export function linearScale(low: number, high: number, from: number, to: number,
   const ticks: Tick[] = [];
   for (let i = 0; bottom + i * step <= top + step / 2; i++) {
     const value = Number((bottom + i * step).toFixed(decimals));
-    ticks.push({ value, text: Math.abs(value) >= 10_000 ? shortNumber(value) : step < 0.001 ? value.toExponential(1) : value.toFixed(decimals) });
+    ticks.push({
+      value,
+      text: Math.abs(value) >= 10_000 ? shortNumber(value) : step < 0.001 ? value.toExponential(1) : value.toFixed(decimals),
+    });
   }
   return scale("linear", bottom, top, from, to, ticks);
 }
@@ -72,8 +77,36 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const STEPS = [
-  1, 2, 5, 10, 20, 50, 100, 200, 500, SECOND, 2 * SECOND, 5 * SECOND, 10 * SECOND, 15 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE,
-  15 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY,
+  1,
+  2,
+  5,
+  10,
+  20,
+  50,
+  100,
+  200,
+  500,
+  SECOND,
+  2 * SECOND,
+  5 * SECOND,
+  10 * SECOND,
+  15 * SECOND,
+  30 * SECOND,
+  MINUTE,
+  2 * MINUTE,
+  5 * MINUTE,
+  10 * MINUTE,
+  15 * MINUTE,
+  30 * MINUTE,
+  HOUR,
+  2 * HOUR,
+  3 * HOUR,
+  6 * HOUR,
+  12 * HOUR,
+  DAY,
+  2 * DAY,
+  7 * DAY,
+  14 * DAY,
 ];
 
 function timeTicks(low: number, high: number, wanted: number): Tick[] {

@@ -9,7 +9,22 @@ import { Picture } from "../picture.ts";
 import { type AxisKind, type Scale, categoryScale, linearScale, timeScale } from "./axis.ts";
 import { moment, shortNumber } from "./numbers.ts";
 import { type PlotlyFigure, plotlyText } from "./plotly.ts";
-import { COLOURS, type Colour, type Drawing, type Markup, drawing, element, group, line, rectangle, round, seriesColour, textAt, textWidth, words } from "./svg.ts";
+import {
+  COLOURS,
+  type Colour,
+  type Drawing,
+  type Markup,
+  drawing,
+  element,
+  group,
+  line,
+  rectangle,
+  round,
+  seriesColour,
+  textAt,
+  textWidth,
+  words,
+} from "./svg.ts";
 import { type Pen, aligned, columnsOf, cut, plainText, sparkline } from "./terminal.ts";
 
 /** line: a curve over x; bar: a bar per x; scatter: points; heat: a grid of coloured cells; box: quartiles of the y of each x. */
@@ -103,7 +118,9 @@ function check(spec: ChartSpec): void {
       throw new ConfigurationError(`"${name}" has ${series.x.length} values of x and ${series.y.length} of y; give as many of both.`);
     }
     if (spec.kind === "heat" && series.z?.length !== series.x.length) {
-      throw new ConfigurationError(`The heat map "${name}" needs one z for each x and y: ${series.x.length} cells, ${series.z?.length ?? 0} values of z.`);
+      throw new ConfigurationError(
+        `The heat map "${name}" needs one z for each x and y: ${series.x.length} cells, ${series.z?.length ?? 0} values of z.`,
+      );
     }
   });
 }
@@ -124,7 +141,8 @@ function specOfRows<Row extends object>(rows: readonly Row[], how: RowChart<Row>
       x: column(members, how.x),
       y: column(members, y),
       ...(how.z === undefined ? {} : { z: column(members, how.z) }),
-    })));
+    })),
+  );
   return {
     series,
     x: { title: how.xTitle ?? how.x, ...(how.xKind === undefined ? {} : { kind: how.xKind }) },
@@ -140,7 +158,12 @@ function specOfRows<Row extends object>(rows: readonly Row[], how: RowChart<Row>
 const axisOf = (axis: string | ChartAxis | undefined): ChartAxis => (typeof axis === "string" ? { title: axis } : (axis ?? {}));
 
 function titleOf(spec: ChartSpec): string {
-  const y = axisOf(spec.y).title ?? spec.series.map((series) => series.name).filter((name) => name !== undefined).join(", ");
+  const y =
+    axisOf(spec.y).title ??
+    spec.series
+      .map((series) => series.name)
+      .filter((name) => name !== undefined)
+      .join(", ");
   const x = axisOf(spec.x).title ?? "";
   return y !== "" && x !== "" ? `${y} by ${x}` : y !== "" ? y : "Chart";
 }
@@ -176,8 +199,26 @@ function prepare(spec: ChartSpec): Prepared {
   const banded = kind === "heat" || (kind === "bar" && xKind === "linear");
   const xNames: string[] = [];
   const yNames: string[] = [];
-  const xNumbers = numbersOf(banded ? ordered(spec.series.map((it) => it.x), xKind) : undefined, banded ? "category" : xKind, xNames);
-  const yNumbers = numbersOf(kind === "heat" ? ordered(spec.series.map((it) => it.y), yKind) : undefined, kind === "heat" ? "category" : yKind, yNames);
+  const xNumbers = numbersOf(
+    banded
+      ? ordered(
+          spec.series.map((it) => it.x),
+          xKind,
+        )
+      : undefined,
+    banded ? "category" : xKind,
+    xNames,
+  );
+  const yNumbers = numbersOf(
+    kind === "heat"
+      ? ordered(
+          spec.series.map((it) => it.y),
+          yKind,
+        )
+      : undefined,
+    kind === "heat" ? "category" : yKind,
+    yNames,
+  );
   const tops = new Map<number, number>();
   const series = spec.series.map((it, index): PreparedSeries => {
     const x = it.x.map(xNumbers);
@@ -193,7 +234,10 @@ function prepare(spec: ChartSpec): Prepared {
     return {
       name: it.name ?? (spec.series.length === 1 ? "" : `series ${index + 1}`),
       colour: it.colour ?? seriesColour(index),
-      x, y: stacks ? y.map((value, at) => value + (base[at] as number)) : y, z: (it.z ?? []).map(toNumber), base,
+      x,
+      y: stacks ? y.map((value, at) => value + (base[at] as number)) : y,
+      z: (it.z ?? []).map(toNumber),
+      base,
     };
   });
   return { kind, xKind: banded ? "category" : xKind, yKind: kind === "heat" ? "category" : yKind, xNames, yNames, series };
@@ -293,9 +337,10 @@ function drawChart(spec: ChartSpec, title: string): Drawing {
   const low = yAxis.from ?? least([...marks.map(least), ...(needsZero(prepared, spec) ? [0] : [])]);
   const high = yAxis.to ?? most([...marks.map(most), ...(needsZero(prepared, spec) ? [0] : [])]);
   const yTicks = Math.max(2, Math.round((bottom - top) / 48));
-  const y = prepared.yKind === "category"
-    ? categoryScale(prepared.yNames, bottom, top, Math.floor((bottom - top) / 18))
-    : linearScale(low, high, bottom, top, yTicks);
+  const y =
+    prepared.yKind === "category"
+      ? categoryScale(prepared.yNames, bottom, top, Math.floor((bottom - top) / 18))
+      : linearScale(low, high, bottom, top, yTicks);
   const yWidth = Math.min(150, most([20, ...y.ticks.map((tick) => textWidth(tick.text, 11))]));
   const left = 20 + yWidth + (yAxis.title === undefined || yAxis.title === "" ? 0 : 20);
   const right = width - (prepared.kind === "heat" ? 84 : 22);
@@ -304,15 +349,21 @@ function drawChart(spec: ChartSpec, title: string): Drawing {
   const plot: Plot = { left, right, top, bottom, x, y };
   const empty = prepared.series.every((series) => finite(series.y).length === 0);
   return drawing(
-    width, height, title, describeChart(prepared, spec),
+    width,
+    height,
+    title,
+    describeChart(prepared, spec),
     textAt(20, 27, title, { size: 14, weight: 600, maxWidth: width - 40 }),
     ...legend.map((row, index) => element("g", { transform: `translate(20 ${44 + index * 20})` }, ...row)),
     drawAxes(plot, xAxis, yAxis, prepared),
-    ...(empty ? [textAt((left + right) / 2, (top + bottom) / 2, "no values yet", { anchor: "middle", colour: "muted" })] : drawMarks(prepared, plot, spec)),
+    ...(empty
+      ? [textAt((left + right) / 2, (top + bottom) / 2, "no values yet", { anchor: "middle", colour: "muted" })]
+      : drawMarks(prepared, plot, spec)),
   );
 }
 
-const needsZero = (prepared: Prepared, spec: ChartSpec): boolean => prepared.kind === "bar" || (prepared.kind === "line" && spec.stacked === true);
+const needsZero = (prepared: Prepared, spec: ChartSpec): boolean =>
+  prepared.kind === "bar" || (prepared.kind === "line" && spec.stacked === true);
 
 function scaleOfX(prepared: Prepared, axis: ChartAxis, low: number, high: number, left: number, right: number): Scale {
   if (prepared.xKind === "category") {
@@ -346,7 +397,10 @@ function legendRows(series: readonly PreparedSeries[], width: number): Markup[][
       rows.push([]);
       at = 0;
     }
-    (rows.at(-1) as Markup[]).push(rectangle(at, -1, 11, 11, { rx: 3, fill: it.colour }), textAt(at + 17, 9, it.name, { size: 11.5, colour: "muted", maxWidth: 180 }));
+    (rows.at(-1) as Markup[]).push(
+      rectangle(at, -1, 11, 11, { rx: 3, fill: it.colour }),
+      textAt(at + 17, 9, it.name, { size: 11.5, colour: "muted", maxWidth: 180 }),
+    );
     at += needed;
   }
   return rows;
@@ -359,7 +413,9 @@ function drawAxes(plot: Plot, xAxis: ChartAxis, yAxis: ChartAxis, prepared: Prep
   const band = (right - left) / Math.max(1, prepared.xNames.length);
   return group(
     ...grid,
-    ...y.ticks.map((tick) => textAt(left - 8, y.at(tick.value) + 4, tick.text, { size: 11, colour: "muted", anchor: "end", maxWidth: 150 })),
+    ...y.ticks.map((tick) =>
+      textAt(left - 8, y.at(tick.value) + 4, tick.text, { size: 11, colour: "muted", anchor: "end", maxWidth: 150 }),
+    ),
     ...(prepared.kind === "heat" ? [] : [line(left, bottom, right, bottom, "line")]),
     ...visible.flatMap((tick) => {
       const at = x.at(tick.value);
@@ -368,12 +424,34 @@ function drawAxes(plot: Plot, xAxis: ChartAxis, yAxis: ChartAxis, prepared: Prep
       const middle = Math.min(Math.max(at, half + 4), right + 18 - half);
       return [
         ...(x.kind === "category" ? [] : [line(at, bottom, at, bottom + 4, "line")]),
-        textAt(middle, bottom + 17, tick.text, { size: 11, colour: "muted", anchor: "middle", ...(x.kind === "category" ? { maxWidth: Math.max(30, Math.min(120, band * Math.ceil(prepared.xNames.length / visible.length) - 6)) } : {}) }),
+        textAt(middle, bottom + 17, tick.text, {
+          size: 11,
+          colour: "muted",
+          anchor: "middle",
+          ...(x.kind === "category"
+            ? { maxWidth: Math.max(30, Math.min(120, band * Math.ceil(prepared.xNames.length / visible.length) - 6)) }
+            : {}),
+        }),
       ];
     }),
-    ...(xAxis.title ? [textAt((left + right) / 2, bottom + 38, xAxis.title + (x.kind === "time" ? " (UTC)" : ""), { size: 11.5, colour: "muted", anchor: "middle", maxWidth: right - left })] : []),
+    ...(xAxis.title
+      ? [
+          textAt((left + right) / 2, bottom + 38, xAxis.title + (x.kind === "time" ? " (UTC)" : ""), {
+            size: 11.5,
+            colour: "muted",
+            anchor: "middle",
+            maxWidth: right - left,
+          }),
+        ]
+      : []),
     ...(yAxis.title
-      ? [element("g", { transform: `translate(24 ${round((top + bottom) / 2)}) rotate(-90)` }, textAt(0, 0, yAxis.title, { size: 11.5, colour: "muted", anchor: "middle", maxWidth: bottom - top }))]
+      ? [
+          element(
+            "g",
+            { transform: `translate(24 ${round((top + bottom) / 2)}) rotate(-90)` },
+            textAt(0, 0, yAxis.title, { size: 11.5, colour: "muted", anchor: "middle", maxWidth: bottom - top }),
+          ),
+        ]
       : []),
   );
 }
@@ -395,17 +473,33 @@ function drawLine(series: PreparedSeries, plot: Plot, area: boolean): Markup {
   const pieces: Markup[] = [];
   for (const run of runs(series)) {
     const kept = thinned(run, series, MOST_POINTS);
-    const point = (at: number, values: readonly number[]): string => `${round(plot.x.at(series.x[at] as number))} ${round(plot.y.at(values[at] as number))}`;
+    const point = (at: number, values: readonly number[]): string =>
+      `${round(plot.x.at(series.x[at] as number))} ${round(plot.y.at(values[at] as number))}`;
     if (kept.length === 1) {
       const at = kept[0] as number;
-      pieces.push(element("circle", { cx: plot.x.at(series.x[at] as number), cy: plot.y.at(series.y[at] as number), r: 2.5, fill: series.colour }));
+      pieces.push(
+        element("circle", { cx: plot.x.at(series.x[at] as number), cy: plot.y.at(series.y[at] as number), r: 2.5, fill: series.colour }),
+      );
       continue;
     }
     const upper = kept.map((at) => point(at, series.y)).join("L");
     if (area) {
-      const lower = [...kept].reverse().map((at) => point(at, series.base)).join("L");
+      const lower = [...kept]
+        .reverse()
+        .map((at) => point(at, series.base))
+        .join("L");
       pieces.push(element("path", { d: `M${upper}L${lower}Z`, fill: series.colour, "fill-opacity": 0.8 }));
-    } else pieces.push(element("path", { d: `M${upper}`, fill: "none", stroke: series.colour, "stroke-width": 1.8, "stroke-linejoin": "round", "stroke-linecap": "round" }));
+    } else
+      pieces.push(
+        element("path", {
+          d: `M${upper}`,
+          fill: "none",
+          stroke: series.colour,
+          "stroke-width": 1.8,
+          "stroke-linejoin": "round",
+          "stroke-linecap": "round",
+        }),
+      );
   }
   return element("g", {}, element("title", {}, words(series.name)), ...pieces);
 }
@@ -448,7 +542,8 @@ function drawPoints(series: PreparedSeries, plot: Plot): Markup {
   const kept = Array.from({ length: Math.min(good.length, MOST_DOTS) }, (_, index) => good[Math.floor(index * every)] as number);
   const radius = kept.length > 400 ? 2 : 3.5;
   return element(
-    "g", { fill: series.colour, "fill-opacity": kept.length > 60 ? 0.55 : 0.85 },
+    "g",
+    { fill: series.colour, "fill-opacity": kept.length > 60 ? 0.55 : 0.85 },
     element("title", {}, words(series.name)),
     ...kept.map((at) => element("circle", { cx: plot.x.at(series.x[at] as number), cy: plot.y.at(series.y[at] as number), r: radius })),
   );
@@ -456,12 +551,16 @@ function drawPoints(series: PreparedSeries, plot: Plot): Markup {
 
 function drawBars(prepared: Prepared, plot: Plot, stacked: boolean): Markup[] {
   const { x, y, left, right } = plot;
-  const band = x.kind === "category" ? (right - left) / Math.max(1, prepared.xNames.length) : (narrowest(prepared) / (x.high - x.low)) * (right - left);
+  const band =
+    x.kind === "category"
+      ? (right - left) / Math.max(1, prepared.xNames.length)
+      : (narrowest(prepared) / (x.high - x.low)) * (right - left);
   const room = Math.max(1, Math.min(band * 0.76, 90));
   const each = stacked ? room : room / prepared.series.length;
   return prepared.series.map((series, index) =>
     element(
-      "g", { fill: series.colour },
+      "g",
+      { fill: series.colour },
       ...series.x.flatMap((value, at) => {
         const top = series.y[at] as number;
         if (!Number.isFinite(value) || !Number.isFinite(top)) return [];
@@ -470,10 +569,25 @@ function drawBars(prepared: Prepared, plot: Plot, stacked: boolean): Markup[] {
         const [a, b] = [y.at(Math.max(from, top)), y.at(Math.min(from, top))];
         const label = x.kind === "category" ? (prepared.xNames[value] as string) : x.kind === "time" ? moment(value) : String(value);
         const amount = stacked ? top - from : top;
-        return [rectangle(start, a, Math.max(0.5, each - (each > 6 ? 1.5 : 0)), Math.max(b - a, amount === 0 ? 0 : 0.5), each > 6 ? { rx: 2 } : {})].map((mark) =>
-          element("g", {}, element("title", {}, words(`${label}${series.name === "" ? "" : `, ${series.name}`}: ${shortNumber(amount)}`)), mark));
+        return [
+          rectangle(
+            start,
+            a,
+            Math.max(0.5, each - (each > 6 ? 1.5 : 0)),
+            Math.max(b - a, amount === 0 ? 0 : 0.5),
+            each > 6 ? { rx: 2 } : {},
+          ),
+        ].map((mark) =>
+          element(
+            "g",
+            {},
+            element("title", {}, words(`${label}${series.name === "" ? "" : `, ${series.name}`}: ${shortNumber(amount)}`)),
+            mark,
+          ),
+        );
       }),
-    ));
+    ),
+  );
 }
 
 function drawBoxes(prepared: Prepared, plot: Plot): Markup[] {
@@ -482,29 +596,43 @@ function drawBoxes(prepared: Prepared, plot: Plot): Markup[] {
   const room = Math.min(band * 0.7, 120);
   const each = room / prepared.series.length;
   return prepared.series.map((series, index) =>
-    element("g", {}, ...grouped(series, prepared.xNames.length).flatMap((values, category) => {
-      if (values.length === 0) return [];
-      const { low, q1, median, q3, high } = fiveNumbers(values);
-      // Whiskers reach to the last value within 1.5 interquartile ranges (Tukey); what is beyond is a point.
-      const reach = 1.5 * (q3 - q1);
-      const inside = values.filter((value) => value >= q1 - reach && value <= q3 + reach);
-      const [bottom, top] = [least(inside), most(inside)];
-      const middle = x.at(category) - room / 2 + (index + 0.5) * each;
-      const half = Math.max(2, Math.min(each * 0.8, 48) / 2);
-      const name = `${prepared.xNames[category]}: median ${shortNumber(median)}, quartiles ${shortNumber(q1)} and ${shortNumber(q3)}, from ${shortNumber(low)} to ${shortNumber(high)}, ${values.length} values`;
-      const outside = values.filter((value) => value < bottom || value > top).slice(0, 200);
-      return [element(
-        "g", {},
-        element("title", {}, words(name)),
-        line(middle, y.at(bottom), middle, y.at(top), series.colour, { "stroke-width": 1.4 }),
-        line(middle - half / 2, y.at(bottom), middle + half / 2, y.at(bottom), series.colour, { "stroke-width": 1.4 }),
-        line(middle - half / 2, y.at(top), middle + half / 2, y.at(top), series.colour, { "stroke-width": 1.4 }),
-        rectangle(middle - half, y.at(q3), 2 * half, y.at(q1) - y.at(q3), { rx: 2, fill: "paper" }),
-        rectangle(middle - half, y.at(q3), 2 * half, y.at(q1) - y.at(q3), { rx: 2, fill: series.colour, "fill-opacity": 0.25, stroke: series.colour, "stroke-width": 1.4 }),
-        line(middle - half, y.at(median), middle + half, y.at(median), series.colour, { "stroke-width": 2.4 }),
-        ...outside.map((value) => element("circle", { cx: middle, cy: y.at(value), r: 2.2, fill: series.colour, "fill-opacity": 0.6 })),
-      )];
-    })));
+    element(
+      "g",
+      {},
+      ...grouped(series, prepared.xNames.length).flatMap((values, category) => {
+        if (values.length === 0) return [];
+        const { low, q1, median, q3, high } = fiveNumbers(values);
+        // Whiskers reach to the last value within 1.5 interquartile ranges (Tukey); what is beyond is a point.
+        const reach = 1.5 * (q3 - q1);
+        const inside = values.filter((value) => value >= q1 - reach && value <= q3 + reach);
+        const [bottom, top] = [least(inside), most(inside)];
+        const middle = x.at(category) - room / 2 + (index + 0.5) * each;
+        const half = Math.max(2, Math.min(each * 0.8, 48) / 2);
+        const name = `${prepared.xNames[category]}: median ${shortNumber(median)}, quartiles ${shortNumber(q1)} and ${shortNumber(q3)}, from ${shortNumber(low)} to ${shortNumber(high)}, ${values.length} values`;
+        const outside = values.filter((value) => value < bottom || value > top).slice(0, 200);
+        return [
+          element(
+            "g",
+            {},
+            element("title", {}, words(name)),
+            line(middle, y.at(bottom), middle, y.at(top), series.colour, { "stroke-width": 1.4 }),
+            line(middle - half / 2, y.at(bottom), middle + half / 2, y.at(bottom), series.colour, { "stroke-width": 1.4 }),
+            line(middle - half / 2, y.at(top), middle + half / 2, y.at(top), series.colour, { "stroke-width": 1.4 }),
+            rectangle(middle - half, y.at(q3), 2 * half, y.at(q1) - y.at(q3), { rx: 2, fill: "paper" }),
+            rectangle(middle - half, y.at(q3), 2 * half, y.at(q1) - y.at(q3), {
+              rx: 2,
+              fill: series.colour,
+              "fill-opacity": 0.25,
+              stroke: series.colour,
+              "stroke-width": 1.4,
+            }),
+            line(middle - half, y.at(median), middle + half, y.at(median), series.colour, { "stroke-width": 2.4 }),
+            ...outside.map((value) => element("circle", { cx: middle, cy: y.at(value), r: 2.2, fill: series.colour, "fill-opacity": 0.6 })),
+          ),
+        ];
+      }),
+    ),
+  );
 }
 
 /** Steps of a heat map from low to high: one hue, rising opacity, so that it reads without colour vision and on both papers. */
@@ -518,19 +646,35 @@ function drawHeat(prepared: Prepared, plot: Plot): Markup {
   const width = (right - left) / Math.max(1, prepared.xNames.length);
   const height = (bottom - top) / Math.max(1, prepared.yNames.length);
   const gap = Math.min(width, height) > 8 ? 1.5 : 0;
-  const cells = prepared.series.flatMap((series) => series.x.flatMap((column, at) => {
-    const row = series.y[at] as number;
-    const value = series.z[at] as number;
-    if (!Number.isFinite(value)) return [];
-    return [element(
-      "rect",
-      { x: x.at(column) - width / 2, y: y.at(row) - height / 2, width: width - gap, height: height - gap, ...(gap > 0 ? { rx: 2 } : {}), "fill-opacity": shade(value) },
-      element("title", {}, words(`${prepared.xNames[column]}, ${prepared.yNames[row]}: ${shortNumber(value)}`)),
-    )];
-  }));
+  const cells = prepared.series.flatMap((series) =>
+    series.x.flatMap((column, at) => {
+      const row = series.y[at] as number;
+      const value = series.z[at] as number;
+      if (!Number.isFinite(value)) return [];
+      return [
+        element(
+          "rect",
+          {
+            x: x.at(column) - width / 2,
+            y: y.at(row) - height / 2,
+            width: width - gap,
+            height: height - gap,
+            ...(gap > 0 ? { rx: 2 } : {}),
+            "fill-opacity": shade(value),
+          },
+          element("title", {}, words(`${prepared.xNames[column]}, ${prepared.yNames[row]}: ${shortNumber(value)}`)),
+        ),
+      ];
+    }),
+  );
   const steps = 24;
   const ramp = Array.from({ length: steps }, (_, index) =>
-    rectangle(right + 18, bottom - ((index + 1) * (bottom - top)) / steps, 12, (bottom - top) / steps, { fill: HEAT, "shape-rendering": "crispEdges", "fill-opacity": round(0.06 + (0.94 * index) / (steps - 1)) }));
+    rectangle(right + 18, bottom - ((index + 1) * (bottom - top)) / steps, 12, (bottom - top) / steps, {
+      fill: HEAT,
+      "shape-rendering": "crispEdges",
+      "fill-opacity": round(0.06 + (0.94 * index) / (steps - 1)),
+    }),
+  );
   return group(
     element("g", { fill: HEAT }, ...cells),
     ...ramp,
@@ -543,7 +687,8 @@ function describeChart(prepared: Prepared, spec: ChartSpec): string {
   const axes = [axisOf(spec.x).title, axisOf(spec.y).title].filter((title) => title !== undefined && title !== "");
   const ranges = prepared.series.slice(0, 12).map((series) => {
     const values = finite(prepared.kind === "heat" ? series.z : series.y);
-    const range = values.length === 0 ? "no values" : `${values.length} values from ${shortNumber(least(values))} to ${shortNumber(most(values))}`;
+    const range =
+      values.length === 0 ? "no values" : `${values.length} values from ${shortNumber(least(values))} to ${shortNumber(most(values))}`;
     return series.name === "" ? range : `${series.name}: ${range}`;
   });
   return `${prepared.kind} chart${axes.length === 0 ? "" : ` of ${axes.join(" and ")}`}. ${ranges.join("; ")}.`;
@@ -571,14 +716,37 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
   const data = spec.series.map((series, index) => {
     const named = series.name === undefined ? {} : { name: plotlyText(cut(series.name, 26)) };
     const columns = { x: plain(series.x, xKind), y: plain(series.y, yKind) };
-    if (kind === "heat") return { type: "heatmap", ...columns, z: plain(series.z ?? [], "linear"), colorscale: [[0, "rgba(58,160,220,0.06)"], [1, COLOURS.series0[0]]], ...named };
+    if (kind === "heat")
+      return {
+        type: "heatmap",
+        ...columns,
+        z: plain(series.z ?? [], "linear"),
+        colorscale: [
+          [0, "rgba(58,160,220,0.06)"],
+          [1, COLOURS.series0[0]],
+        ],
+        ...named,
+      };
     if (kind === "box") return { type: "box", ...columns, boxpoints: "outliers", ...named };
     const colour = series.colour === undefined ? undefined : COLOURS[series.colour][0];
     if (kind === "bar") return { type: "bar", ...columns, ...named, ...(colour === undefined ? {} : { marker: { color: colour } }) };
-    if (kind === "scatter") return { type: series.x.length > MOST_SVG_POINTS ? "scattergl" : "scatter", mode: "markers", ...columns, ...named, ...(colour === undefined ? {} : { marker: { color: colour } }) };
+    if (kind === "scatter")
+      return {
+        type: series.x.length > MOST_SVG_POINTS ? "scattergl" : "scatter",
+        mode: "markers",
+        ...columns,
+        ...named,
+        ...(colour === undefined ? {} : { marker: { color: colour } }),
+      };
     return {
-      type: "scatter", mode: "lines", connectgaps: false, ...columns, ...named,
-      ...(spec.stacked === true ? { stackgroup: "all", line: { width: 0.5, ...(colour === undefined ? {} : { color: colour }) } } : { line: { width: 2, ...(colour === undefined ? {} : { color: colour }) } }),
+      type: "scatter",
+      mode: "lines",
+      connectgaps: false,
+      ...columns,
+      ...named,
+      ...(spec.stacked === true
+        ? { stackgroup: "all", line: { width: 0.5, ...(colour === undefined ? {} : { color: colour }) } }
+        : { line: { width: 2, ...(colour === undefined ? {} : { color: colour }) } }),
       legendrank: index,
     };
   });
@@ -587,7 +755,9 @@ function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
     automargin: true,
     ...(axisKind === "time" ? { type: "date" } : axisKind === "category" ? { type: "category" } : {}),
     ...(it.from === 0 && it.to === undefined ? { rangemode: "tozero" } : {}),
-    ...((it.from === undefined || it.from === 0) && it.to === undefined ? {} : { range: [it.from ?? null, it.to ?? null], autorange: it.to === undefined ? "max" : it.from === undefined ? "min" : false }),
+    ...((it.from === undefined || it.from === 0) && it.to === undefined
+      ? {}
+      : { range: [it.from ?? null, it.to ?? null], autorange: it.to === undefined ? "max" : it.from === undefined ? "min" : false }),
   });
   return {
     data,
@@ -620,10 +790,16 @@ function chartText(spec: ChartSpec, title: string, pen: Pen): string {
   else if (prepared.kind === "bar" && spec.stacked !== true && prepared.series.length === 1) rows.push(...barText(prepared, pen));
   else {
     const lines = prepared.series.map((series) => {
-      const inOrder = prepared.kind === "scatter" ? series.y.map((_, at) => at).sort((a, b) => (series.x[a] as number) - (series.x[b] as number)) : series.y.map((_, at) => at);
+      const inOrder =
+        prepared.kind === "scatter"
+          ? series.y.map((_, at) => at).sort((a, b) => (series.x[a] as number) - (series.x[b] as number))
+          : series.y.map((_, at) => at);
       const own = inOrder.map((at) => (series.y[at] as number) - (spec.stacked === true ? (series.base[at] as number) : 0));
       const values = finite(own);
-      const facts = values.length === 0 ? ["no values"] : [`${shortNumber(least(values))} … ${shortNumber(most(values))}`, `last ${shortNumber(values.at(-1) as number)}`];
+      const facts =
+        values.length === 0
+          ? ["no values"]
+          : [`${shortNumber(least(values))} … ${shortNumber(most(values))}`, `last ${shortNumber(values.at(-1) as number)}`];
       return [plainText(cut(series.name, 28)), pen.busy(sparkline(own, TEXT_WIDTH)), ...facts];
     });
     rows.push(...aligned(lines));
@@ -654,9 +830,20 @@ function boxText(prepared: Prepared, pen: Pen): string[] {
     grouped(series, prepared.xNames.length).flatMap((values, category) => {
       if (values.length === 0) return [];
       const five = fiveNumbers(values);
-      return [[cut(plainText(`${prepared.series.length > 1 ? `${series.name} ` : ""}${prepared.xNames[category]}`), 28), ...[five.low, five.q1, five.median, five.q3, five.high].map(shortNumber)]];
-    }));
-  return lines.length === 0 ? [] : [...aligned([["", "low", "q1", "median", "q3", "high"].map((head) => pen.dim(head)), ...lines.slice(0, MOST_LINES)], "lrrrrr"), ...more(lines.length)];
+      return [
+        [
+          cut(plainText(`${prepared.series.length > 1 ? `${series.name} ` : ""}${prepared.xNames[category]}`), 28),
+          ...[five.low, five.q1, five.median, five.q3, five.high].map(shortNumber),
+        ],
+      ];
+    }),
+  );
+  return lines.length === 0
+    ? []
+    : [
+        ...aligned([["", "low", "q1", "median", "q3", "high"].map((head) => pen.dim(head)), ...lines.slice(0, MOST_LINES)], "lrrrrr"),
+        ...more(lines.length),
+      ];
 }
 
 function heatText(prepared: Prepared): string[] {

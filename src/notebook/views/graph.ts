@@ -13,7 +13,20 @@ import { Picture } from "../picture.ts";
 import { type Load, type LoadMoment, type LoadSample, loadSamples, loadsAt, meanLoad, subtaskName } from "./load.ts";
 import { percent } from "./numbers.ts";
 import { stateColour, stateSign } from "./states.ts";
-import { type Colour, type Drawing, type Markup, drawing, element, fingerprint, group, rectangle, round, textAt, textWidth, words } from "./svg.ts";
+import {
+  type Colour,
+  type Drawing,
+  type Markup,
+  drawing,
+  element,
+  fingerprint,
+  group,
+  rectangle,
+  round,
+  textAt,
+  textWidth,
+  words,
+} from "./svg.ts";
 
 export interface GraphOptions {
   /** Default: the job's name and the kind of graph. */
@@ -49,6 +62,7 @@ export interface PlacedBox {
   readonly height: number;
 }
 
+/** How an arrow runs, pixels. */
 export interface PlacedArrow {
   readonly arrow: PlanArrow;
   readonly points: readonly { readonly x: number; readonly y: number }[];
@@ -58,6 +72,7 @@ export interface PlacedArrow {
   readonly y: number;
 }
 
+/** A graph laid out: its size and where all things stand, pixels. */
 export interface PlacedPlan {
   readonly width: number;
   readonly height: number;
@@ -77,11 +92,23 @@ const MOST_SUBTASKS = 24;
 /** Where everything stands; boxes do not overlap. */
 export function placePlan(plan: Plan, withLoad: boolean, flow: "right" | "down" = "right"): PlacedPlan {
   const laid = new Graph({ multigraph: true });
-  laid.setGraph({ rankdir: flow === "right" ? "LR" : "TB", nodesep: 26, ranksep: flow === "right" ? 42 : 34, edgesep: 14, marginx: 0, marginy: 0 });
+  laid.setGraph({
+    rankdir: flow === "right" ? "LR" : "TB",
+    nodesep: 26,
+    ranksep: flow === "right" ? 42 : 34,
+    edgesep: 14,
+    marginx: 0,
+    marginy: 0,
+  });
   for (const box of plan.boxes) laid.setNode(box.id, { ...sizeOf(box, plan, withLoad) });
   plan.arrows.forEach((arrow, index) => {
     const label = labelOf(arrow);
-    laid.setEdge(arrow.from, arrow.to, { width: label === "" ? 0 : textWidth(label, 10.5) + 14, height: label === "" ? 0 : 18, labelpos: "c" }, String(index));
+    laid.setEdge(
+      arrow.from,
+      arrow.to,
+      { width: label === "" ? 0 : textWidth(label, 10.5) + 14, height: label === "" ? 0 : 18, labelpos: "c" },
+      String(index),
+    );
   });
   layout(laid);
   const size = laid.graph() as { width?: number; height?: number };
@@ -93,7 +120,11 @@ export function placePlan(plan: Plan, withLoad: boolean, flow: "right" | "down" 
       return { box, x: node.x - node.width / 2, y: node.y - node.height / 2, width: node.width, height: node.height };
     }),
     arrows: plan.arrows.map((arrow, index) => {
-      const edge = laid.edge({ v: arrow.from, w: arrow.to, name: String(index) }) as { points: { x: number; y: number }[]; x?: number; y?: number };
+      const edge = laid.edge({ v: arrow.from, w: arrow.to, name: String(index) }) as {
+        points: { x: number; y: number }[];
+        x?: number;
+        y?: number;
+      };
       const middle = edge.points[edge.points.length >> 1] as { x: number; y: number };
       return { arrow, points: edge.points, label: labelOf(arrow), x: edge.x ?? middle.x, y: edge.y ?? middle.y };
     }),
@@ -115,8 +146,10 @@ function sizeOf(box: PlanBox, plan: Plan, withLoad: boolean): { width: number; h
 }
 
 const operatorsOf = (box: PlanBox): string[] => (box.operators.length === 0 ? [box.name] : box.operators.map((it) => it.name));
-const groupOf = (box: PlanBox): string => (box.slotSharingGroup === undefined || box.slotSharingGroup === "default" ? "" : ` · group ${box.slotSharingGroup}`);
-const placeOf = (it: PlanSubtask): string => (it.taskManager === undefined ? "" : `${it.taskManager}${it.slot === undefined ? "" : ` · slot ${it.slot}`}`);
+const groupOf = (box: PlanBox): string =>
+  box.slotSharingGroup === undefined || box.slotSharingGroup === "default" ? "" : ` · group ${box.slotSharingGroup}`;
+const placeOf = (it: PlanSubtask): string =>
+  it.taskManager === undefined ? "" : `${it.taskManager}${it.slot === undefined ? "" : ` · slot ${it.slot}`}`;
 const headOf = (box: PlanBox): string => `${box.id}${groupOf(box)}`;
 
 function labelOf(arrow: PlanArrow): string {
@@ -143,15 +176,28 @@ function drawGraph(plan: Plan, title: string, options: GraphOptions, loads: Read
   const hasIn = new Set(plan.arrows.map((arrow) => arrow.to));
   const roleOf = (box: PlanBox): Colour => (!hasIn.has(box.id) ? "series2" : !hasOut.has(box.id) ? "series6" : "series0");
   return drawing(
-    width, height, title, describe(plan),
-    element("defs", {}, element("marker", { id: arrowhead, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" },
-      element("path", { d: "M0 0.5 7.5 4 0 7.5z", fill: "faint" }))),
+    width,
+    height,
+    title,
+    describe(plan),
+    element(
+      "defs",
+      {},
+      element(
+        "marker",
+        { id: arrowhead, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto-start-reverse" },
+        element("path", { d: "M0 0.5 7.5 4 0 7.5z", fill: "faint" }),
+      ),
+    ),
     textAt(margin, 27, title, { size: 14, weight: 600, maxWidth: width - 2 * margin }),
     element(
-      "g", { transform: `translate(${margin} ${top})` },
+      "g",
+      { transform: `translate(${margin} ${top})` },
       ...placed.arrows.filter((it) => !direct.includes(it)).map((it) => drawArrow(it, arrowhead)),
       ...direct.map((it) => drawChannels(it, placed, arrowhead)),
-      ...placed.boxes.map((it) => element("g", {}, element("title", {}, words(hint(it.box))), drawBox(it, plan, roleOf(it.box), loadOf(it.box), loads))),
+      ...placed.boxes.map((it) =>
+        element("g", {}, element("title", {}, words(hint(it.box))), drawBox(it, plan, roleOf(it.box), loadOf(it.box), loads)),
+      ),
       ...placed.arrows.filter((it) => it.label !== "").map(drawLabel),
     ),
     ...(withLoad ? [drawLegend(margin, height - 14)] : []),
@@ -170,7 +216,11 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
     return group(
       frame,
       textAt(x + PAD + 4, y + 20, box.name, { size: 12.5, weight: 600, maxWidth: width - 2 * PAD }),
-      textAt(x + PAD + 4, y + 36, `${box.id}${box.parallelism === undefined ? "" : `  ×${box.parallelism}`}${groupOf(box)}`, { size: 10.5, colour: "muted", maxWidth: width - 2 * PAD }),
+      textAt(x + PAD + 4, y + 36, `${box.id}${box.parallelism === undefined ? "" : `  ×${box.parallelism}`}${groupOf(box)}`, {
+        size: 10.5,
+        colour: "muted",
+        maxWidth: width - 2 * PAD,
+      }),
     );
   }
   if (plan.kind === "job") {
@@ -178,7 +228,8 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
       group(
         rectangle(x + 11, y + HEADER + index * ROW, width - 19, ROW - 4, { rx: 5, fill: "raised", stroke: "line" }),
         textAt(x + 20, y + HEADER + index * ROW + 14.5, name, { size: 12, maxWidth: width - 38 }),
-      ));
+      ),
+    );
     return group(
       frame,
       textAt(x + PAD, y + 18, headOf(box), { size: 10.5, colour: "muted", maxWidth: width - 56 }),
@@ -201,7 +252,11 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
       return group(
         rectangle(x + 11, at, width - 19, SUBTASK_ROW - 4, { rx: 5, fill: "raised", stroke: "line" }),
         textAt(x + 18, at + 13, `${stateSign(it.state)} ${it.subtask}`, { size: 11, weight: 600, colour: stateColour(it.state) }),
-        textAt(x + 46, at + 13, `${it.state.toLowerCase()}${it.attempt > 1 ? ` (${it.attempt})` : ""}`, { size: 10.5, colour: stateColour(it.state), maxWidth: 62 }),
+        textAt(x + 46, at + 13, `${it.state.toLowerCase()}${it.attempt > 1 ? ` (${it.attempt})` : ""}`, {
+          size: 10.5,
+          colour: stateColour(it.state),
+          maxWidth: 62,
+        }),
         textAt(x + width - 14, at + 13, placeOf(it), { size: 10.5, colour: "muted", anchor: "end", maxWidth: width - 128 }),
         ...(own === undefined ? [] : [bar(x + 12, at + SUBTASK_ROW - 6.5, width - 21, 2.5, own)]),
       );
@@ -223,7 +278,12 @@ function pill(right: number, top: number, text: string): Markup {
 function loadRow(x: number, y: number, width: number, load: Load): Markup {
   return group(
     bar(x, y + 1, width, 6, load),
-    textAt(x, y + 19, `${percent(load.busy)} busy${load.backPressured >= 0.005 ? ` · ${percent(load.backPressured)} back-pressured` : ""}`, { size: 10, colour: "muted", maxWidth: width }),
+    textAt(
+      x,
+      y + 19,
+      `${percent(load.busy)} busy${load.backPressured >= 0.005 ? ` · ${percent(load.backPressured)} back-pressured` : ""}`,
+      { size: 10, colour: "muted", maxWidth: width },
+    ),
   );
 }
 
@@ -241,11 +301,22 @@ export function bar(x: number, y: number, width: number, height: number, load: P
 /** The three shares of time and their colours. */
 export function drawLegend(x: number, y: number): Markup {
   let at = x;
-  return group(...([["busy", "busy"], ["backPressured", "back-pressured"], ["idle", "idle"]] as const).map(([colour, text]) => {
-    const piece = group(rectangle(at, y - 8, 10, 10, { rx: 2.5, fill: colour }), textAt(at + 15, y + 1, text, { size: 11, colour: "muted" }));
-    at += 15 + textWidth(text, 11) + 18;
-    return piece;
-  }));
+  return group(
+    ...(
+      [
+        ["busy", "busy"],
+        ["backPressured", "back-pressured"],
+        ["idle", "idle"],
+      ] as const
+    ).map(([colour, text]) => {
+      const piece = group(
+        rectangle(at, y - 8, 10, 10, { rx: 2.5, fill: colour }),
+        textAt(at + 15, y + 1, text, { size: 11, colour: "muted" }),
+      );
+      at += 15 + textWidth(text, 11) + 18;
+      return piece;
+    }),
+  );
 }
 
 function drawArrow(it: PlacedArrow, arrowhead: string): Markup {
@@ -288,7 +359,14 @@ function drawnByChannel(it: PlacedArrow, placed: PlacedPlan): boolean {
   const clear = left < to.x && !placed.boxes.some((p) => p !== from && p !== to && p.x < to.x && p.x + p.width > left);
   const { length: producers } = from.box.subtasks;
   const { length: consumers } = to.box.subtasks;
-  return clear && producers > 0 && consumers > 0 && producers <= MOST_SUBTASKS && consumers <= MOST_SUBTASKS && producers * consumers <= MOST_CHANNELS;
+  return (
+    clear &&
+    producers > 0 &&
+    consumers > 0 &&
+    producers <= MOST_SUBTASKS &&
+    consumers <= MOST_SUBTASKS &&
+    producers * consumers <= MOST_CHANNELS
+  );
 }
 
 function drawChannels(it: PlacedArrow, placed: PlacedPlan, arrowhead: string): Markup {
@@ -306,9 +384,15 @@ function drawChannels(it: PlacedArrow, placed: PlacedPlan, arrowhead: string): M
       if (index < 0) continue;
       const y1 = round(portY(from, row));
       const y2 = round(portY(to, index));
-      paths.push(element("path", {
-        d: `M${round(x1)} ${y1}C${round(middle)} ${y1} ${round(middle)} ${y2} ${round(x2 - 1)} ${y2}`, fill: "none", stroke: "faint", "stroke-width": 1, "marker-end": `url(#${arrowhead})`,
-      }));
+      paths.push(
+        element("path", {
+          d: `M${round(x1)} ${y1}C${round(middle)} ${y1} ${round(middle)} ${y2} ${round(x2 - 1)} ${y2}`,
+          fill: "none",
+          stroke: "faint",
+          "stroke-width": 1,
+          "marker-end": `url(#${arrowhead})`,
+        }),
+      );
     }
   });
   return group(...paths);
@@ -318,6 +402,10 @@ const hint = (box: PlanBox): string => `${box.id}: ${box.name}${box.parallelism 
 
 function describe(plan: Plan): string {
   const names = new Map(plan.boxes.map((box) => [box.id, box.name]));
-  const flows = plan.arrows.slice(0, 40).map((arrow) => `${names.get(arrow.from)} to ${names.get(arrow.to)}${arrow.partitioning === undefined ? "" : ` (${arrow.partitioning})`}`);
+  const flows = plan.arrows
+    .slice(0, 40)
+    .map(
+      (arrow) => `${names.get(arrow.from)} to ${names.get(arrow.to)}${arrow.partitioning === undefined ? "" : ` (${arrow.partitioning})`}`,
+    );
   return `${plan.notes.join(", ")}. ${plan.boxes.map((box) => box.name).join("; ")}. ${flows.length === 0 ? "" : `Records flow from ${flows.join("; ")}.`}`;
 }

@@ -62,14 +62,19 @@ function factsOf(details: JobDetails, samples: readonly LoadSample[], nowMs: num
     ...(details.failure === undefined ? {} : { failure: rootOf(details.failure) }),
     vertices: details.graph.vertices.map((vertex) => {
       const latest = new Map<number, ExecutionInfo>();
-      for (const it of details.executions) if (it.vertex === vertex.id && it.attempt >= (latest.get(it.subtask)?.attempt ?? 0)) latest.set(it.subtask, it);
+      for (const it of details.executions)
+        if (it.vertex === vertex.id && it.attempt >= (latest.get(it.subtask)?.attempt ?? 0)) latest.set(it.subtask, it);
       const executions = [...latest.values()].sort((a, b) => a.subtask - b.subtask);
       const counts = new Map<string, number>();
       for (const it of executions) counts.set(it.state, (counts.get(it.state) ?? 0) + 1);
       const own = loads.filter((it) => it.vertex === vertex.id);
       const load = meanLoad(own);
       return {
-        id: vertex.id, name: vertex.name, parallelism: vertex.parallelism, states: [...counts], executions,
+        id: vertex.id,
+        name: vertex.name,
+        parallelism: vertex.parallelism,
+        states: [...counts],
+        executions,
         attempts: Math.max(1, ...executions.map((it) => it.attempt)),
         ...(load === undefined ? {} : { load }),
         records: own.reduce((sum, it) => sum + Math.max(it.recordsIn, it.recordsOut), 0),
@@ -91,20 +96,25 @@ const statesText = (vertex: VertexFacts): string => vertex.states.map(([state, c
 
 function panelText(facts: JobFacts, pen: Pen): string {
   const { details, vertices } = facts;
-  const lines = [`${stateText(`${stateSign(details.state)} ${details.state}`, penOf(details.state, pen))}  ${pen.strong(plainText(details.name))}  ${runningTime(facts)}  ${pen.dim(details.job)}`];
-  if (details.waitingFor !== undefined && !isFinal(details.state)) lines.push(`  ${pen.waiting(`waits: ${plainText(details.waitingFor)}`)}`);
+  const lines = [
+    `${stateText(`${stateSign(details.state)} ${details.state}`, penOf(details.state, pen))}  ${pen.strong(plainText(details.name))}  ${runningTime(facts)}  ${pen.dim(details.job)}`,
+  ];
+  if (details.waitingFor !== undefined && !isFinal(details.state))
+    lines.push(`  ${pen.waiting(`waits: ${plainText(details.waitingFor)}`)}`);
   if (facts.failure !== undefined) lines.push(`  ${pen.bad(`${plainText(facts.failure.name)}: ${plainText(facts.failure.message)}`)}`);
   const rows = vertices.map((vertex) => [
     pen.dim(vertex.id),
     cut(plainText(vertex.name), 44),
     `×${vertex.parallelism}`,
     statesText(vertex),
-    ...(vertex.load === undefined ? [] : [
-      facts.hasLoad ? shareBar(vertex.load.busy, vertex.load.backPressured, 12, pen) : "",
-      facts.hasLoad ? `${percent(vertex.load.busy)} busy` : "",
-      `${shortNumber(vertex.records)} records`,
-      facts.hasLoad ? `${shortNumber(vertex.recordsPerSecond)}/s` : "",
-    ]),
+    ...(vertex.load === undefined
+      ? []
+      : [
+          facts.hasLoad ? shareBar(vertex.load.busy, vertex.load.backPressured, 12, pen) : "",
+          facts.hasLoad ? `${percent(vertex.load.busy)} busy` : "",
+          `${shortNumber(vertex.records)} records`,
+          facts.hasLoad ? `${shortNumber(vertex.recordsPerSecond)}/s` : "",
+        ]),
   ]);
   return [...lines, ...aligned(rows, "llrllrrr", "  ")].join("\n");
 }
@@ -118,8 +128,18 @@ function penOf(state: string, pen: Pen): Pen {
 // ----------------------------------------------------------------------------------------------------------------- SVG
 
 const STATE_COLOURS: Readonly<Record<string, Colour>> = {
-  CREATED: "idle", WAITING: "waiting", SCHEDULED: "idle", DEPLOYING: "waiting", INITIALIZING: "series5", RUNNING: "good", FINISHED: "ended",
-  CANCELING: "ended", CANCELLING: "ended", CANCELED: "ended", FAILING: "bad", FAILED: "bad",
+  CREATED: "idle",
+  WAITING: "waiting",
+  SCHEDULED: "idle",
+  DEPLOYING: "waiting",
+  INITIALIZING: "series5",
+  RUNNING: "good",
+  FINISHED: "ended",
+  CANCELING: "ended",
+  CANCELLING: "ended",
+  CANCELED: "ended",
+  FAILING: "bad",
+  FAILED: "bad",
 };
 /** Subtasks of a vertex that have a line of their own. */
 const MOST_LINES = 16;
@@ -137,23 +157,44 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
     textAt(20 + badgeWidth / 2, 30, badge, { size: 11.5, weight: 700, colour: stateColour(details.state), anchor: "middle" }),
     textAt(32 + badgeWidth, 31, details.name, { size: 15, weight: 600, maxWidth: width - badgeWidth - 170 }),
     textAt(width - 20, 31, time, { size: 13, weight: 600, anchor: "end" }),
-    textAt(20, 56, `${details.job} · started ${moment(details.startedAtMs)} UTC${details.endedAtMs === undefined ? "" : ` · ended ${moment(details.endedAtMs)} UTC`}`, { size: 11, colour: "muted", maxWidth: width - 40 }),
+    textAt(
+      20,
+      56,
+      `${details.job} · started ${moment(details.startedAtMs)} UTC${details.endedAtMs === undefined ? "" : ` · ended ${moment(details.endedAtMs)} UTC`}`,
+      { size: 11, colour: "muted", maxWidth: width - 40 },
+    ),
   );
   let y = 70;
   const notice = (lines: readonly string[], state: string): void => {
     const height = 12 + lines.length * 17;
     pieces.push(
       rectangle(20, y, width - 40, height, { rx: 7, fill: stateSoftColour(state) }),
-      ...lines.map((text, index) => textAt(32, y + 19 + index * 17, text, { size: 12, colour: stateColour(state), weight: index === 0 ? 600 : 400, maxWidth: width - 64 })),
+      ...lines.map((text, index) =>
+        textAt(32, y + 19 + index * 17, text, {
+          size: 12,
+          colour: stateColour(state),
+          weight: index === 0 ? 600 : 400,
+          maxWidth: width - 64,
+        }),
+      ),
     );
     y += height + 10;
   };
   if (details.waitingFor !== undefined && !isFinal(details.state)) notice([`Waits: ${details.waitingFor}`], "WAITING");
   if (failure !== undefined) notice([failure.name, ...wrapped(failure.message, width - 70, 4)], "FAILED");
 
-  const x = timeScale(details.startedAtMs, Math.max(endMs, details.startedAtMs + 1_000), LEFT, width - RIGHT, Math.floor((width - LEFT - RIGHT) / 80));
+  const x = timeScale(
+    details.startedAtMs,
+    Math.max(endMs, details.startedAtMs + 1_000),
+    LEFT,
+    width - RIGHT,
+    Math.floor((width - LEFT - RIGHT) / 80),
+  );
   const top = y;
-  pieces.push(textAt(20, y + 12, "job", { size: 11, colour: "muted" }), ...stretches(details.timestamps, details.state, endMs, x.at, y + 3, 10));
+  pieces.push(
+    textAt(20, y + 12, "job", { size: 11, colour: "muted" }),
+    ...stretches(details.timestamps, details.state, endMs, x.at, y + 3, 10),
+  );
   y += 24;
   for (const vertex of vertices) {
     const lines = Math.max(1, Math.min(MOST_LINES, vertex.executions.length));
@@ -162,13 +203,23 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
     pieces.push(
       line(20, y, width - 20, y, "grid"),
       element(
-        "g", {},
+        "g",
+        {},
         element("title", {}, words(`${vertex.id} ${vertex.name}`)),
         textAt(20, y + 17, vertex.id, { size: 11, colour: "muted" }),
         textAt(46, y + 17, vertex.name, { size: 12, weight: 600, maxWidth: LEFT - 62 }),
-        textAt(46, y + 32, `×${vertex.parallelism} · ${statesText(vertex) || "not deployed"}${vertex.attempts > 1 ? ` · attempt ${vertex.attempts}` : ""}`, { size: 10.5, colour: "muted", maxWidth: LEFT - 62 }),
+        textAt(
+          46,
+          y + 32,
+          `×${vertex.parallelism} · ${statesText(vertex) || "not deployed"}${vertex.attempts > 1 ? ` · attempt ${vertex.attempts}` : ""}`,
+          { size: 10.5, colour: "muted", maxWidth: LEFT - 62 },
+        ),
       ),
-      ...vertex.executions.slice(0, MOST_LINES).flatMap((it, index) => stretches(it.timestamps, it.state, endMs, x.at, y + 6 + index * (each + 2), each, `${vertex.id}/${it.subtask}`)),
+      ...vertex.executions
+        .slice(0, MOST_LINES)
+        .flatMap((it, index) =>
+          stretches(it.timestamps, it.state, endMs, x.at, y + 6 + index * (each + 2), each, `${vertex.id}/${it.subtask}`),
+        ),
     );
     const from = width - RIGHT + 16;
     if (vertex.load !== undefined) {
@@ -179,25 +230,52 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
         );
       }
       const rate = facts.hasLoad ? ` · ${shortNumber(vertex.recordsPerSecond)}/s` : "";
-      pieces.push(textAt(from, y + (facts.hasLoad ? 32 : 20), `${shortNumber(vertex.records)} records${rate}`, { size: 10.5, colour: "muted", maxWidth: RIGHT - 36 }));
+      pieces.push(
+        textAt(from, y + (facts.hasLoad ? 32 : 20), `${shortNumber(vertex.records)} records${rate}`, {
+          size: 10.5,
+          colour: "muted",
+          maxWidth: RIGHT - 36,
+        }),
+      );
     }
     y += height;
   }
   pieces.push(
     line(LEFT, y, width - RIGHT, y, "line"),
-    ...x.ticks.map((tick) => group(line(x.at(tick.value), y, x.at(tick.value), y + 4, "line"), textAt(x.at(tick.value), y + 17, tick.text, { size: 10.5, colour: "muted", anchor: "middle" }))),
-    ...(isFinal(details.state) ? [] : [element("line", { x1: x.at(endMs), y1: top, x2: x.at(endMs), y2: y, stroke: "faint", "stroke-dasharray": "2 3" })]),
+    ...x.ticks.map((tick) =>
+      group(
+        line(x.at(tick.value), y, x.at(tick.value), y + 4, "line"),
+        textAt(x.at(tick.value), y + 17, tick.text, { size: 10.5, colour: "muted", anchor: "middle" }),
+      ),
+    ),
+    ...(isFinal(details.state)
+      ? []
+      : [element("line", { x1: x.at(endMs), y1: top, x2: x.at(endMs), y2: y, stroke: "faint", "stroke-dasharray": "2 3" })]),
   );
   if (facts.hasLoad) pieces.push(drawLegend(20, y + 38));
   const spoken = `${details.name} is ${details.state} after ${time}. ${vertices.map((it) => `${it.name}: ${statesText(it)}`).join("; ")}.`;
-  return drawing(width, y + (facts.hasLoad ? 52 : 28), title, failure === undefined ? spoken : `${spoken} ${failure.name}: ${failure.message}`, ...pieces);
+  return drawing(
+    width,
+    y + (facts.hasLoad ? 52 : 28),
+    title,
+    failure === undefined ? spoken : `${spoken} ${failure.name}: ${failure.message}`,
+    ...pieces,
+  );
 }
 
 /** The states that were gone through, as stretches of a line; the present one reaches to the end. */
 function stretches(
-  timestamps: Readonly<Record<string, number>>, state: string, endMs: number, at: (value: number) => number, y: number, height: number, who = "job",
+  timestamps: Readonly<Record<string, number>>,
+  state: string,
+  endMs: number,
+  at: (value: number) => number,
+  y: number,
+  height: number,
+  who = "job",
 ): Markup[] {
-  const entered = Object.entries(timestamps).filter(([, ms]) => Number.isFinite(ms)).sort(([, a], [, b]) => a - b);
+  const entered = Object.entries(timestamps)
+    .filter(([, ms]) => Number.isFinite(ms))
+    .sort(([, a], [, b]) => a - b);
   return entered.flatMap(([name, ms], index) => {
     const over = isOver(name);
     const until = entered[index + 1]?.[1] ?? (over ? ms : endMs);
@@ -205,7 +283,9 @@ function stretches(
     const colour = STATE_COLOURS[name] ?? "ended";
     // A final state has no length; a mark says how it ended.
     if (over) return name === state ? [element("rect", { x: at(ms) - 1, y, width: 3, height, rx: 1, fill: colour }, hint)] : [];
-    return [element("rect", { x: at(ms), y, width: Math.max(1, at(until) - at(ms)), height, rx: Math.min(3, height / 2), fill: colour }, hint)];
+    return [
+      element("rect", { x: at(ms), y, width: Math.max(1, at(until) - at(ms)), height, rx: Math.min(3, height / 2), fill: colour }, hint),
+    ];
   });
 }
 

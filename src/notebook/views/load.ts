@@ -90,11 +90,21 @@ export type LoadMoment = "latest" | "run";
 export function loadsAt(moment: LoadMoment, samples: readonly LoadSample[], job?: string): Map<string, LoadSample> {
   const latest = latestLoads(samples, job);
   if (moment === "latest") return latest;
-  return new Map([...latest].map(([name, last]) => {
-    const own = samples.filter((it) => it.job === last.job && it.vertex === last.vertex && it.subtask === last.subtask);
-    const mean = meanLoad(own) as Load;
-    return [name, { ...last, ...mean, recordsInPerSecond: mean.recordsInPerSecond / own.length, recordsOutPerSecond: mean.recordsOutPerSecond / own.length }];
-  }));
+  return new Map(
+    [...latest].map(([name, last]) => {
+      const own = samples.filter((it) => it.job === last.job && it.vertex === last.vertex && it.subtask === last.subtask);
+      const mean = meanLoad(own) as Load;
+      return [
+        name,
+        {
+          ...last,
+          ...mean,
+          recordsInPerSecond: mean.recordsInPerSecond / own.length,
+          recordsOutPerSecond: mean.recordsOutPerSecond / own.length,
+        },
+      ];
+    }),
+  );
 }
 
 /** Shares averaged, rates summed; undefined for none. */

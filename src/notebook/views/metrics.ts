@@ -10,7 +10,20 @@ import { drawLegend } from "./graph.ts";
 import { type LoadSample, loadSamples, meanLoad } from "./load.ts";
 import { percent } from "./numbers.ts";
 import { type PlotlyFigure, plotlyText } from "./plotly.ts";
-import { COLOURS, type Colour, type Drawing, type Markup, drawing, element, group, line, rectangle, round, textAt, textWidth } from "./svg.ts";
+import {
+  COLOURS,
+  type Colour,
+  type Drawing,
+  type Markup,
+  drawing,
+  element,
+  group,
+  line,
+  rectangle,
+  round,
+  textAt,
+  textWidth,
+} from "./svg.ts";
 import { type Pen, aligned, cut, plainText, shareBar, sparkline } from "./terminal.ts";
 
 export interface MetricsChartOptions {
@@ -61,19 +74,23 @@ function perVertex(samples: readonly LoadSample[]): [string, VertexMoment[]][] {
     const moments = getOrAdd(vertices, sample.vertex, () => new Map<number, Map<number, LoadSample>>());
     getOrAdd(moments, Math.floor(sample.atMs / 1_000) * 1_000, () => new Map<number, LoadSample>()).set(sample.subtask, sample);
   }
-  return [...vertices].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([vertex, moments]) => [
-    vertex,
-    [...moments].sort(([a], [b]) => a - b).map(([atMs, subtasks]) => {
-      const all = [...subtasks.values()];
-      const watermarks = all.flatMap((it) => (it.watermarkMs === undefined ? [] : [it.atMs - it.watermarkMs]));
-      return {
-        atMs,
-        // A source reads nothing from an edge and a sink writes nothing to one.
-        recordsPerSecond: all.reduce((sum, it) => sum + Math.max(it.recordsInPerSecond, it.recordsOutPerSecond), 0),
-        ...(watermarks.length === 0 ? {} : { lagMs: Math.max(0, ...watermarks) }),
-      };
-    }),
-  ]);
+  return [...vertices]
+    .sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }))
+    .map(([vertex, moments]) => [
+      vertex,
+      [...moments]
+        .sort(([a], [b]) => a - b)
+        .map(([atMs, subtasks]) => {
+          const all = [...subtasks.values()];
+          const watermarks = all.flatMap((it) => (it.watermarkMs === undefined ? [] : [it.atMs - it.watermarkMs]));
+          return {
+            atMs,
+            // A source reads nothing from an edge and a sink writes nothing to one.
+            recordsPerSecond: all.reduce((sum, it) => sum + Math.max(it.recordsInPerSecond, it.recordsOutPerSecond), 0),
+            ...(watermarks.length === 0 ? {} : { lagMs: Math.max(0, ...watermarks) }),
+          };
+        }),
+    ]);
 }
 
 function getOrAdd<K, V>(map: Map<K, V>, key: K, make: () => V): V {
@@ -96,19 +113,27 @@ function perSlot(samples: readonly LoadSample[]): SlotMoments[] {
     const moments = getOrAdd(places, `${sample.taskManager} slot ${sample.slot}`, () => new Map<number, LoadSample[]>());
     getOrAdd(moments, sample.atMs, (): LoadSample[] => []).push(sample);
   }
-  return [...places].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true })).map(([name, moments]) => ({
-    name,
-    moments: [...moments].sort(([a], [b]) => a - b).map(([atMs, all]) => {
-      const { busy, backPressured, idle } = meanLoad(all) as NonNullable<ReturnType<typeof meanLoad>>;
-      return { atMs, busy, backPressured, idle };
-    }),
-  }));
+  return [...places]
+    .sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }))
+    .map(([name, moments]) => ({
+      name,
+      moments: [...moments]
+        .sort(([a], [b]) => a - b)
+        .map(([atMs, all]) => {
+          const { busy, backPressured, idle } = meanLoad(all) as NonNullable<ReturnType<typeof meanLoad>>;
+          return { atMs, busy, backPressured, idle };
+        }),
+    }));
 }
 
 /** Slots that are drawn; the rest is counted. */
 const MOST_SLOTS = 16;
 const STRIP = 56;
-const SHARES: readonly (readonly ["busy" | "backPressured" | "idle", string])[] = [["busy", "busy"], ["backPressured", "back-pressured"], ["idle", "idle"]];
+const SHARES: readonly (readonly ["busy" | "backPressured" | "idle", string])[] = [
+  ["busy", "busy"],
+  ["backPressured", "back-pressured"],
+  ["idle", "idle"],
+];
 
 function slotTime(samples: readonly LoadSample[], options: MetricsChartOptions): Picture {
   const slots = perSlot(samples);
@@ -123,12 +148,23 @@ function slotTime(samples: readonly LoadSample[], options: MetricsChartOptions):
 
 function slotTimeText(slots: readonly SlotMoments[], title: string, pen: Pen): string {
   const rows = slots.map(({ name, moments }) => {
-    const mean = (pick: (it: SlotMoments["moments"][number]) => number): number => moments.reduce((sum, it) => sum + pick(it), 0) / moments.length;
+    const mean = (pick: (it: SlotMoments["moments"][number]) => number): number =>
+      moments.reduce((sum, it) => sum + pick(it), 0) / moments.length;
     const busy = mean((it) => it.busy);
     const blocked = mean((it) => it.backPressured);
     return [
-      plainText(name), shareBar(busy, blocked, 16, pen), `${percent(busy)} busy`, blocked >= 0.005 ? pen.backPressured(`${percent(blocked)} back-pressured`) : "",
-      pen.busy(sparkline(moments.map((it) => it.busy), 30, 0, 1)),
+      plainText(name),
+      shareBar(busy, blocked, 16, pen),
+      `${percent(busy)} busy`,
+      blocked >= 0.005 ? pen.backPressured(`${percent(blocked)} back-pressured`) : "",
+      pen.busy(
+        sparkline(
+          moments.map((it) => it.busy),
+          30,
+          0,
+          1,
+        ),
+      ),
     ];
   });
   return [pen.strong(plainText(title)), ...(rows.length === 0 ? ["no metrics yet"] : aligned(rows, "llrr"))].join("\n");
@@ -152,20 +188,40 @@ function drawSlotTime(slots: readonly SlotMoments[], title: string, width: numbe
     const y = linearScale(0, 1, y0 + STRIP - 8, y0 + 4, 2);
     const latest = moments.at(-1) as SlotMoments["moments"][number];
     const area = (low: (it: typeof latest) => number, high: (it: typeof latest) => number, fill: Colour): Markup => {
-      const at = (value: (it: typeof latest) => number) => (it: typeof latest): string => `${round(x.at(it.atMs))} ${round(y.at(value(it)))}`;
+      const at =
+        (value: (it: typeof latest) => number) =>
+        (it: typeof latest): string =>
+          `${round(x.at(it.atMs))} ${round(y.at(value(it)))}`;
       return element("path", { d: `M${moments.map(at(high)).join("L")}L${[...moments].reverse().map(at(low)).join("L")}Z`, fill });
     };
     pieces.push(
       textAt(left - 8, y0 + STRIP / 2 + 2, name, { size: 11, colour: "muted", anchor: "end", maxWidth: 170 }),
       rectangle(x.at(moments[0]?.atMs ?? 0), y.at(1), x.at(latest.atMs) - x.at(moments[0]?.atMs ?? 0), y.at(0) - y.at(1), { fill: "idle" }),
-      area(() => 0, (it) => it.busy, "busy"),
-      area((it) => it.busy, (it) => it.busy + it.backPressured, "backPressured"),
+      area(
+        () => 0,
+        (it) => it.busy,
+        "busy",
+      ),
+      area(
+        (it) => it.busy,
+        (it) => it.busy + it.backPressured,
+        "backPressured",
+      ),
       textAt(right + 8, y0 + STRIP / 2 + 2, percent(latest.busy), { size: 11, weight: 600 }),
     );
   });
   pieces.push(
-    group(...x.ticks.map((tick) => group(line(x.at(tick.value), bottom - 4, x.at(tick.value), bottom, "line"), textAt(x.at(tick.value), bottom + 13, tick.text, { size: 11, colour: "muted", anchor: "middle" })))),
-    ...(slots.length > MOST_SLOTS ? [textAt(20, bottom + 30, `and ${slots.length - MOST_SLOTS} more slots`, { size: 11, colour: "muted" })] : []),
+    group(
+      ...x.ticks.map((tick) =>
+        group(
+          line(x.at(tick.value), bottom - 4, x.at(tick.value), bottom, "line"),
+          textAt(x.at(tick.value), bottom + 13, tick.text, { size: 11, colour: "muted", anchor: "middle" }),
+        ),
+      ),
+    ),
+    ...(slots.length > MOST_SLOTS
+      ? [textAt(20, bottom + 30, `and ${slots.length - MOST_SLOTS} more slots`, { size: 11, colour: "muted" })]
+      : []),
   );
   const facts = shown.map((it) => `${it.name} is ${percent((it.moments.at(-1) as SlotMoments["moments"][number]).busy)} busy`);
   return drawing(width, bottom + 44, title, `Shares of time of each slot. At the end, ${facts.join("; ")}.`, ...pieces);
@@ -178,9 +234,20 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
   return {
     data: slots.flatMap((slot, index) =>
       SHARES.map(([share, name]) => ({
-        type: "scatter", mode: "lines", name, legendgroup: share, showlegend: index === 0, stackgroup: `slot ${index}`, line: { width: 0 }, fillcolor: COLOURS[share][0],
-        x: slot.moments.map((it) => new Date(it.atMs).toISOString()), y: slot.moments.map((it) => it[share]), yaxis: `y${axisName(index)}`, hovertemplate: "%{y:.0%}",
-      }))),
+        type: "scatter",
+        mode: "lines",
+        name,
+        legendgroup: share,
+        showlegend: index === 0,
+        stackgroup: `slot ${index}`,
+        line: { width: 0 },
+        fillcolor: COLOURS[share][0],
+        x: slot.moments.map((it) => new Date(it.atMs).toISOString()),
+        y: slot.moments.map((it) => it[share]),
+        yaxis: `y${axisName(index)}`,
+        hovertemplate: "%{y:.0%}",
+      })),
+    ),
     layout: {
       title: { text: plotlyText(title), x: 0.03, xanchor: "left", font: { size: 14, weight: 600 } },
       height: 62 + count * STRIP + 44,
@@ -188,9 +255,23 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
       hovermode: "x unified",
       // Time stands below the last slot.
       xaxis: { type: "date", anchor: `y${axisName(count - 1)}` },
-      ...Object.fromEntries(slots.map((_, index) => [`yaxis${axisName(index)}`, { domain: domain(index), range: [0, 1], showticklabels: false, fixedrange: true, showgrid: false, zeroline: false }])),
+      ...Object.fromEntries(
+        slots.map((_, index) => [
+          `yaxis${axisName(index)}`,
+          { domain: domain(index), range: [0, 1], showticklabels: false, fixedrange: true, showgrid: false, zeroline: false },
+        ]),
+      ),
       annotations: slots.map((slot, index) => ({
-        text: plotlyText(cut(slot.name, 22)), xref: "paper", x: 0, xanchor: "right", xshift: -8, yref: "paper", y: (domain(index)[0] + domain(index)[1]) / 2, yanchor: "middle", showarrow: false, font: { size: 11 },
+        text: plotlyText(cut(slot.name, 22)),
+        xref: "paper",
+        x: 0,
+        xanchor: "right",
+        xshift: -8,
+        yref: "paper",
+        y: (domain(index)[0] + domain(index)[1]) / 2,
+        yanchor: "middle",
+        showarrow: false,
+        font: { size: 11 },
       })),
       legend: { orientation: "h", x: 0, yref: "container", y: 0, yanchor: "bottom" },
     },

@@ -8,7 +8,12 @@ export function shortNumber(value: number): string {
   const size = Math.abs(value);
   if (size !== 0 && size < 0.001) return value.toExponential(1);
   if (size < 10_000) return group(Number.isInteger(value) ? value : Number(value.toPrecision(3)));
-  for (const [unit, letter] of [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]] as const) {
+  for (const [unit, letter] of [
+    [1e12, "T"],
+    [1e9, "G"],
+    [1e6, "M"],
+    [1e3, "k"],
+  ] as const) {
     // 999,950 would read "1000 k"; it is 1 M.
     if (size >= unit * 0.9995) return `${Number((value / unit).toPrecision(3))} ${letter}`;
   }

@@ -24,9 +24,11 @@ export function interactive(figure: PlotlyFigure, drawing: Drawing, image: strin
   const mark = fingerprint(text);
   const { width, height } = drawing;
   // The style is inline and plain, so that sanitizers of untrusted notebooks leave it.
-  return `<div data-drey-figure="${mark}" style="position:relative;width:${width}px;max-width:100%;min-height:${carry ? 40 : 0}px">${image}</div>`
-    + `<script>(${SHOW})(${scriptJson(mark)},${text},${height},${scriptJson(THEMES)})</script>`
-    + (carry ? plotlyLibrary() : "");
+  return (
+    `<div data-drey-figure="${mark}" style="position:relative;width:${width}px;max-width:100%;min-height:${carry ? 40 : 0}px">${image}</div>` +
+    `<script>(${SHOW})(${scriptJson(mark)},${text},${height},${scriptJson(THEMES)})</script>` +
+    (carry ? plotlyLibrary() : "")
+  );
 }
 
 /** Where an output stands: which cell, and which run of it. Both undefined where the kernel doesn't tell. */

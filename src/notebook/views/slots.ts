@@ -17,6 +17,7 @@ export interface SlotOverview {
   readonly taskManagers: readonly SlotTaskManager[];
 }
 
+/** A TaskManager as its picture needs it. */
 export interface SlotTaskManager {
   readonly taskManager: string;
   readonly host?: string;
@@ -28,6 +29,7 @@ export interface SlotTaskManager {
   readonly slots: readonly SlotContent[];
 }
 
+/** A slot as its picture needs it: who is in it. */
 export interface SlotContent {
   readonly slot: number;
   readonly job?: string;
@@ -35,6 +37,7 @@ export interface SlotContent {
   readonly tasks: readonly { readonly vertex: string; readonly name: string; readonly subtask: number; readonly state: string }[];
 }
 
+/** How slots are drawn. */
 export interface SlotOptions {
   readonly title?: string;
   /** Shows how busy slots and subtasks are. */
@@ -64,7 +67,8 @@ function loadsOfSlots(overview: SlotOverview, { metrics = [], moment = "latest" 
   const jobs = new Set(overview.taskManagers.flatMap((it) => it.slots.map((slot) => slot.job)));
   const loads = new Map([...jobs].map((job) => [job, loadsAt(moment, samples, job)]));
   // Before it runs and after its end a subtask spends no time, whatever its last report said.
-  return (slot, task) => (moment === "run" || task.state === "RUNNING" ? loads.get(slot.job)?.get(subtaskName(task.vertex, task.subtask)) : undefined);
+  return (slot, task) =>
+    moment === "run" || task.state === "RUNNING" ? loads.get(slot.job)?.get(subtaskName(task.vertex, task.subtask)) : undefined;
 }
 
 const hasLoads = (overview: SlotOverview, loadOf: LoadOf): boolean =>
@@ -88,10 +92,12 @@ export function slotsOfJob(details: JobDetails): SlotOverview {
     tasks.push({ vertex: it.vertex, name: names.get(it.vertex) ?? it.vertex, subtask: it.subtask, state: it.state });
   }
   return {
-    taskManagers: [...places].sort(([a], [b]) => (a < b ? -1 : 1)).map(([taskManager, slotsOf]) => ({
-      taskManager,
-      slots: [...slotsOf].sort(([a], [b]) => a - b).map(([slot, tasks]) => ({ slot, job: details.job, jobName: details.name, tasks })),
-    })),
+    taskManagers: [...places]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([taskManager, slotsOf]) => ({
+        taskManager,
+        slots: [...slotsOf].sort(([a], [b]) => a - b).map(([slot, tasks]) => ({ slot, job: details.job, jobName: details.name, tasks })),
+      })),
   };
 }
 
@@ -103,14 +109,17 @@ function slotText(overview: SlotOverview, loadOf: LoadOf, pen: Pen): string {
   const all = overview.taskManagers.flatMap((it) => it.slots);
   const used = all.filter((slot) => slot.tasks.length > 0 || slot.job !== undefined).length;
   const head = pen.strong(`${overview.taskManagers.length} TaskManagers, ${used} of ${all.length} slots in use`);
-  const lines = [hasLoads(overview, loadOf) ? `${head}   ${pen.busy("█")} busy ${pen.backPressured("▓")} back-pressured ${pen.dim("░")} idle` : head];
+  const lines = [
+    hasLoads(overview, loadOf) ? `${head}   ${pen.busy("█")} busy ${pen.backPressured("▓")} back-pressured ${pen.dim("░")} idle` : head,
+  ];
   // One table, so that the columns of all TaskManagers stand under one another.
   const rows: string[][] = [];
   const heads: { readonly before: number; readonly text: string }[] = [];
   for (const it of overview.taskManagers) {
     heads.push({ before: rows.length, text: pen.strong(plainText(it.taskManager)) + pen.dim(factsOf(it)) });
     for (const slot of it.slots) {
-      if (slot.tasks.length === 0) rows.push([`slot ${slot.slot}`, pen.dim(slot.job === undefined ? "free" : `held by ${plainText(slot.jobName ?? slot.job)}`)]);
+      if (slot.tasks.length === 0)
+        rows.push([`slot ${slot.slot}`, pen.dim(slot.job === undefined ? "free" : `held by ${plainText(slot.jobName ?? slot.job)}`)]);
       slot.tasks.forEach((task, index) => {
         const load = loadOf(slot, task);
         rows.push([
@@ -118,7 +127,13 @@ function slotText(overview: SlotOverview, loadOf: LoadOf, pen: Pen): string {
           `${task.vertex}/${task.subtask}`,
           cut(plainText(task.name), 40),
           stateText(task.state, pen),
-          ...(load === undefined ? [] : [shareBar(load.busy, load.backPressured, BAR, pen), `${percent(load.busy)} busy`, load.backPressured >= 0.005 ? pen.backPressured(`${percent(load.backPressured)} back-pressured`) : ""]),
+          ...(load === undefined
+            ? []
+            : [
+                shareBar(load.busy, load.backPressured, BAR, pen),
+                `${percent(load.busy)} busy`,
+                load.backPressured >= 0.005 ? pen.backPressured(`${percent(load.backPressured)} back-pressured`) : "",
+              ]),
         ]);
       });
     }
@@ -167,7 +182,9 @@ function drawSlots(overview: SlotOverview, title: string, loadOf: LoadOf): Drawi
     pieces.push(
       rectangle(20, y, width - 40, height, { rx: 10, fill: "panel", stroke: "line" }),
       textAt(32, y + 23, it.taskManager, { size: 12.5, weight: 600, maxWidth: 260 }),
-      ...(factsOf(it) === "" ? [] : [textAt(32 + nameWidth, y + 23, factsOf(it), { size: 11, colour: "muted", maxWidth: width - 64 - nameWidth })]),
+      ...(factsOf(it) === ""
+        ? []
+        : [textAt(32 + nameWidth, y + 23, factsOf(it), { size: 11, colour: "muted", maxWidth: width - 64 - nameWidth })]),
     );
     let top = y + 36;
     rows.forEach((row, index) => {
@@ -180,38 +197,70 @@ function drawSlots(overview: SlotOverview, title: string, loadOf: LoadOf): Drawi
   if (legend) pieces.push(drawLegend(24, y + 12));
   const used = overview.taskManagers.flatMap((it) => it.slots).filter((slot) => slot.tasks.length > 0).length;
   return drawing(
-    width, y + (legend ? 26 : 8), title,
-    `${overview.taskManagers.length} TaskManagers with ${overview.taskManagers.reduce((sum, it) => sum + it.slots.length, 0)} slots, ${used} in use.`, ...pieces,
+    width,
+    y + (legend ? 26 : 8),
+    title,
+    `${overview.taskManagers.length} TaskManagers with ${overview.taskManagers.reduce((sum, it) => sum + it.slots.length, 0)} slots, ${used} in use.`,
+    ...pieces,
   );
 }
 
-const cellHeight = (slot: SlotContent): number => 30 + Math.max(1, Math.min(slot.tasks.length, MOST_TASKS)) * TASK + (slot.tasks.length > MOST_TASKS ? 18 : 0) + 4;
+const cellHeight = (slot: SlotContent): number =>
+  30 + Math.max(1, Math.min(slot.tasks.length, MOST_TASKS)) * TASK + (slot.tasks.length > MOST_TASKS ? 18 : 0) + 4;
 
 function drawSlot(slot: SlotContent, x: number, y: number, height: number, loadOf: LoadOf, jobs: readonly string[]): Markup {
   const free = slot.tasks.length === 0;
   const own = slot.tasks.flatMap((task) => loadOf(slot, task) ?? []);
   const mean = meanLoad(own);
   return group(
-    rectangle(x, y, CELL, height, { rx: 8, fill: free ? "none" : "raised", stroke: "line", ...(free ? { "stroke-dasharray": "4 4" } : {}) }),
+    rectangle(x, y, CELL, height, {
+      rx: 8,
+      fill: free ? "none" : "raised",
+      stroke: "line",
+      ...(free ? { "stroke-dasharray": "4 4" } : {}),
+    }),
     textAt(x + 12, y + 19, `slot ${slot.slot}`, { size: 11, weight: 600, colour: "muted" }),
-    ...(slot.job === undefined ? [] : [
-      element("circle", { cx: x + 62, cy: y + 15, r: 4, fill: seriesColour(jobs.indexOf(slot.job)) }),
-      textAt(x + 71, y + 19, slot.jobName ?? slot.job, { size: 11, maxWidth: mean === undefined ? CELL - 84 : CELL - 150 }),
-    ]),
-    ...(mean === undefined ? [] : [textAt(x + CELL - 12, y + 19, `${percent(mean.busy)} busy`, { size: 11, colour: "muted", anchor: "end" })]),
-    ...(free ? [textAt(x + CELL / 2, y + height / 2 + 10, slot.job === undefined ? "free" : "held, nothing runs", { size: 11.5, colour: "faint", anchor: "middle" })] : []),
+    ...(slot.job === undefined
+      ? []
+      : [
+          element("circle", { cx: x + 62, cy: y + 15, r: 4, fill: seriesColour(jobs.indexOf(slot.job)) }),
+          textAt(x + 71, y + 19, slot.jobName ?? slot.job, { size: 11, maxWidth: mean === undefined ? CELL - 84 : CELL - 150 }),
+        ]),
+    ...(mean === undefined
+      ? []
+      : [textAt(x + CELL - 12, y + 19, `${percent(mean.busy)} busy`, { size: 11, colour: "muted", anchor: "end" })]),
+    ...(free
+      ? [
+          textAt(x + CELL / 2, y + height / 2 + 10, slot.job === undefined ? "free" : "held, nothing runs", {
+            size: 11.5,
+            colour: "faint",
+            anchor: "middle",
+          }),
+        ]
+      : []),
     ...slot.tasks.slice(0, MOST_TASKS).map((task, index) => {
       const at = y + 30 + index * TASK;
       const load = loadOf(slot, task);
       return element(
-        "g", {},
-        element("title", {}, words(`${task.vertex}/${task.subtask} ${task.name}: ${task.state}${load === undefined ? "" : `, ${percent(load.busy)} busy, ${percent(load.backPressured)} back-pressured`}`)),
+        "g",
+        {},
+        element(
+          "title",
+          {},
+          words(
+            `${task.vertex}/${task.subtask} ${task.name}: ${task.state}${load === undefined ? "" : `, ${percent(load.busy)} busy, ${percent(load.backPressured)} back-pressured`}`,
+          ),
+        ),
         textAt(x + 12, at + 14, stateSign(task.state), { size: 10.5, colour: stateColour(task.state) }),
         textAt(x + 28, at + 14, `${task.vertex}/${task.subtask}`, { size: 10.5, colour: "muted" }),
         textAt(x + 68, at + 14, task.name, { size: 11.5, maxWidth: CELL - 80 }),
-        load === undefined ? textAt(x + 28, at + 27, task.state.toLowerCase(), { size: 10, colour: "muted" }) : bar(x + 28, at + 20, CELL - 40, 6, load),
+        load === undefined
+          ? textAt(x + 28, at + 27, task.state.toLowerCase(), { size: 10, colour: "muted" })
+          : bar(x + 28, at + 20, CELL - 40, 6, load),
       );
     }),
-    ...(slot.tasks.length > MOST_TASKS ? [textAt(x + 28, y + height - 10, `and ${slot.tasks.length - MOST_TASKS} more`, { size: 10.5, colour: "muted" })] : []),
+    ...(slot.tasks.length > MOST_TASKS
+      ? [textAt(x + 28, y + height - 10, `and ${slot.tasks.length - MOST_TASKS} more`, { size: 10.5, colour: "muted" })]
+      : []),
   );
 }

@@ -6,10 +6,18 @@ import type { Pen } from "./terminal.ts";
 type Mood = "good" | "waiting" | "bad" | "ended";
 
 const MOODS: Readonly<Record<JobState | TaskState, Mood>> = {
-  CREATED: "waiting", WAITING: "waiting", SCHEDULED: "waiting", DEPLOYING: "waiting", INITIALIZING: "waiting",
+  CREATED: "waiting",
+  WAITING: "waiting",
+  SCHEDULED: "waiting",
+  DEPLOYING: "waiting",
+  INITIALIZING: "waiting",
   RUNNING: "good",
-  FINISHED: "ended", CANCELED: "ended", CANCELLING: "ended", CANCELING: "ended",
-  FAILING: "bad", FAILED: "bad",
+  FINISHED: "ended",
+  CANCELED: "ended",
+  CANCELLING: "ended",
+  CANCELING: "ended",
+  FAILING: "bad",
+  FAILED: "bad",
 };
 
 const moodOf = (state: string): Mood => (Object.hasOwn(MOODS, state) ? MOODS[state as JobState] : "ended");
@@ -19,7 +27,8 @@ export const stateColour = (state: string): Colour => moodOf(state);
 /** The colour of an area in that state. */
 export const stateSoftColour = (state: string): Colour => `${moodOf(state)}Soft`;
 /** The state's name in its pen. */
-export const stateText = (state: string, pen: Pen): string => (moodOf(state) === "ended" ? pen.dim(state) : pen[moodOf(state) as "good" | "waiting" | "bad"](state));
+export const stateText = (state: string, pen: Pen): string =>
+  moodOf(state) === "ended" ? pen.dim(state) : pen[moodOf(state) as "good" | "waiting" | "bad"](state);
 /** A sign that tells states apart without colour. */
 export function stateSign(state: string): string {
   if (state === "FINISHED") return "✓";

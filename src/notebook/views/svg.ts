@@ -20,10 +20,35 @@ export interface Drawing {
 
 /** The roles that colours play. */
 export type Colour =
-  | "paper" | "panel" | "raised" | "line" | "grid" | "ink" | "muted" | "faint" | "none"
-  | "series0" | "series1" | "series2" | "series3" | "series4" | "series5" | "series6" | "series7"
-  | "busy" | "backPressured" | "idle" | "busySoft"
-  | "good" | "waiting" | "bad" | "ended" | "goodSoft" | "waitingSoft" | "badSoft" | "endedSoft";
+  | "paper"
+  | "panel"
+  | "raised"
+  | "line"
+  | "grid"
+  | "ink"
+  | "muted"
+  | "faint"
+  | "none"
+  | "series0"
+  | "series1"
+  | "series2"
+  | "series3"
+  | "series4"
+  | "series5"
+  | "series6"
+  | "series7"
+  | "busy"
+  | "backPressured"
+  | "idle"
+  | "busySoft"
+  | "good"
+  | "waiting"
+  | "bad"
+  | "ended"
+  | "goodSoft"
+  | "waitingSoft"
+  | "badSoft"
+  | "endedSoft";
 
 /** Every colour of every picture: the value on a light page and on a dark one. Series and states differ in lightness too, so they hold without colour vision. */
 export const COLOURS: Readonly<Record<Colour, readonly [light: string, dark: string]>> = {
@@ -93,6 +118,7 @@ export const words = (text: string): Markup => escapeMarkup(text) as Markup;
 /** Several pieces as one. */
 export const group = (...content: readonly Markup[]): Markup => content.join("") as Markup;
 
+/** How a text looks. */
 export interface TextStyle {
   readonly size?: number;
   readonly anchor?: "start" | "middle" | "end";
@@ -110,7 +136,12 @@ export function textAt(x: number, y: number, text: string, style: TextStyle = {}
   return element(
     "text",
     {
-      x, y, fill: colour, "font-size": size, ...(anchor === "start" ? {} : { "text-anchor": anchor }), ...(weight === 400 ? {} : { "font-weight": weight }),
+      x,
+      y,
+      fill: colour,
+      "font-size": size,
+      ...(anchor === "start" ? {} : { "text-anchor": anchor }),
+      ...(weight === 400 ? {} : { "font-weight": weight }),
       ...(monospace ? { "font-family": "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" } : {}),
     },
     ...(shown === text ? [] : [element("title", {}, words(text))]),
@@ -122,6 +153,7 @@ export function textAt(x: number, y: number, text: string, style: TextStyle = {}
 export const rectangle = (x: number, y: number, width: number, height: number, attributes: Attributes = {}): Markup =>
   element("rect", { x, y, width: Math.max(0, width), height: Math.max(0, height), ...attributes });
 
+/** A straight line. */
 export const line = (x1: number, y1: number, x2: number, y2: number, stroke: Colour, attributes: Attributes = {}): Markup =>
   element("line", { x1, y1, x2, y2, stroke, ...attributes });
 
@@ -145,8 +177,14 @@ export function drawing(width: number, height: number, title: string, descriptio
   const markup = element(
     "svg",
     {
-      xmlns: "http://www.w3.org/2000/svg", width: w, height: h, viewBox: `0 0 ${w} ${h}`, role: "img", "aria-labelledby": `${id}-t ${id}-d`,
-      "font-family": FONT, style: "max-width:100%;height:auto;color-scheme:light dark",
+      xmlns: "http://www.w3.org/2000/svg",
+      width: w,
+      height: h,
+      viewBox: `0 0 ${w} ${h}`,
+      role: "img",
+      "aria-labelledby": `${id}-t ${id}-d`,
+      "font-family": FONT,
+      style: "max-width:100%;height:auto;color-scheme:light dark",
     },
     element("title", { id: `${id}-t` }, words(title)),
     element("desc", { id: `${id}-d` }, words(description)),
@@ -157,12 +195,16 @@ export function drawing(width: number, height: number, title: string, descriptio
 }
 
 /** The document as an address that an `<img>` can show; a notebook that trusts nobody still shows it. */
-export const imageAddress = (picture: Drawing): string => `data:image/svg+xml;base64,${Buffer.from(picture.markup, "utf8").toString("base64")}`;
+export const imageAddress = (picture: Drawing): string =>
+  `data:image/svg+xml;base64,${Buffer.from(picture.markup, "utf8").toString("base64")}`;
 
 /** Escaped for content and for quoted attributes of HTML and XML; what XML 1.0 can't carry becomes U+FFFD. */
 export function escapeMarkup(text: string): string {
   return text
-    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, "\ufffd")
+    .replace(
+      /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f\ufffe\uffff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g,
+      "\ufffd",
+    )
     .replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`);
 }
 
@@ -179,8 +221,10 @@ export function fingerprint(text: string): string {
 }
 
 // Widths of ASCII in Helvetica, in hundredths of the font size, from the space on. Other scripts are taken as wide.
-const WIDTHS = "28 28 36 56 56 89 67 19 33 33 39 58 28 33 28 28 56 56 56 56 56 56 56 56 56 56 28 28 58 58 58 56 102 67 67 72 72 67 61 78 72 28 50 67 56 83 72 78 67 78 72 67 61 72 67 94 67 67 61 28 28 28 47 56 33 56 56 50 56 56 28 56 56 22 22 50 22 83 56 56 56 56 33 50 28 56 50 72 50 50 50 33 26 33 58"
-  .split(" ").map(Number);
+const WIDTHS =
+  "28 28 36 56 56 89 67 19 33 33 39 58 28 33 28 28 56 56 56 56 56 56 56 56 56 56 28 28 58 58 58 56 102 67 67 72 72 67 61 78 72 28 50 67 56 83 72 78 67 78 72 67 61 72 67 94 67 67 61 28 28 28 47 56 33 56 56 50 56 56 28 56 56 22 22 50 22 83 56 56 56 56 33 50 28 56 50 72 50 50 50 33 26 33 58"
+    .split(" ")
+    .map(Number);
 /** Fonts differ; DejaVu Sans, the widest of the usual ones, still fits. */
 const SLACK = 1.15;
 const BOLD = 1.12;

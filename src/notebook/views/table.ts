@@ -28,18 +28,26 @@ export function table(rows: readonly unknown[], options: TableOptions = {}): Pic
   const columns = options.columns ?? columnsOfRows(shown);
   const cells = shown.map((row) => columns.map((column) => valueOf(row, column)));
   const hidden = rows.length - shown.length;
-  const numeric = columns.map((_, at) => cells.length > 0 && cells.every((row) => isNumber(row[at]) || row[at] === null || row[at] === undefined));
+  const numeric = columns.map(
+    (_, at) => cells.length > 0 && cells.every((row) => isNumber(row[at]) || row[at] === null || row[at] === undefined),
+  );
   const end = hidden > 0 ? `and ${hidden.toLocaleString("en-US")} more rows` : rows.length === 0 ? "no rows" : "";
   return new Picture({
     title,
-    text: (pen) => [
-      ...(options.title === undefined ? [] : [pen.strong(plainText(title))]),
-      ...(columns.length === 0 ? [] : aligned(
-        [columns.map((column) => pen.strong(cut(plainText(column), 40))), ...cells.map((row) => row.map((value) => cut(plainText(cellText(value)), 40)))],
-        numeric.map((is) => (is ? "r" : "l")).join(""),
-      )),
-      ...(end === "" ? [] : [pen.dim(end)]),
-    ].join("\n"),
+    text: (pen) =>
+      [
+        ...(options.title === undefined ? [] : [pen.strong(plainText(title))]),
+        ...(columns.length === 0
+          ? []
+          : aligned(
+              [
+                columns.map((column) => pen.strong(cut(plainText(column), 40))),
+                ...cells.map((row) => row.map((value) => cut(plainText(cellText(value)), 40))),
+              ],
+              numeric.map((is) => (is ? "r" : "l")).join(""),
+            )),
+        ...(end === "" ? [] : [pen.dim(end)]),
+      ].join("\n"),
     html: () => tableMarkup(options.title, columns, cells, numeric, end),
   });
 }
@@ -55,27 +63,42 @@ function columnsOfRows(rows: readonly unknown[]): string[] {
   return [...names].slice(0, MOST_COLUMNS);
 }
 
-const isRecord = (row: unknown): row is Readonly<Record<string, unknown>> => typeof row === "object" && row !== null && !(row instanceof Date) && !Array.isArray(row);
+const isRecord = (row: unknown): row is Readonly<Record<string, unknown>> =>
+  typeof row === "object" && row !== null && !(row instanceof Date) && !Array.isArray(row);
 const isNumber = (value: unknown): boolean => typeof value === "number" || typeof value === "bigint";
-const valueOf = (row: unknown, column: string): unknown => (isRecord(row) ? (Object.hasOwn(row, column) ? row[column] : undefined) : column === "value" ? row : undefined);
+const valueOf = (row: unknown, column: string): unknown =>
+  isRecord(row) ? (Object.hasOwn(row, column) ? row[column] : undefined) : column === "value" ? row : undefined;
 
 /** A value as it stands in a cell. */
 function cellText(value: unknown): string {
   if (value === undefined || value === null) return "";
   if (typeof value === "string") return value.length > LONGEST ? `${value.slice(0, LONGEST - 1)}…` : value;
   if (value instanceof Date) return moment(value.getTime());
-  if (typeof value === "number") return Number.isInteger(value) || !Number.isFinite(value) ? String(value) : String(Number(value.toPrecision(12)));
+  if (typeof value === "number")
+    return Number.isInteger(value) || !Number.isFinite(value) ? String(value) : String(Number(value.toPrecision(12)));
   return describe(value, LONGEST);
 }
 
 const CELL = "padding:4px 10px;border-bottom:1px solid rgba(128,136,150,.25);vertical-align:top;white-space:pre-wrap";
 
-function tableMarkup(title: string | undefined, columns: readonly string[], cells: readonly (readonly unknown[])[], numeric: readonly boolean[], end: string): string {
+function tableMarkup(
+  title: string | undefined,
+  columns: readonly string[],
+  cells: readonly (readonly unknown[])[],
+  numeric: readonly boolean[],
+  end: string,
+): string {
   // Inline styles only: what a notebook's sanitizer leaves. Colours are the page's own.
   const align = (at: number): string => (numeric[at] === true ? "text-align:right;font-variant-numeric:tabular-nums" : "text-align:left");
-  const head = columns.map((column, at) => `<th scope="col" style="${CELL};${align(at)};font-weight:600">${escapeMarkup(column)}</th>`).join("");
-  const body = cells.map((row) => `<tr>${row.map((value, at) => `<td style="${CELL};${align(at)}">${escapeMarkup(cellText(value))}</td>`).join("")}</tr>`).join("");
-  return `<div class="drey-table" style="max-width:100%;overflow-x:auto"><table style="border-collapse:collapse;font-size:13px">`
-    + (title === undefined ? "" : `<caption style="text-align:left;padding:4px 10px;font-weight:600">${escapeMarkup(title)}</caption>`)
-    + `<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>${end === "" ? "" : `<div style="padding:4px 10px;opacity:.7;font-size:12px">${escapeMarkup(end)}</div>`}</div>`;
+  const head = columns
+    .map((column, at) => `<th scope="col" style="${CELL};${align(at)};font-weight:600">${escapeMarkup(column)}</th>`)
+    .join("");
+  const body = cells
+    .map((row) => `<tr>${row.map((value, at) => `<td style="${CELL};${align(at)}">${escapeMarkup(cellText(value))}</td>`).join("")}</tr>`)
+    .join("");
+  return (
+    `<div class="drey-table" style="max-width:100%;overflow-x:auto"><table style="border-collapse:collapse;font-size:13px">` +
+    (title === undefined ? "" : `<caption style="text-align:left;padding:4px 10px;font-weight:600">${escapeMarkup(title)}</caption>`) +
+    `<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>${end === "" ? "" : `<div style="padding:4px 10px;opacity:.7;font-size:12px">${escapeMarkup(end)}</div>`}</div>`
+  );
 }

@@ -17,14 +17,23 @@ export interface Pen {
 }
 
 const same = (text: string): string => text;
-const escape = (codes: string) => (text: string): string => (text === "" ? "" : `\u001b[${codes}m${text}\u001b[0m`);
+const escape =
+  (codes: string) =>
+  (text: string): string =>
+    text === "" ? "" : `\u001b[${codes}m${text}\u001b[0m`;
 
 /** Words only. */
 export const plainPen: Pen = { strong: same, dim: same, busy: same, backPressured: same, good: same, waiting: same, bad: same };
 
 /** Colours that hold on light and dark terminals and without colour vision (blue, orange, cyan, yellow, red). */
 export const colourPen: Pen = {
-  strong: escape("1"), dim: escape("2"), busy: escape("34"), backPressured: escape("38;5;208"), good: escape("36"), waiting: escape("33"), bad: escape("1;31"),
+  strong: escape("1"),
+  dim: escape("2"),
+  busy: escape("34"),
+  backPressured: escape("38;5;208"),
+  good: escape("36"),
+  waiting: escape("33"),
+  bad: escape("1;31"),
 };
 
 /** Colours where `stream` is a terminal that wants them: a TTY, `NO_COLOR` unset or empty, and `TERM` not `dumb`. */
@@ -34,7 +43,8 @@ export function penFor(stream: { readonly isTTY?: boolean }, environment: Readon
 }
 
 /** A user's text on one line, without anything that a terminal would obey. */
-export const plainText = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g, " ");
+export const plainText = (text: string): string =>
+  text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+/g, " ");
 
 const ESCAPES = /\u001b\[[\d;]*m/g;
 /** Columns that a text takes in a terminal: escape codes none, East Asian wide characters and emoji two. */
@@ -43,8 +53,16 @@ export function columnsOf(text: string): number {
   for (const char of text.replace(ESCAPES, "")) {
     const code = char.codePointAt(0) as number;
     if ((code >= 0x300 && code <= 0x36f) || code === 0x200d || (code >= 0xfe00 && code <= 0xfe0f)) continue;
-    const wide = code >= 0x1100 && (code <= 0x115f || (code >= 0x2e80 && code <= 0xa4cf) || (code >= 0xac00 && code <= 0xd7a3) || (code >= 0xf900 && code <= 0xfaff)
-      || (code >= 0xfe30 && code <= 0xfe6f) || (code >= 0xff00 && code <= 0xff60) || (code >= 0xffe0 && code <= 0xffe6) || (code >= 0x1f300 && code <= 0x1faff));
+    const wide =
+      code >= 0x1100 &&
+      (code <= 0x115f ||
+        (code >= 0x2e80 && code <= 0xa4cf) ||
+        (code >= 0xac00 && code <= 0xd7a3) ||
+        (code >= 0xf900 && code <= 0xfaff) ||
+        (code >= 0xfe30 && code <= 0xfe6f) ||
+        (code >= 0xff00 && code <= 0xff60) ||
+        (code >= 0xffe0 && code <= 0xffe6) ||
+        (code >= 0x1f300 && code <= 0x1faff));
     columns += wide ? 2 : 1;
   }
   return columns;
@@ -98,7 +116,8 @@ export function sparkline(values: readonly (number | null)[], width: number, low
   const cells = Math.min(width, values.length);
   let text = "";
   for (let cell = 0; cell < cells; cell++) {
-    const part = values.slice(Math.floor((cell * values.length) / cells), Math.floor(((cell + 1) * values.length) / cells))
+    const part = values
+      .slice(Math.floor((cell * values.length) / cells), Math.floor(((cell + 1) * values.length) / cells))
       .filter((value): value is number => value !== null && Number.isFinite(value));
     if (part.length === 0) {
       text += " ";

@@ -13,7 +13,8 @@ import {
 import { RingInput, RingOutput, createRing } from "../../../src/cluster/exchange/ring-channel.ts";
 import { createBell } from "../../../src/cluster/exchange/doorbell.ts";
 import { DataLinks } from "../../../src/cluster/exchange/zmq-channel.ts";
-import type { DataCurve, DataLinksOptions, DataLinksStatistics, OpenChannel } from "../../../src/cluster/exchange/zmq-channel.ts";
+import type { OpenChannel } from "../../../src/cluster/exchange/data-link.ts";
+import type { DataCurve, DataLinksOptions, DataLinksStatistics } from "../../../src/cluster/exchange/zmq-channel.ts";
 import { SegmentKind, segmentRows, writeSegmentHeader } from "../../../src/core/data/element.ts";
 
 let folder: string;

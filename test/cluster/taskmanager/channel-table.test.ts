@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { BufferPool } from "../../../src/cluster/exchange/buffer-pool.ts";
 import { createBell } from "../../../src/cluster/exchange/doorbell.ts";
 import type { RingDescriptor } from "../../../src/cluster/exchange/ring-channel.ts";
-import type { OpenChannel } from "../../../src/cluster/exchange/zmq-channel.ts";
+import type { OpenChannel } from "../../../src/cluster/exchange/data-link.ts";
 import type { EdgeDeployment, TaskDeployment } from "../../../src/cluster/protocol/messages.ts";
 import { ChannelTable, type ChannelUser } from "../../../src/cluster/taskmanager/channel-table.ts";
 import { ClientChannels } from "../../../src/cluster/taskmanager/client-channels.ts";

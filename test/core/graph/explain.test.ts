@@ -6,7 +6,12 @@ import { type Partitioning, type StreamGraph, type StreamNode, streamGraph, stre
 import { jobId, taskManagerId, vertexId } from "../../../src/core/types/ids.ts";
 
 const HASH: Partitioning = { kind: "hash", key: () => 0 };
-const edge = (from: StreamNode, partitioning?: Partitioning, input: 0 | 1 = 0, sideOutput?: string) => ({ from, input, partitioning, sideOutput });
+const edge = (from: StreamNode, partitioning?: Partitioning, input: 0 | 1 = 0, sideOutput?: string) => ({
+  from,
+  input,
+  partitioning,
+  sideOutput,
+});
 
 function ridesProgram(): StreamGraph {
   const rides = streamNode(1, { name: "Source: rides", spec: { kind: "source" } });
@@ -21,7 +26,13 @@ const compiled = () => compileJob(ridesProgram(), { parallelism: 2, maxParalleli
 
 function details(): JobDetails {
   return {
-    job: jobId("0123456789abcdef0123456789abcdef"), name: "rides per zone", state: "RUNNING", startedAtMs: 0, tasks: {}, graph: compiled(), timestamps: {},
+    job: jobId("0123456789abcdef0123456789abcdef"),
+    name: "rides per zone",
+    state: "RUNNING",
+    startedAtMs: 0,
+    tasks: {},
+    graph: compiled(),
+    timestamps: {},
     executions: [
       { vertex: vertexId("v1"), subtask: 0, attempt: 1, state: "FAILED", taskManager: taskManagerId("tm-a"), slot: 0, timestamps: {} },
       { vertex: vertexId("v1"), subtask: 0, attempt: 2, state: "RUNNING", taskManager: taskManagerId("tm-b"), slot: 1, timestamps: {} },
@@ -74,7 +85,13 @@ describe("explain", () => {
     const right = streamNode(2, { name: "right", spec: { kind: "source" } });
     const join = streamNode(3, { name: "join", spec: { kind: "join" }, inputs: [edge(left, HASH), edge(right, HASH, 1)] });
     expect(explain(streamGraph("join", [join])).split("\n")).toEqual([
-      'Program "join": 3 operators', "", "n1 left", "└── hash ─▶ n3 (below)", "", "n2 right", "└── hash, second input ─▶ n3 join",
+      'Program "join": 3 operators',
+      "",
+      "n1 left",
+      "└── hash ─▶ n3 (below)",
+      "",
+      "n2 right",
+      "└── hash, second input ─▶ n3 join",
     ]);
   });
 

@@ -14,17 +14,19 @@ describe("axis", () => {
 
   test("any range gives few, rising ticks, and its ends are inside", () => {
     const value = fc.double({ min: -1e12, max: 1e12, noNaN: true });
-    fc.assert(fc.property(value, value, fc.integer({ min: 2, max: 12 }), (a, b, wanted) => {
-      const [low, high] = [Math.min(a, b), Math.max(a, b)];
-      fc.pre(high - low > 1e-6 * Math.max(1, Math.abs(low), Math.abs(high)));
-      const scale = linearScale(low, high, 0, 500, wanted);
-      const values = scale.ticks.map((tick) => tick.value);
-      expect(values.length).toBeGreaterThanOrEqual(2);
-      expect(values.length).toBeLessThanOrEqual(wanted * 2 + 3);
-      expect(values.every((it, index) => index === 0 || it > (values[index - 1] as number))).toBe(true);
-      expect(scale.at(low)).toBeGreaterThanOrEqual(-0.01);
-      expect(scale.at(high)).toBeLessThanOrEqual(500.01);
-    }));
+    fc.assert(
+      fc.property(value, value, fc.integer({ min: 2, max: 12 }), (a, b, wanted) => {
+        const [low, high] = [Math.min(a, b), Math.max(a, b)];
+        fc.pre(high - low > 1e-6 * Math.max(1, Math.abs(low), Math.abs(high)));
+        const scale = linearScale(low, high, 0, 500, wanted);
+        const values = scale.ticks.map((tick) => tick.value);
+        expect(values.length).toBeGreaterThanOrEqual(2);
+        expect(values.length).toBeLessThanOrEqual(wanted * 2 + 3);
+        expect(values.every((it, index) => index === 0 || it > (values[index - 1] as number))).toBe(true);
+        expect(scale.at(low)).toBeGreaterThanOrEqual(-0.01);
+        expect(scale.at(high)).toBeLessThanOrEqual(500.01);
+      }),
+    );
   });
 
   test("one value, and none, still make an axis", () => {
@@ -40,7 +42,13 @@ describe("axis", () => {
     expect(texts(timeScale(at, at + 25_000, 0, 500, 5))).toEqual(["22:10:00", "22:10:05", "22:10:10", "22:10:15", "22:10:20", "22:10:25"]);
     expect(texts(timeScale(at, at + 40, 0, 500, 3))).toEqual(["22:10:00.000", "22:10:00.020", "22:10:00.040"]);
     expect(texts(timeScale(Date.UTC(2000, 0), Date.UTC(2010, 2), 0, 500, 5))).toEqual(["2000", "2005", "2010"]);
-    expect(texts(timeScale(Date.UTC(2026, 0, 5), Date.UTC(2026, 5, 1), 0, 500, 6))).toEqual(["2026-02", "2026-03", "2026-04", "2026-05", "2026-06"]);
+    expect(texts(timeScale(Date.UTC(2026, 0, 5), Date.UTC(2026, 5, 1), 0, 500, 6))).toEqual([
+      "2026-02",
+      "2026-03",
+      "2026-04",
+      "2026-05",
+      "2026-06",
+    ]);
   });
 
   test("categories share the width equally; where names don't fit, some are left out", () => {

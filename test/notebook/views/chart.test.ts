@@ -13,7 +13,13 @@ const svgOf = (picture: ReturnType<typeof chart>): string => picture.drawing?.ma
 
 describe("chart", () => {
   test.each<ChartKind>(["line", "bar", "scatter", "heat", "box"])("a %s chart is well-formed SVG, a Plotly figure and text", (kind) => {
-    const picture = chart(zones, { kind, x: "zone", y: kind === "heat" ? "hour" : "rides", ...(kind === "heat" ? { z: "rides" } : {}), title: `All ${kind}` });
+    const picture = chart(zones, {
+      kind,
+      x: "zone",
+      y: kind === "heat" ? "hour" : "rides",
+      ...(kind === "heat" ? { z: "rides" } : {}),
+      title: `All ${kind}`,
+    });
     expect(xmlFault(svgOf(picture))).toBeUndefined();
     expect(visibleTexts(svgOf(picture))).toEqual(expect.arrayContaining([`All ${kind}`, "Manhattan", "Queens", "zone"]));
     expect(picture.figure?.data).toHaveLength(1);
@@ -22,7 +28,16 @@ describe("chart", () => {
 
   test("names that look like markup are text in every form", () => {
     for (const kind of ["line", "bar", "scatter", "box"] as const) {
-      const picture = chart({ kind, title: EVIL, x: EVIL, y: EVIL, series: [{ name: EVIL, x: [EVIL, "b"], y: [1, 2] }, { name: `${EVIL}2`, x: [EVIL, "b"], y: [1, 2] }] });
+      const picture = chart({
+        kind,
+        title: EVIL,
+        x: EVIL,
+        y: EVIL,
+        series: [
+          { name: EVIL, x: [EVIL, "b"], y: [1, 2] },
+          { name: `${EVIL}2`, x: [EVIL, "b"], y: [1, 2] },
+        ],
+      });
       expect(xmlFault(svgOf(picture))).toBeUndefined();
       expect(svgOf(picture)).not.toContain("<script");
       expect(picture.html().replace(/<script>\(\(mark/g, "")).not.toContain("<script");
@@ -53,8 +68,11 @@ describe("chart", () => {
   });
 
   test("bars start at zero, downwards too", () => {
-    const heights = [...svgOf(chart({ kind: "bar", series: [{ x: ["a", "b", "c"], y: [10, -5, 0] }] })).matchAll(/<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" rx="2"/g)]
-      .map((match) => [Number(match[1]), Number(match[2])] as const);
+    const heights = [
+      ...svgOf(chart({ kind: "bar", series: [{ x: ["a", "b", "c"], y: [10, -5, 0] }] })).matchAll(
+        /<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" rx="2"/g,
+      ),
+    ].map((match) => [Number(match[1]), Number(match[2])] as const);
     const [up, down, none] = heights as [readonly [number, number], readonly [number, number], readonly [number, number]];
     expect(up[0] + up[1]).toBeCloseTo(down[0], 1);
     expect(up[1]).toBeCloseTo(2 * down[1], 0);
@@ -62,8 +80,17 @@ describe("chart", () => {
   });
 
   test("stacked series stand on one another", () => {
-    const picture = chart({ kind: "bar", stacked: true, series: [{ name: "a", x: ["x"], y: [10] }, { name: "b", x: ["x"], y: [30] }] });
-    const bars = [...svgOf(picture).matchAll(/<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" rx="2"/g)].map((match) => [Number(match[1]), Number(match[2])] as const);
+    const picture = chart({
+      kind: "bar",
+      stacked: true,
+      series: [
+        { name: "a", x: ["x"], y: [10] },
+        { name: "b", x: ["x"], y: [30] },
+      ],
+    });
+    const bars = [...svgOf(picture).matchAll(/<rect x="[\d.]+" y="([\d.]+)" width="[\d.]+" height="([\d.]+)" rx="2"/g)].map(
+      (match) => [Number(match[1]), Number(match[2])] as const,
+    );
     expect((bars[1]?.[0] ?? 0) + (bars[1]?.[1] ?? 0)).toBeCloseTo(bars[0]?.[0] ?? 0, 1);
     expect(picture.figure?.layout["barmode"]).toBe("stack");
   });
@@ -77,7 +104,10 @@ describe("chart", () => {
 
   test("rows become a series for each value of a column", () => {
     const { figure } = chart(zones, { kind: "bar", x: "hour", y: "rides", by: "zone" });
-    expect(figure?.data.map((it) => [it["name"], it["x"], it["y"]])).toEqual([["Manhattan", ["08", "09"], [254, 79]], ["Queens", ["08"], [73]]]);
+    expect(figure?.data.map((it) => [it["name"], it["x"], it["y"]])).toEqual([
+      ["Manhattan", ["08", "09"], [254, 79]],
+      ["Queens", ["08"], [73]],
+    ]);
   });
 
   test("bigints are drawn", () => {
@@ -93,7 +123,11 @@ describe("chart", () => {
   });
 
   test("as text bars keep their proportions and stand in columns", () => {
-    const rows = [{ zone: "Manhattan", rides: 40 }, { zone: "Queens", rides: 10 }, { zone: "東京", rides: 0 }];
+    const rows = [
+      { zone: "Manhattan", rides: 40 },
+      { zone: "Queens", rides: 10 },
+      { zone: "東京", rides: 0 },
+    ];
     expect(String(chart(rows, { kind: "bar", x: "zone", y: "rides", title: "Rides" }))).toBe(
       ["Rides", `Manhattan  40  ${"█".repeat(40)}`, `Queens     10  ${"█".repeat(10)}`, "東京        0"].join("\n"),
     );
@@ -105,7 +139,9 @@ describe("chart", () => {
   });
 
   test("a mistake is named with the series it is in", () => {
-    expect(() => chart({ series: [{ name: "fares", x: [1, 2], y: [1] }] })).toThrow(new ConfigurationError('"fares" has 2 values of x and 1 of y; give as many of both.'));
+    expect(() => chart({ series: [{ name: "fares", x: [1, 2], y: [1] }] })).toThrow(
+      new ConfigurationError('"fares" has 2 values of x and 1 of y; give as many of both.'),
+    );
     expect(() => chart({ kind: "pie" as never, series: [] })).toThrow('A chart of kind "pie" cannot be drawn');
     expect(() => chart({ kind: "heat", series: [{ x: [1], y: [1] }] })).toThrow("1 cells, 0 values of z");
   });

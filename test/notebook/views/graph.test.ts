@@ -5,7 +5,8 @@ import { type PlacedBox, graph, placePlan } from "../../../src/notebook/views/gr
 import { EVIL, minuteOfMetrics, nineExecutions, nineNodes, nineVertices } from "../jobs.ts";
 import { visibleTexts, xmlFault } from "../xml.ts";
 
-const overlap = (a: PlacedBox, b: PlacedBox): boolean => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
+const overlap = (a: PlacedBox, b: PlacedBox): boolean =>
+  a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
 const three = (evil = "") => [nineNodes(evil), nineVertices(evil), nineExecutions(evil)];
 const svgOf = (...args: Parameters<typeof graph>): string => graph(...args).drawing?.markup ?? "";
 
@@ -15,7 +16,11 @@ describe("graph", () => {
       const placed = placePlan(planOf(it), true, flow);
       const { boxes } = placed;
       expect(boxes.flatMap((a, index) => boxes.slice(index + 1).filter((b) => overlap(a, b)))).toEqual([]);
-      expect(boxes.every((box) => box.x >= -0.5 && box.y >= -0.5 && box.x + box.width <= placed.width + 0.5 && box.y + box.height <= placed.height + 0.5)).toBe(true);
+      expect(
+        boxes.every(
+          (box) => box.x >= -0.5 && box.y >= -0.5 && box.x + box.width <= placed.width + 0.5 && box.y + box.height <= placed.height + 0.5,
+        ),
+      ).toBe(true);
     }
   });
 
@@ -24,13 +29,25 @@ describe("graph", () => {
     const box = (id: string): PlacedBox => placed.boxes.find((it) => it.box.id === id) as PlacedBox;
     for (const { arrow, label, x, y } of placed.arrows) {
       expect(box(arrow.from).x).toBeLessThan(box(arrow.to).x);
-      if (label !== "") expect(placed.boxes.filter((it) => x > it.x && x < it.x + it.width && y > it.y && y < it.y + it.height)).toEqual([]);
+      if (label !== "")
+        expect(placed.boxes.filter((it) => x > it.x && x < it.x + it.width && y > it.y && y < it.y + it.height)).toEqual([]);
     }
   });
 
   test("the job graph holds each operator in the box of its chain, with parallelism and partitioning", () => {
     const texts = visibleTexts(svgOf(nineVertices()));
-    for (const text of ["Source: rides.jsonl", "withTimestamps", "filter(r => r.distance > 0)", "window(tumbling 60 s)", "Sink: late rides", "hash", "rebalance", "broadcast · input 2", "×2", "×1"]) {
+    for (const text of [
+      "Source: rides.jsonl",
+      "withTimestamps",
+      "filter(r => r.distance > 0)",
+      "window(tumbling 60 s)",
+      "Sink: late rides",
+      "hash",
+      "rebalance",
+      "broadcast · input 2",
+      "×2",
+      "×1",
+    ]) {
       expect(texts).toContain(text);
     }
   });

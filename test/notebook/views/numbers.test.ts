@@ -3,15 +3,35 @@ import { bytes, duration, moment, percent, shortNumber } from "../../../src/note
 
 describe("numbers", () => {
   test("counts keep three digits that matter", () => {
-    expect([0, 7, 999.4, 1_234, 9_999, 12_345, 999_950, 1e6, 8_912_345, -45_678, 0.00012, Number.NaN].map(shortNumber)).toEqual(
-      ["0", "7", "999", "1,234", "9,999", "12.3 k", "1 M", "1 M", "8.91 M", "-45.7 k", "1.2e-4", "–"],
-    );
+    expect([0, 7, 999.4, 1_234, 9_999, 12_345, 999_950, 1e6, 8_912_345, -45_678, 0.00012, Number.NaN].map(shortNumber)).toEqual([
+      "0",
+      "7",
+      "999",
+      "1,234",
+      "9,999",
+      "12.3 k",
+      "1 M",
+      "1 M",
+      "8.91 M",
+      "-45.7 k",
+      "1.2e-4",
+      "–",
+    ]);
   });
 
   test("durations never read 60 s or 60 min", () => {
-    expect([0, 340, 999.7, 12_340, 59_960, 60_000, 245_000, 3_599_600, 7_800_000, 273_600_000].map(duration)).toEqual(
-      ["0 ms", "340 ms", "1 s", "12.3 s", "1 min 00 s", "1 min 00 s", "4 min 05 s", "1 h 00 min", "2 h 10 min", "3 d 4 h"],
-    );
+    expect([0, 340, 999.7, 12_340, 59_960, 60_000, 245_000, 3_599_600, 7_800_000, 273_600_000].map(duration)).toEqual([
+      "0 ms",
+      "340 ms",
+      "1 s",
+      "12.3 s",
+      "1 min 00 s",
+      "1 min 00 s",
+      "4 min 05 s",
+      "1 h 00 min",
+      "2 h 10 min",
+      "3 d 4 h",
+    ]);
   });
 
   test("a share is 0% only if it is nothing and 100% only if it is all", () => {

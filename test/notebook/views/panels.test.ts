@@ -12,30 +12,49 @@ import { visibleTexts, xmlFault } from "../xml.ts";
 
 const svgOf = (picture: Picture): string => picture.drawing?.markup ?? "";
 const failed = (): JobDetails => ({
-  ...nineExecutions("", "FINISHED"), state: "FAILED", timestamps: { CREATED: START, RUNNING: START + 20, FAILING: START + 60_000, FAILED: START + 61_000 },
-  failure: { name: "UserFunctionError", code: "DREY_USER_FUNCTION", domain: "user", message: "filter threw", cause: { name: "TypeError", code: "", domain: "user", message: `no distance ${EVIL}` } },
+  ...nineExecutions("", "FINISHED"),
+  state: "FAILED",
+  timestamps: { CREATED: START, RUNNING: START + 20, FAILING: START + 60_000, FAILED: START + 61_000 },
+  failure: {
+    name: "UserFunctionError",
+    code: "DREY_USER_FUNCTION",
+    domain: "user",
+    message: "filter threw",
+    cause: { name: "TypeError", code: "", domain: "user", message: `no distance ${EVIL}` },
+  },
 });
 
 describe("loads", () => {
   const report = (atMs: number, attempt: number, values: Record<string, number>): MetricsReport => ({
-    taskManager: taskManagerId("tm"), atMs, process: {}, subtasks: [{ job: JOB, vertex: vertexId("v1"), subtask: 0, attempt, slot: 0, values }],
+    taskManager: taskManagerId("tm"),
+    atMs,
+    process: {},
+    subtasks: [{ job: JOB, vertex: vertexId("v1"), subtask: 0, attempt, slot: 0, values }],
   });
 
   test("rates that a TaskManager derived are taken as they are", () => {
-    const [sample] = loadSamples([report(1_000, 1, { busyTimeMsPerSecond: 600, backPressuredTimeMsPerSecond: 100, idleTimeMsPerSecond: 300, numRecordsInPerSecond: 5 })]);
+    const [sample] = loadSamples([
+      report(1_000, 1, { busyTimeMsPerSecond: 600, backPressuredTimeMsPerSecond: 100, idleTimeMsPerSecond: 300, numRecordsInPerSecond: 5 }),
+    ]);
     expect(sample).toMatchObject({ busy: 0.6, backPressured: 0.1, recordsInPerSecond: 5 });
     expect(sample?.idle).toBeCloseTo(0.3);
   });
 
   test("without rates two reports of one attempt make one load", () => {
-    const counters = (idle: number, records: number) => ({ accumulateIdleTimeMs: idle, accumulateBackPressuredTimeMs: 0, numRecordsIn: records });
+    const counters = (idle: number, records: number) => ({
+      accumulateIdleTimeMs: idle,
+      accumulateBackPressuredTimeMs: 0,
+      numRecordsIn: records,
+    });
     const samples = loadSamples([report(3_000, 2, counters(0, 0)), report(1_000, 1, counters(0, 0)), report(2_000, 1, counters(250, 100))]);
     expect(samples).toHaveLength(1);
     expect(samples[0]).toMatchObject({ atMs: 2_000, busy: 0.75, idle: 0.25, recordsInPerSecond: 100 });
   });
 
   test("a watermark before the first and after the last is none", () => {
-    const watermarks = [Number.NEGATIVE_INFINITY, Number.MAX_VALUE, 5].map((currentOutputWatermark) => report(1_000, 1, { busyTimeMsPerSecond: 0, currentOutputWatermark }));
+    const watermarks = [Number.NEGATIVE_INFINITY, Number.MAX_VALUE, 5].map((currentOutputWatermark) =>
+      report(1_000, 1, { busyTimeMsPerSecond: 0, currentOutputWatermark }),
+    );
     expect(loadSamples(watermarks).map((it) => it.watermarkMs)).toEqual([undefined, undefined, 5]);
   });
 
@@ -98,7 +117,9 @@ describe("slots", () => {
 describe("metrics charts", () => {
   test("time per slot has three shares for each slot", () => {
     const picture = metricsChart(minuteOfMetrics());
-    expect(visibleTexts(svgOf(picture))).toEqual(expect.arrayContaining(["tm-a1b2 slot 0", "tm-c3d4 slot 0", "busy", "back-pressured", "idle"]));
+    expect(visibleTexts(svgOf(picture))).toEqual(
+      expect.arrayContaining(["tm-a1b2 slot 0", "tm-c3d4 slot 0", "busy", "back-pressured", "idle"]),
+    );
     expect(picture.figure?.data).toHaveLength(6);
     expect(picture.text()).toMatch(/^How the slots spent their time\ntm-a1b2 slot 0 {2}█+▓+░+ {2}\d+% busy/);
   });
@@ -106,7 +127,11 @@ describe("metrics charts", () => {
   test("records and lag have a line for each vertex", () => {
     const { graph } = nineExecutions();
     expect(metricsChart(minuteOfMetrics(), { graph, show: "records" }).figure?.data.map((it) => it["name"])).toEqual([
-      "v1 Source: rides.jsonl ->…", "v2 Source: zones", "v3 join zones", "v4 window(tumbling 60 s) …", "v5 top 10 -> Sink: collect",
+      "v1 Source: rides.jsonl ->…",
+      "v2 Source: zones",
+      "v3 join zones",
+      "v4 window(tumbling 60 s) …",
+      "v5 top 10 -> Sink: collect",
     ]);
     expect(metricsChart(minuteOfMetrics(), { graph, show: "lag" }).text()).toContain("join zones");
   });
@@ -139,7 +164,8 @@ describe("the job panel", () => {
   test("a failed job says what really happened", () => {
     const picture = jobPanel(failed());
     expect(picture.text().split("\n").slice(0, 2)).toEqual([
-      "✗ FAILED  rides per zone  1 min 01 s  0123456789abcdef0123456789abcdef", `  TypeError: no distance ${EVIL.replace("\u0007", " ")}`,
+      "✗ FAILED  rides per zone  1 min 01 s  0123456789abcdef0123456789abcdef",
+      `  TypeError: no distance ${EVIL.replace("\u0007", " ")}`,
     ]);
     expect(visibleTexts(svgOf(picture))).toEqual(expect.arrayContaining(["✗ FAILED", "TypeError"]));
   });
@@ -159,11 +185,19 @@ describe("the job panel", () => {
 });
 
 describe("tables", () => {
-  const rows = [{ zone: "Manhattan", rides: 254, at: new Date(START) }, { zone: "東京", rides: 7, fare: 12.5, path: { a: [1] } }];
+  const rows = [
+    { zone: "Manhattan", rides: 254, at: new Date(START) },
+    { zone: "東京", rides: 7, fare: 12.5, path: { a: [1] } },
+  ];
 
   test("as text numbers stand right and columns are found in all rows", () => {
     expect(table(rows, { title: "Rides" }).text()).toBe(
-      ["Rides", "zone       rides  at                   fare  path", "Manhattan    254  2026-11-22 20:30:00", '東京           7                       12.5  {"a":[1]}'].join("\n"),
+      [
+        "Rides",
+        "zone       rides  at                   fare  path",
+        "Manhattan    254  2026-11-22 20:30:00",
+        '東京           7                       12.5  {"a":[1]}',
+      ].join("\n"),
     );
   });
 
@@ -189,7 +223,13 @@ describe("tables", () => {
 
 test("names that look like markup are text in every panel", () => {
   const metrics = minuteOfMetrics(3);
-  for (const picture of [slots(twoTaskManagers(EVIL), { metrics }), slots(nineExecutions(EVIL)), jobPanel(nineExecutions(EVIL), { metrics }), jobPanel(failed()), metricsChart(metrics)]) {
+  for (const picture of [
+    slots(twoTaskManagers(EVIL), { metrics }),
+    slots(nineExecutions(EVIL)),
+    jobPanel(nineExecutions(EVIL), { metrics }),
+    jobPanel(failed()),
+    metricsChart(metrics),
+  ]) {
     expect(xmlFault(svgOf(picture))).toBeUndefined();
     expect(svgOf(picture)).not.toContain("<script");
   }

@@ -23,15 +23,39 @@ test("data in a script can neither end the element nor change the value", () => 
 
 /** A page with as much of a browser as the scripts need. */
 function page() {
-  const box = { dataset: {} as Record<string, string>, image: { removed: false, remove() { this.removed = true; } }, children: [] as { style: { cssText: string }; removed?: boolean }[] };
-  const element = { ...box, querySelector: () => box.image, append: (child: { style: { cssText: string } }) => void box.children.push(child) };
+  const box = {
+    dataset: {} as Record<string, string>,
+    image: {
+      removed: false,
+      remove() {
+        this.removed = true;
+      },
+    },
+    children: [] as { style: { cssText: string }; removed?: boolean }[],
+  };
+  const element = {
+    ...box,
+    querySelector: () => box.image,
+    append: (child: { style: { cssText: string } }) => void box.children.push(child),
+  };
   const window: Record<string, unknown> = {};
   const globals = {
-    window, structuredClone, Promise, Object, RegExp, console: { warn: () => undefined },
+    window,
+    structuredClone,
+    Promise,
+    Object,
+    RegExp,
+    console: { warn: () => undefined },
     matchMedia: () => ({ matches: true, addEventListener: () => undefined }),
     document: {
-      body: { dataset: {} }, querySelectorAll: () => [element],
-      createElement: () => ({ style: { cssText: "" }, remove(this: { removed?: boolean }) { this.removed = true; } }),
+      body: { dataset: {} },
+      querySelectorAll: () => [element],
+      createElement: () => ({
+        style: { cssText: "" },
+        remove(this: { removed?: boolean }) {
+          this.removed = true;
+        },
+      }),
     },
   };
   const run = (html: string): void => {

@@ -1,16 +1,28 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { COLOURS, drawing, element, escapeMarkup, fitText, imageAddress, rectangle, textAt, textWidth } from "../../../src/notebook/views/svg.ts";
+import {
+  COLOURS,
+  drawing,
+  element,
+  escapeMarkup,
+  fitText,
+  imageAddress,
+  rectangle,
+  textAt,
+  textWidth,
+} from "../../../src/notebook/views/svg.ts";
 import { visibleTexts, xmlFault } from "../xml.ts";
 
 describe("svg", () => {
   test("any text stays text: the document is well-formed whatever a name holds", () => {
     const anyText = fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 12 }).map((codes) => String.fromCharCode(...codes));
-    fc.assert(fc.property(anyText, fc.string(), (name, title) => {
-      const { markup } = drawing(100, 100, title, name, textAt(0, 0, name), element("path", { d: name }));
-      expect(xmlFault(markup)).toBeUndefined();
-      expect(markup.match(/<text\b/g)).toHaveLength(1);
-    }));
+    fc.assert(
+      fc.property(anyText, fc.string(), (name, title) => {
+        const { markup } = drawing(100, 100, title, name, textAt(0, 0, name), element("path", { d: name }));
+        expect(xmlFault(markup)).toBeUndefined();
+        expect(markup.match(/<text\b/g)).toHaveLength(1);
+      }),
+    );
   });
 
   test("the checker of these tests sees broken documents", () => {
@@ -47,10 +59,12 @@ describe("svg", () => {
     const { markup } = drawing(10, 10, "t", "d", textAt(0, 0, long, { maxWidth: 80 }));
     expect(visibleTexts(markup.replace(/<title>a very[^<]*<\/title>/, ""))[0]).toMatch(/^a very .*…$/);
     expect(markup).toContain(`<title>${long}</title>`);
-    fc.assert(fc.property(fc.string(), fc.integer({ min: 20, max: 300 }), (text, width) => {
-      const fitted = fitText(text, width);
-      expect(fitted === text || textWidth(fitted) <= width).toBe(true);
-    }));
+    fc.assert(
+      fc.property(fc.string(), fc.integer({ min: 20, max: 300 }), (text, width) => {
+        const fitted = fitText(text, width);
+        expect(fitted === text || textWidth(fitted) <= width).toBe(true);
+      }),
+    );
   });
 
   test("an image address holds the whole document", () => {

@@ -5,15 +5,15 @@ import type { LineFormat, LineFormatKind, RowFormat, RowFormatKind, RowParser } 
 import { jsonLines } from "./json.ts";
 import { textLines } from "./text.ts";
 
-export type { LineFormat, RowFormat } from "./format.ts";
-
 const lineFormats: readonly LineFormatKind[] = [jsonLines, textLines];
 const rowFormats: readonly RowFormatKind[] = [csv];
 
+/** The format of a file whose lines are rows. */
 export function lineFormat(format: LineFormat): LineFormatKind {
   return named(lineFormats, format.lines);
 }
 
+/** The format of a file whose rows can span lines, with its parameters. */
 export function rowFormat(format: RowFormat): { start(malformed: (line: number, text: string, reason: string) => void): RowParser } {
   const kind = named(rowFormats, format.rows);
   return { start: (malformed) => kind.start(format.parameters as never, malformed) };
