@@ -5,6 +5,13 @@
 //   pair     [string, number]                                      nested   a record in a record, a null now and then, a Date
 //   point    instances of a class with 3 fields                    union    bids, auctions and persons, 46 : 3 : 1
 //   values   a Map and a list of varying length beside columns     any      rows without any common shape
+//
+// Node 20.20.2, one of 2 shared cores, M rows per CPU-second (a busy neighbour takes up to half of encode away):
+//   bid      136 bytes, encode 10.1, decode 28, 2 of 7 fields 110, copyRecord 20      kv      20 bytes, 73, 104, copyRecord 32
+//   pair      20 bytes, 76, 61                                                        nested  36 bytes, 20, 21, copyRecord 8
+//   point     17 bytes, 43, 82, copyRecord 9                                          union  141 bytes, 7.7, 21
+//   values    24 bytes, 4.3, 11.6                                                     any     35 bytes, 2.1, 4.2
+// A batch of 1 bid: encode 0.26 µs, decode 0.13 µs. The first batch of a type compiles: 2 ms and 0.5 ms.
 import { Bench } from "tinybench";
 import { ClassRegistry } from "../../../dist/core/data/classes.js";
 import { BatchDecoder, BatchEncoder, copyRecord, decodeValue, encodeValue } from "../../../dist/core/data/codec.js";
