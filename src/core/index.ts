@@ -5,7 +5,15 @@ import { LocalExecutor } from "./runtime/local.ts";
 
 export type { CompiledJob };
 export { Environment } from "./api/environment.ts";
-export type { CsvOptions, EnvironmentOptions, ExecutorSource, FileOptions, FilePaths, GenerateOptions, SubmitJobOptions } from "./api/environment.ts";
+export type {
+  CsvOptions,
+  EnvironmentOptions,
+  ExecutorSource,
+  FileOptions,
+  FilePaths,
+  GenerateOptions,
+  SubmitJobOptions,
+} from "./api/environment.ts";
 export { ConnectedStreams, DataStream, DataStreamSink, KeyedStream, WindowedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/data-stream.ts";
 export { JobHandle } from "./api/job-handle.ts";
@@ -19,15 +27,39 @@ export { average, count, sum } from "./operators/aggregates.ts";
 export type { AggregateFunction } from "./operators/aggregates.ts";
 export type { WindowContext } from "./operators/window.ts";
 export { listState, mapState, valueState } from "./state/descriptors.ts";
-export type { ListState, ListStateDescriptor, MapState, MapStateDescriptor, StateDescriptor, StateOf, ValueState, ValueStateDescriptor } from "./state/descriptors.ts";
+export type {
+  ListState,
+  ListStateDescriptor,
+  MapState,
+  MapStateDescriptor,
+  StateDescriptor,
+  StateOf,
+  ValueState,
+  ValueStateDescriptor,
+} from "./state/descriptors.ts";
 export { session, sliding, tumbling } from "./time/window.ts";
 export type { AlignedWindows, SessionWindows, TimeWindow, WindowDescription } from "./time/window.ts";
 export type { Timestamp, WatermarkStrategy } from "./time/watermark.ts";
 export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds } from "./types/duration.ts";
 export type { Duration } from "./types/duration.ts";
 export {
-  CaptureError, ConfigurationError, ConnectionError, DeadlineError, DreyError, GraphError, InvariantError, JobCanceledError, JobFailedError, NotFoundError,
-  OutOfMemoryError, ProtocolError, RecordError, TaskManagerLostError, UserFunctionError, fromWire, toWire,
+  CaptureError,
+  ConfigurationError,
+  ConnectionError,
+  DeadlineError,
+  DreyError,
+  GraphError,
+  InvariantError,
+  JobCanceledError,
+  JobFailedError,
+  NotFoundError,
+  OutOfMemoryError,
+  ProtocolError,
+  RecordError,
+  TaskManagerLostError,
+  UserFunctionError,
+  fromWire,
+  toWire,
 } from "./types/errors.ts";
 export type { ErrorDomain, WireError } from "./types/errors.ts";
 export { Configuration, allOptions, options } from "./types/options.ts";
@@ -39,7 +71,16 @@ export type { OperatorSpec, Partitioning, StreamGraph, StreamNode } from "./grap
 export { slotsNeeded } from "./graph/job-graph.ts";
 export type { JobEdge, JobGraph, JobVertex, TaskSpec } from "./graph/job-graph.ts";
 export { isFinal, isTaskFinal } from "./graph/job-status.ts";
-export type { ExecutionInfo, JobDetails, JobState, JobSummary, LogLine, MetricsReport, SubtaskMetrics, TaskState } from "./graph/job-status.ts";
+export type {
+  ExecutionInfo,
+  JobDetails,
+  JobState,
+  JobSummary,
+  LogLine,
+  MetricsReport,
+  SubtaskMetrics,
+  TaskState,
+} from "./graph/job-status.ts";
 export type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./runtime/executor.ts";
 export { LocalExecutor } from "./runtime/local.ts";
 export type { LocalExecutorOptions, ShippedJob } from "./runtime/local.ts";
@@ -52,7 +93,8 @@ export function localEnvironment(options?: EnvironmentOptions): Environment {
   return new Environment(
     {
       connect: async () => executor,
-      noDetached: "A job in this thread ends with this program, so it can't be detached; start a cluster with `drey cluster start` and connect to it.",
+      noDetached:
+        "A job in this thread ends with this program, so it can't be detached; start a cluster with `drey cluster start` and connect to it.",
       close: () => executor.close(),
     },
     options,

@@ -33,6 +33,8 @@ export interface SourceFile {
   /** It exports what another file declares. */
   readonly passesOn: boolean;
   readonly awaitsAtLoad: boolean;
+  /** Lines of more than 140 characters, of which no long string or template takes a part. */
+  readonly longLines: readonly number[];
   /** Files that it names by address (`new URL("./x.js", import.meta.url)`), relative to src: to start threads and processes with them. */
   readonly addresses: readonly string[];
 }
@@ -144,6 +146,7 @@ function read(name: string): SourceFile {
     }),
     passesOn: statements.some(({ type }) => type.startsWith("Export")),
     awaitsAtLoad: body.some(awaits),
+    longLines: longLinesOf(text, body),
     addresses: addresses.map((match) => path.posix.join(path.posix.dirname(name), `${match[1] as string}.ts`)),
   };
 }
@@ -157,6 +160,26 @@ function awaits(node: Node): boolean {
   if (node.type === "AwaitExpression" || (node.type === "ForOfStatement" && node["await"] === true)) return true;
   if (/Function|^TS|MethodDefinition/.test(node.type)) return false;
   return Object.values(node).some((value) => (Array.isArray(value) ? (value as unknown[]) : [value]).some((inner) => isNode(inner) && awaits(inner)));
+}
+
+function longLinesOf(text: string, body: readonly Node[]): number[] {
+  let at = 0;
+  const lines = text.split("\n").map((line, index) => {
+    const start = at;
+    at += line.length + 1;
+    return { number: index + 1, start, end: start + line.length, long: [...line].length > 140 };
+  });
+  const long = lines.filter((line) => line.long);
+  if (long.length === 0) return [];
+  const texts: { readonly start: number; readonly end: number }[] = [];
+  const visit = (node: Node): void => {
+    if (node.type === "TemplateLiteral" || (node.type === "Literal" && node.end - node.start > 60)) texts.push(node);
+    for (const inner of Object.values(node).flat().filter(isNode)) visit(inner);
+  };
+  for (const node of body) visit(node);
+  return long
+    .filter(({ start, end }) => !texts.some((literal) => Math.min(end, literal.end) - Math.max(start, literal.start) > 60))
+    .map(({ number }) => number);
 }
 
 function isNode(value: unknown): value is Node {

@@ -59,7 +59,8 @@ function onlyReads(node: SyntaxNode, name: string, fields: Set<string>): boolean
     case "MemberExpression":
       if (node.object.type === "Identifier" && node.object.name === name) {
         if (!node.computed && node.property.type === "Identifier") fields.add(node.property.name);
-        else if (node.computed && node.property.type === "Literal" && typeof node.property.value === "string") fields.add(node.property.value);
+        else if (node.computed && node.property.type === "Literal" && typeof node.property.value === "string")
+          fields.add(node.property.value);
         else return false;
         return true;
       }
@@ -78,7 +79,11 @@ function onlyReads(node: SyntaxNode, name: string, fields: Set<string>): boolean
       return (node.operator !== "delete" || !mentions(node.argument as SyntaxNode, name)) && everyChild(node, name, fields);
     case "ForInStatement":
     case "ForOfStatement":
-      return !mentions(node.left as SyntaxNode, name) && onlyReads(node.right as SyntaxNode, name, fields) && onlyReads(node.body as SyntaxNode, name, fields);
+      return (
+        !mentions(node.left as SyntaxNode, name) &&
+        onlyReads(node.right as SyntaxNode, name, fields) &&
+        onlyReads(node.body as SyntaxNode, name, fields)
+      );
     case "Property":
       return (!node.computed || onlyReads(node.key as SyntaxNode, name, fields)) && onlyReads(node.value as SyntaxNode, name, fields);
     case "MethodDefinition":

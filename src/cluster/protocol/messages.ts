@@ -11,7 +11,16 @@
 import * as v from "valibot";
 import type { JobEdge, JobFeed, JobGraph, JobOperator, JobResult, JobVertex } from "../../core/graph/job-graph.ts";
 import {
-  type ExecutionInfo, JOB_STATES, type JobDetails, type JobState, type JobSummary, type LogLine, type MetricsReport, type SubtaskMetrics, TASK_STATES, type TaskState,
+  type ExecutionInfo,
+  JOB_STATES,
+  type JobDetails,
+  type JobState,
+  type JobSummary,
+  type LogLine,
+  type MetricsReport,
+  type SubtaskMetrics,
+  TASK_STATES,
+  type TaskState,
 } from "../../core/graph/job-status.ts";
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import type { WireError } from "../../core/types/errors.ts";
@@ -145,32 +154,61 @@ export type JobTopic = "status" | "metrics" | "log";
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 const text = (limit = 1_024): v.GenericSchema<string> => v.pipe(v.string(), v.maxLength(limit));
-const id = <Id extends string>(): v.GenericSchema<unknown, Id> => v.pipe(v.string(), v.minLength(1), v.maxLength(512)) as unknown as v.GenericSchema<unknown, Id>;
+const id = <Id extends string>(): v.GenericSchema<unknown, Id> =>
+  v.pipe(v.string(), v.minLength(1), v.maxLength(512)) as unknown as v.GenericSchema<unknown, Id>;
 const numbers: v.GenericSchema<unknown, Record<string, number>> = v.record(text(256), v.number());
-const optionValues: v.GenericSchema<unknown, Record<string, string | number | boolean>> = v.record(text(256), v.union([text(65_536), v.number(), v.boolean()]));
+const optionValues: v.GenericSchema<unknown, Record<string, string | number | boolean>> = v.record(
+  text(256),
+  v.union([text(65_536), v.number(), v.boolean()]),
+);
 const inputIndex = v.picklist([0, 1]);
 
 const wireError: v.GenericSchema<unknown, WireError> = v.strictObject({
-  name: text(256), code: text(256), domain: v.picklist(["user", "system", "external"]), message: text(1 << 20),
-  stack: v.exactOptional(text(1 << 20)), details: v.exactOptional(v.record(text(256), v.unknown())), cause: v.exactOptional(v.lazy(() => wireError)),
+  name: text(256),
+  code: text(256),
+  domain: v.picklist(["user", "system", "external"]),
+  message: text(1 << 20),
+  stack: v.exactOptional(text(1 << 20)),
+  details: v.exactOptional(v.record(text(256), v.unknown())),
+  cause: v.exactOptional(v.lazy(() => wireError)),
 });
 
-const execution: v.GenericSchema<unknown, ExecutionAddress> = v.strictObject({ job: id<JobId>(), vertex: id<VertexId>(), subtask: count, attempt: count });
+const execution: v.GenericSchema<unknown, ExecutionAddress> = v.strictObject({
+  job: id<JobId>(),
+  vertex: id<VertexId>(),
+  subtask: count,
+  attempt: count,
+});
 
 const PARTITIONINGS: readonly PartitioningKind[] = ["forward", "hash", "rebalance", "rescale", "shuffle", "broadcast", "global", "custom"];
 const jobOperator: v.GenericSchema<unknown, JobOperator> = v.strictObject({
   id: id<OperatorId>(), name: text(), kind: text(64), uid: v.exactOptional(text()), chainedAfter: v.array(count),
 });
 const jobVertex: v.GenericSchema<unknown, JobVertex> = v.strictObject({
-  id: id<VertexId>(), name: text(65_536), operators: v.array(jobOperator), parallelism: v.pipe(count, v.minValue(1)), maxParallelism: v.pipe(count, v.minValue(1)),
-  slotSharingGroup: text(), asynchronous: v.boolean(),
+  id: id<VertexId>(),
+  name: text(65_536),
+  operators: v.array(jobOperator),
+  parallelism: v.pipe(count, v.minValue(1)),
+  maxParallelism: v.pipe(count, v.minValue(1)),
+  slotSharingGroup: text(),
+  asynchronous: v.boolean(),
 });
 const jobEdge: v.GenericSchema<unknown, JobEdge> = v.strictObject({
-  id: id<EdgeId>(), source: id<VertexId>(), target: id<VertexId>(), input: inputIndex, partitioning: v.picklist(PARTITIONINGS), sideOutput: v.exactOptional(text()),
+  id: id<EdgeId>(),
+  source: id<VertexId>(),
+  target: id<VertexId>(),
+  input: inputIndex,
+  partitioning: v.picklist(PARTITIONINGS),
+  sideOutput: v.exactOptional(text()),
 });
 const jobEnd = v.strictObject({ name: text(), vertex: id<VertexId>(), edge: id<EdgeId>() });
 const jobGraph: v.GenericSchema<unknown, JobGraph> = v.strictObject({
-  name: text(), vertices: v.array(jobVertex), edges: v.array(jobEdge), results: v.array(jobEnd), feeds: v.array(jobEnd), options: optionValues,
+  name: text(),
+  vertices: v.array(jobVertex),
+  edges: v.array(jobEdge),
+  results: v.array(jobEnd),
+  feeds: v.array(jobEnd),
+  options: optionValues,
 });
 
 const edgeDeployment: v.GenericSchema<unknown, EdgeDeployment> = v.strictObject({
@@ -180,12 +218,26 @@ const edgeDeployment: v.GenericSchema<unknown, EdgeDeployment> = v.strictObject(
   })),
 });
 const taskDeployment: v.GenericSchema<unknown, TaskDeployment> = v.strictObject({
-  execution, jobName: text(), vertex: jobVertex, vertexIndex: count, slot: count, code: text(128), inputs: v.array(edgeDeployment), outputs: v.array(edgeDeployment),
-  results: v.array(jobEnd), feeds: v.array(jobEnd), options: optionValues,
+  execution,
+  jobName: text(),
+  vertex: jobVertex,
+  vertexIndex: count,
+  slot: count,
+  code: text(128),
+  inputs: v.array(edgeDeployment),
+  outputs: v.array(edgeDeployment),
+  results: v.array(jobEnd),
+  feeds: v.array(jobEnd),
+  options: optionValues,
 });
 const taskState: v.GenericSchema<unknown, TaskState> = v.picklist(TASK_STATES);
 const jobState: v.GenericSchema<unknown, JobState> = v.picklist(JOB_STATES);
-const taskStateChange: v.GenericSchema<unknown, TaskStateChange> = v.strictObject({ execution, state: taskState, atMs: v.number(), error: v.exactOptional(wireError) });
+const taskStateChange: v.GenericSchema<unknown, TaskStateChange> = v.strictObject({
+  execution,
+  state: taskState,
+  atMs: v.number(),
+  error: v.exactOptional(wireError),
+});
 const subtaskMetrics: v.GenericSchema<unknown, SubtaskMetrics> = v.strictObject({
   job: id<JobId>(), vertex: id<VertexId>(), subtask: count, attempt: count, slot: count, values: numbers,
 });
@@ -193,37 +245,85 @@ const metricsReport: v.GenericSchema<unknown, MetricsReport> = v.strictObject({
   taskManager: id<TaskManagerId>(), atMs: v.number(), process: numbers, subtasks: v.array(subtaskMetrics),
 });
 const logLine: v.GenericSchema<unknown, LogLine> = v.strictObject({
-  job: id<JobId>(), vertex: id<VertexId>(), subtask: count, level: v.picklist(["log", "warn", "error"]), text: text(1 << 20), atMs: v.number(),
+  job: id<JobId>(),
+  vertex: id<VertexId>(),
+  subtask: count,
+  level: v.picklist(["log", "warn", "error"]),
+  text: text(1 << 20),
+  atMs: v.number(),
 });
-const channelSegments: v.GenericSchema<unknown, ChannelSegments> = v.strictObject({ job: id<JobId>(), name: text(), subtask: count, attempt: count, sequence: count });
-const channelGrant: v.GenericSchema<unknown, ChannelGrant> = v.strictObject({ job: id<JobId>(), name: text(), subtask: count, attempt: count, granted: count });
+const channelSegments: v.GenericSchema<unknown, ChannelSegments> = v.strictObject({
+  job: id<JobId>(),
+  name: text(),
+  subtask: count,
+  attempt: count,
+  sequence: count,
+});
+const channelGrant: v.GenericSchema<unknown, ChannelGrant> = v.strictObject({
+  job: id<JobId>(),
+  name: text(),
+  subtask: count,
+  attempt: count,
+  granted: count,
+});
 
 const executionInfo: v.GenericSchema<unknown, ExecutionInfo> = v.strictObject({
-  vertex: id<VertexId>(), subtask: count, attempt: count, state: taskState, taskManager: v.exactOptional(id<TaskManagerId>()), slot: v.exactOptional(count),
-  timestamps: numbers, error: v.exactOptional(wireError),
+  vertex: id<VertexId>(),
+  subtask: count,
+  attempt: count,
+  state: taskState,
+  taskManager: v.exactOptional(id<TaskManagerId>()),
+  slot: v.exactOptional(count),
+  timestamps: numbers,
+  error: v.exactOptional(wireError),
 });
 const summary = {
   job: id<JobId>(), name: text(), state: jobState, startedAtMs: v.number(), endedAtMs: v.exactOptional(v.number()), tasks: numbers,
 };
 const jobSummary: v.GenericSchema<unknown, JobSummary> = v.strictObject(summary);
 const jobDetails: v.GenericSchema<unknown, JobDetails> = v.strictObject({
-  ...summary, graph: jobGraph, executions: v.array(executionInfo), timestamps: numbers, waitingFor: v.exactOptional(text(65_536)), failure: v.exactOptional(wireError),
+  ...summary,
+  graph: jobGraph,
+  executions: v.array(executionInfo),
+  timestamps: numbers,
+  waitingFor: v.exactOptional(text(65_536)),
+  failure: v.exactOptional(wireError),
 });
 const slotInfo: v.GenericSchema<unknown, SlotInfo> = v.strictObject({
   slot: count, job: v.exactOptional(id<JobId>()), jobName: v.exactOptional(text()),
   tasks: v.array(v.strictObject({ vertex: id<VertexId>(), name: text(65_536), subtask: count, state: taskState })),
 });
 const clusterOverview: v.GenericSchema<unknown, ClusterOverview> = v.strictObject({
-  version: text(), pid: count, address: text(), startedAtMs: v.number(), slotsTotal: count, slotsFree: count,
-  taskManagers: v.array(v.strictObject({
-    taskManager: id<TaskManagerId>(), host: text(), pid: count, dataAddress: text(), registeredAtMs: v.number(), silentMs: v.number(), slotHeapBytes: count,
-    slots: v.array(slotInfo), process: numbers,
-  })),
+  version: text(),
+  pid: count,
+  address: text(),
+  startedAtMs: v.number(),
+  slotsTotal: count,
+  slotsFree: count,
+  taskManagers: v.array(
+    v.strictObject({
+      taskManager: id<TaskManagerId>(),
+      host: text(),
+      pid: count,
+      dataAddress: text(),
+      registeredAtMs: v.number(),
+      silentMs: v.number(),
+      slotHeapBytes: count,
+      slots: v.array(slotInfo),
+      process: numbers,
+    }),
+  ),
   jobs: v.array(jobSummary),
 });
 
-const nothing: v.GenericSchema<unknown, void> = v.pipe(v.unknown(), v.transform((): void => undefined));
-const call = <Request, Reply>(request: v.GenericSchema<unknown, Request>, reply: v.GenericSchema<unknown, Reply>): Call<Request, Reply> => ({ request, reply });
+const nothing: v.GenericSchema<unknown, void> = v.pipe(
+  v.unknown(),
+  v.transform((): void => undefined),
+);
+const call = <Request, Reply>(
+  request: v.GenericSchema<unknown, Request>,
+  reply: v.GenericSchema<unknown, Reply>,
+): Call<Request, Reply> => ({ request, reply });
 const event = <Request>(request: v.GenericSchema<unknown, Request>): Event<Request> => ({ request, reply: nothing, event: true });
 
 // ------------------------------------------------------------------------------------------------------- conversations
@@ -247,7 +347,13 @@ export type RegistrationConversation = {
 export const registrationConversation: RegistrationConversation = {
   register: call(
     v.strictObject({
-      taskManager: id<TaskManagerId>(), slots: v.pipe(count, v.minValue(1)), dataAddress: text(), host: text(), pid: count, slotHeapBytes: count, version: text(),
+      taskManager: id<TaskManagerId>(),
+      slots: v.pipe(count, v.minValue(1)),
+      dataAddress: text(),
+      host: text(),
+      pid: count,
+      slotHeapBytes: count,
+      version: text(),
     }),
     v.strictObject({ heartbeatIntervalMs: v.number(), heartbeatTimeoutMs: v.number() }),
   ),

@@ -10,7 +10,14 @@ import type { AggregateFunction } from "../operators/aggregates.ts";
 import type { SinkFunction } from "../connectors/function-sink.ts";
 import type { KeySelector, Partitioning, StreamEdge, StreamNode, StreamNodeOptions } from "../graph/stream-graph.ts";
 import { checkParallelism } from "../graph/stream-graph.ts";
-import type { Collector, CoProcessFunction, KeyedProcessFunction, ProcessContext, ProcessFunction, SideOutput } from "../operators/function.ts";
+import type {
+  Collector,
+  CoProcessFunction,
+  KeyedProcessFunction,
+  ProcessContext,
+  ProcessFunction,
+  SideOutput,
+} from "../operators/function.ts";
 import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
 import type { WindowDescription } from "../time/window.ts";
@@ -144,7 +151,11 @@ export class DataStream<T> implements AsyncIterable<T> {
   partitionCustom<K>(partition: (key: K, partitions: number) => number, key: (value: T) => K): DataStream<T> {
     return new DataStream(
       this.environment,
-      this.#partitioned({ kind: "custom", partition: functionOf(partition, "partitionCustom()") as never, key: functionOf(key, "partitionCustom()") as KeySelector }),
+      this.#partitioned({
+        kind: "custom",
+        partition: functionOf(partition, "partitionCustom()") as never,
+        key: functionOf(key, "partitionCustom()") as KeySelector,
+      }),
     );
   }
 
@@ -154,7 +165,9 @@ export class DataStream<T> implements AsyncIterable<T> {
   setParallelism(parallelism: number): this {
     checkParallelism(parallelism, this.#node.name);
     if (parallelism > this.#node.parallelismLimit) {
-      throw new GraphError(`"${this.#node.name}" cannot be split: its parallelism is at most ${this.#node.parallelismLimit}, not ${parallelism}.`);
+      throw new GraphError(
+        `"${this.#node.name}" cannot be split: its parallelism is at most ${this.#node.parallelismLimit}, not ${parallelism}.`,
+      );
     }
     this.#node.parallelism = parallelism;
     return this;
@@ -249,10 +262,22 @@ export class DataStream<T> implements AsyncIterable<T> {
     a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E, f: (stream: E) => F,
   ): F;
   pipe<A, B, C, D, E, F, G>(
-    a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E, f: (stream: E) => F, g: (stream: F) => G,
+    a: (stream: this) => A,
+    b: (stream: A) => B,
+    c: (stream: B) => C,
+    d: (stream: C) => D,
+    e: (stream: D) => E,
+    f: (stream: E) => F,
+    g: (stream: F) => G,
   ): G;
   pipe<A, B, C, D, E, F, G, H>(
-    a: (stream: this) => A, b: (stream: A) => B, c: (stream: B) => C, d: (stream: C) => D, e: (stream: D) => E, f: (stream: E) => F, g: (stream: F) => G,
+    a: (stream: this) => A,
+    b: (stream: A) => B,
+    c: (stream: B) => C,
+    d: (stream: C) => D,
+    e: (stream: D) => E,
+    f: (stream: E) => F,
+    g: (stream: F) => G,
     h: (stream: G) => H,
   ): H;
   pipe(...operators: readonly ((stream: never) => unknown)[]): unknown {
@@ -263,7 +288,9 @@ export class DataStream<T> implements AsyncIterable<T> {
 
   /** A stream of the results of a new operator on this one. */
   protected transform<R>(options: Omit<StreamNodeOptions, "inputs">): DataStream<R> {
-    return new DataStream<R>(this.environment, [{ from: this.environment.add({ ...options, inputs: this.edges(0) }), partitioning: undefined, sideOutput: undefined }]);
+    return new DataStream<R>(this.environment, [
+      { from: this.environment.add({ ...options, inputs: this.edges(0) }), partitioning: undefined, sideOutput: undefined },
+    ]);
   }
 
   /** This stream as the input of an operator. For the API's own use. */
@@ -273,7 +300,8 @@ export class DataStream<T> implements AsyncIterable<T> {
 
   /** Whether every way back from here meets an operator that assigns timestamps. */
   protected hasTimestamps(): boolean {
-    const timed = (node: StreamNode): boolean => node.spec.kind === "timestamps" || (node.inputs.length > 0 && node.inputs.some((edge) => timed(edge.from)));
+    const timed = (node: StreamNode): boolean =>
+      node.spec.kind === "timestamps" || (node.inputs.length > 0 && node.inputs.some((edge) => timed(edge.from)));
     return this.ends.every((end) => timed(end.from));
   }
 
@@ -283,14 +311,17 @@ export class DataStream<T> implements AsyncIterable<T> {
 
   get #node(): StreamNode {
     if (this.ends.length > 1) {
-      throw new GraphError("A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.");
+      throw new GraphError(
+        "A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.",
+      );
     }
     return (this.ends[0] as StreamEnd).from;
   }
 
   #sameEnvironment(other: DataStream<never> | DataStream<unknown>, where: string): void {
     if (!(other instanceof DataStream)) throw new GraphError(`${where} got ${describe(other)}; it takes streams.`);
-    if (other.environment !== this.environment) throw new GraphError(`${where} joins streams of two environments; make both from the same one.`);
+    if (other.environment !== this.environment)
+      throw new GraphError(`${where} joins streams of two environments; make both from the same one.`);
   }
 }
 
@@ -301,7 +332,9 @@ Object.defineProperty(DataStream.prototype, observable, {
   },
 });
 // A stream in a function's closure is a mistake that capture explains.
-Object.defineProperty(DataStream.prototype, Symbol.for("drey.notShippable"), { value: "(a stream of the program); connect() it instead, or collect() it first" });
+Object.defineProperty(DataStream.prototype, Symbol.for("drey.notShippable"), {
+  value: "(a stream of the program); connect() it instead, or collect() it first",
+});
 
 /** A stream grouped by key. */
 export class KeyedStream<T, K> extends DataStream<T> {
@@ -324,7 +357,10 @@ export class KeyedStream<T, K> extends DataStream<T> {
 
   /** Each record through a KeyedProcessFunction, with state and timers of its key; or a function `(value, context, out)`. */
   override process<Out>(
-    process: KeyedProcessFunction<K, T, Out> | ProcessFunction<T, Out> | ((value: T, context: ProcessContext<K>, out: Collector<Out>) => void),
+    process:
+      | KeyedProcessFunction<K, T, Out>
+      | ProcessFunction<T, Out>
+      | ((value: T, context: ProcessContext<K>, out: Collector<Out>) => void),
   ): DataStream<Out> {
     return this.transform({ name: nameOf(process, "process"), spec: specOf("process", { function: processOf(process), key: this.#key }) });
   }
@@ -338,7 +374,9 @@ export class KeyedStream<T, K> extends DataStream<T> {
       throw new GraphError(`window() got ${describe(window)}; give it tumbling(seconds(10)) or another window.`);
     }
     if (!this.hasTimestamps()) {
-      throw new GraphError("window() needs event time, and no operator before it assigns timestamps; write .withTimestamps((record) => …) first.");
+      throw new GraphError(
+        "window() needs event time, and no operator before it assigns timestamps; write .withTimestamps((record) => …) first.",
+      );
     }
     return new WindowedStream((name, spec) => this.transform({ name, spec }), this.#key, window);
   }
@@ -351,7 +389,12 @@ export class WindowedStream<T, K> {
   readonly #window: WindowDescription;
   readonly #late: string | undefined;
 
-  constructor(add: (name: string, spec: StreamNodeOptions["spec"]) => DataStream<never>, key: KeySelector, window: WindowDescription, late?: string) {
+  constructor(
+    add: (name: string, spec: StreamNodeOptions["spec"]) => DataStream<never>,
+    key: KeySelector,
+    window: WindowDescription,
+    late?: string,
+  ) {
     this.#add = add;
     this.#key = key;
     this.#window = window;
@@ -367,8 +410,14 @@ export class WindowedStream<T, K> {
    * One result per key and window: the aggregate's, or what `finish` makes of it with the key and the window.
    */
   aggregate<Acc, Result>(aggregate: AggregateFunction<T, Acc, Result>): DataStream<Result>;
-  aggregate<Acc, Result, Out>(aggregate: AggregateFunction<T, Acc, Result>, finish: (result: Result, context: WindowContext<K>) => Out): DataStream<Out>;
-  aggregate(aggregate: AggregateFunction<T, never, never>, finish?: (result: never, context: WindowContext<K>) => unknown): DataStream<never> {
+  aggregate<Acc, Result, Out>(
+    aggregate: AggregateFunction<T, Acc, Result>,
+    finish: (result: Result, context: WindowContext<K>) => Out,
+  ): DataStream<Out>;
+  aggregate(
+    aggregate: AggregateFunction<T, never, never>,
+    finish?: (result: never, context: WindowContext<K>) => unknown,
+  ): DataStream<never> {
     for (const name of ["createAccumulator", "add", "getResult"] as const) functionOf(aggregate?.[name], `aggregate(): ${name}`);
     return this.#add(
       "window",
@@ -424,7 +473,9 @@ export class ConnectedStreams<A, B, K = unknown> {
     const { environment } = this.#first;
     const [key, key2] = [this.#first, this.#second].map((stream) => (stream instanceof KeyedStream ? stream.key : undefined));
     if ((key === undefined) !== (key2 === undefined)) {
-      throw new GraphError("One of the connected streams is keyed and the other is not; write connect(…).keyBy(first, second), or key neither.");
+      throw new GraphError(
+        "One of the connected streams is keyed and the other is not; write connect(…).keyBy(first, second), or key neither.",
+      );
     }
     const node = environment.add({
       name: nameOf(process, "coProcess"),

@@ -37,7 +37,9 @@ export interface EnvironmentOptions {
 }
 
 /** How a job is submitted. */
-export interface SubmitJobOptions<Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>> {
+export interface SubmitJobOptions<
+  Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>,
+> {
   readonly name?: string;
   /** The job goes on when this program ends. Needs a cluster that somebody started. */
   readonly detached?: boolean;
@@ -105,7 +107,9 @@ export class Environment {
         [options.parallelism.key]: environmentOptions.parallelism,
         [options.chaining.key]: environmentOptions.chaining,
         [options.bufferTimeout.key]:
-          environmentOptions.bufferTimeout === undefined ? undefined : durationMs(environmentOptions.bufferTimeout, "environment({ bufferTimeout })"),
+          environmentOptions.bufferTimeout === undefined
+            ? undefined
+            : durationMs(environmentOptions.bufferTimeout, "environment({ bufferTimeout })"),
       }),
     );
   }
@@ -128,18 +132,27 @@ export class Environment {
    * a function that returns an iterable (`function* () { … }`) travels and runs in the source's subtask, if asked at a rate.
    */
   from<T>(
-    rows: readonly T[] | Iterable<T> | AsyncIterable<T> | Observable<T> | (() => Iterable<T> | AsyncIterable<T>), { rowsPerSecond }: { readonly rowsPerSecond?: number } = {},
+    rows: readonly T[] | Iterable<T> | AsyncIterable<T> | Observable<T> | (() => Iterable<T> | AsyncIterable<T>),
+    { rowsPerSecond }: { readonly rowsPerSecond?: number } = {},
   ): DataStream<T> {
     if (typeof rows === "function") {
       const rate = rateOf(rowsPerSecond, "from()");
-      return this.#source("iterable", specOf("iterable", { open: rows, rowsPerSecond: rate }), { parallelismLimit: 1, asynchronous: /^async\b/.test(String(rows)) });
+      return this.#source("iterable", specOf("iterable", { open: rows, rowsPerSecond: rate }), {
+        parallelismLimit: 1,
+        asynchronous: /^async\b/.test(String(rows)),
+      });
     }
-    if (rowsPerSecond !== undefined) throw new GraphError("from(…, { rowsPerSecond }) needs a function that returns an iterable; the function is what the source can slow down.");
+    if (rowsPerSecond !== undefined)
+      throw new GraphError(
+        "from(…, { rowsPerSecond }) needs a function that returns an iterable; the function is what the source can slow down.",
+      );
     if (Array.isArray(rows)) return this.#source("collection", specOf("collection", { rows }), { parallelismLimit: 1 });
     if (isObservable(rows)) return this.fromObservable(rows as Observable<T>);
     const iterable = rows as (Iterable<T> & AsyncIterable<T>) | null | undefined;
     if (iterable?.[Symbol.iterator] === undefined && iterable?.[Symbol.asyncIterator] === undefined) {
-      throw new GraphError(`from() got ${describe(rows)}; it takes an array, an iterable, an Observable, or a function that returns an iterable.`);
+      throw new GraphError(
+        `from() got ${describe(rows)}; it takes an array, an iterable, an Observable, or a function that returns an iterable.`,
+      );
     }
     return this.#feed("from", () => iterableFeed(rows as Iterable<T>));
   }
@@ -175,7 +188,12 @@ export class Environment {
   fromCsv<T = Record<string, string | number | boolean | null>>(path: FilePaths, csv: CsvOptions = {}): DataStream<T> {
     const { columns, delimiter = ",", infer = true, malformed = "fail" } = csv;
     if (delimiter.length !== 1) throw new GraphError(`fromCsv(…, { delimiter }) is ${describe(delimiter)}; give one character.`);
-    return this.#files("csv", path, { rows: "CSV", parameters: { delimiter, infer, ...(columns === undefined ? {} : { columns }) } }, malformed);
+    return this.#files(
+      "csv",
+      path,
+      { rows: "CSV", parameters: { delimiter, infer, ...(columns === undefined ? {} : { columns }) } },
+      malformed,
+    );
   }
 
   // ---------------------------------------------------------------------------------------------------------- execution
@@ -193,7 +211,11 @@ export class Environment {
   async submit<Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>>(
     nameOrOptions: string | SubmitJobOptions<Outputs> = {},
   ): Promise<JobHandle<{ readonly [Name in keyof Outputs]: RowsOf<Outputs[Name]> }>> {
-    const { name = DEFAULT_JOB_NAME, detached = false, outputs = {} as Outputs } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
+    const {
+      name = DEFAULT_JOB_NAME,
+      detached = false,
+      outputs = {} as Outputs,
+    } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
     const sinks = this.#sinksWith(outputs);
     if (sinks.length === 0) {
       throw new GraphError(
@@ -205,8 +227,12 @@ export class Environment {
     return new JobHandle(control, Object.keys(outputs));
   }
 
-  /** The program as it stands: the declared sinks, and the streams named in `outputs`, with all they need. To be asked for before `submit`. */
-  streamGraph(nameOrOptions: string | Pick<SubmitJobOptions<Readonly<Record<string, DataStream<never> | DataStream<unknown>>>>, "name" | "outputs"> = {}): StreamGraph {
+  /** The program as it stands: the declared sinks, and streams named in `outputs`, with all they need. To be asked for before `submit`. */
+  streamGraph(
+    nameOrOptions:
+      | string
+      | Pick<SubmitJobOptions<Readonly<Record<string, DataStream<never> | DataStream<unknown>>>>, "name" | "outputs"> = {},
+  ): StreamGraph {
     const { name = DEFAULT_JOB_NAME, outputs = {} } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
     return streamGraph(name, this.#sinksWith(outputs));
   }
@@ -311,7 +337,8 @@ export class Environment {
   #resultNode(stream: DataStream<unknown>, name: string): StreamNode {
     const known = this.#results.get(stream)?.get(name);
     if (known !== undefined) return known;
-    if (!(stream instanceof DataStream)) throw new GraphError(`The output ${describe(name)} is ${describe(stream)}; name streams of this environment.`);
+    if (!(stream instanceof DataStream))
+      throw new GraphError(`The output ${describe(name)} is ${describe(stream)}; name streams of this environment.`);
     if (stream.environment !== this) throw new GraphError(`The output ${describe(name)} is a stream of another environment.`);
     const node = this.add({ name: `result: ${name}`, spec: specOf(RESULT_KIND, { name }), inputs: stream.edges(0) });
     this.#results.set(stream, new Map([...(this.#results.get(stream) ?? []), [name, node]]));
@@ -326,7 +353,9 @@ export class Environment {
   }
 
   #files<T>(name: string, path: FilePaths, format: LineFormat | RowFormat, malformed: MalformedPolicy): DataStream<T> {
-    const paths = (Array.isArray(path) ? (path as readonly (string | URL)[]) : [path as string | URL]).map((it) => absolute(it, `${name}()`));
+    const paths = (Array.isArray(path) ? (path as readonly (string | URL)[]) : [path as string | URL]).map((it) =>
+      absolute(it, `${name}()`),
+    );
     return this.#source(name, specOf("files", { paths, format, malformed }), {});
   }
 

@@ -27,7 +27,10 @@ export function flatMap<T, R>(flatMap: (value: T) => Iterable<R>): (stream: Data
 }
 
 /** See `DataStream.withTimestamps`. */
-export function withTimestamps<T>(timestamp: (value: T) => Timestamp, options?: TimestampOptions<T>): (stream: DataStream<T>) => DataStream<T> {
+export function withTimestamps<T>(
+  timestamp: (value: T) => Timestamp,
+  options?: TimestampOptions<T>,
+): (stream: DataStream<T>) => DataStream<T> {
   return (stream) => stream.withTimestamps(timestamp, options);
 }
 
@@ -47,13 +50,16 @@ export function window<T, K>(window: WindowDescription): (stream: KeyedStream<T,
 }
 
 /** See `WindowedStream.aggregate`. */
-export function aggregate<T, K, Acc, Result>(aggregate: AggregateFunction<T, Acc, Result>): (stream: WindowedStream<T, K>) => DataStream<Result>;
+export function aggregate<T, K, Acc, Result>(
+  aggregate: AggregateFunction<T, Acc, Result>,
+): (stream: WindowedStream<T, K>) => DataStream<Result>;
 export function aggregate<T, K, Acc, Result, Out>(
   aggregate: AggregateFunction<T, Acc, Result>, finish: (result: Result, context: WindowContext<K>) => Out,
 ): (stream: WindowedStream<T, K>) => DataStream<Out>;
 // oxlint-disable-next-line typescript/no-explicit-any -- the overloads above are the types; behind them arguments are only handed on
 export function aggregate(aggregate: any, finish?: any): any {
-  return (stream: WindowedStream<never, never>) => (finish === undefined ? stream.aggregate(aggregate) : stream.aggregate(aggregate, finish));
+  return (stream: WindowedStream<never, never>) =>
+    finish === undefined ? stream.aggregate(aggregate) : stream.aggregate(aggregate, finish);
 }
 
 /** See `DataStream.process` and `KeyedStream.process`. */

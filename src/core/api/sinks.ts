@@ -16,10 +16,20 @@ export function discard(): Sink<unknown> {
 
 /** Writes each record as a line of JSON. The folder gets one file per subtask, `part-0.jsonl` …, replaced if it is there. */
 export function jsonLines(folder: string): Sink<unknown> {
-  return { node: { name: `jsonLines: ${folder}`, spec: specOf("fileSink", { folder: absolute(folder, "jsonLines()"), format: { lines: "JSON" } }) } };
+  return {
+    node: {
+      name: `jsonLines: ${folder}`,
+      spec: specOf("fileSink", { folder: absolute(folder, "jsonLines()"), format: { lines: "JSON" } }),
+    },
+  };
 }
 
 /** Writes each record as a line of text: strings as they are, anything else as JSON. One file per subtask, `part-0.txt` … */
 export function textLines(folder: string): Sink<unknown> {
-  return { node: { name: `textLines: ${folder}`, spec: specOf("fileSink", { folder: absolute(folder, "textLines()"), format: { lines: "text" } }) } };
+  return {
+    node: {
+      name: `textLines: ${folder}`,
+      spec: specOf("fileSink", { folder: absolute(folder, "textLines()"), format: { lines: "text" } }),
+    },
+  };
 }

@@ -193,7 +193,8 @@ function* linesOf({ path, start, end }: Range): Generator<string, undefined> {
       if (!skipping && from < size) {
         held.push(chunk.subarray(from, size));
         heldBytes += size - from;
-        if (heldBytes > MAX_LINE_BYTES) throw new RecordError(`${path} has a line of more than ${MAX_LINE_BYTES} bytes; is it a text file?`);
+        if (heldBytes > MAX_LINE_BYTES)
+          throw new RecordError(`${path} has a line of more than ${MAX_LINE_BYTES} bytes; is it a text file?`);
       }
       position += size;
     }

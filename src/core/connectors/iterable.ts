@@ -36,9 +36,12 @@ class IterableSource implements SourceOperator {
     const rows: unknown = this.#spec.open();
     const iterable = rows === null || rows === undefined ? {} : (Object(rows) as object);
     if (Symbol.asyncIterator in iterable) this.#rows = new AsyncIteration(iterable as AsyncIterable<unknown>, this.#context);
-    else if (Symbol.iterator in iterable) this.#rows = new Iteration(iterable as Iterable<unknown>, new Pace(this.#spec.rowsPerSecond, this.#context));
+    else if (Symbol.iterator in iterable)
+      this.#rows = new Iteration(iterable as Iterable<unknown>, new Pace(this.#spec.rowsPerSecond, this.#context));
     else {
-      throw new RecordError(`The function of "${this.#context.operatorName}" returned ${describe(rows)}; from() needs a function that returns an iterable.`);
+      throw new RecordError(
+        `The function of "${this.#context.operatorName}" returned ${describe(rows)}; from() needs a function that returns an iterable.`,
+      );
     }
   }
 

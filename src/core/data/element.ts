@@ -63,7 +63,14 @@ export function segmentMemory(buffer: ArrayBufferLike, byteOffset = 0, byteLengt
  * @param offset bytes from the start of the memory, a multiple of 8.
  */
 export function writeSegmentHeader(
-  memory: SegmentMemory, offset: number, kind: SegmentKind, rows: number, payloadBytes: number, watermark: number, flags = 0, checkpointId = 0,
+  memory: SegmentMemory,
+  offset: number,
+  kind: SegmentKind,
+  rows: number,
+  payloadBytes: number,
+  watermark: number,
+  flags = 0,
+  checkpointId = 0,
 ): void {
   const i = offset >> 2;
   memory.i32[i] = kind;

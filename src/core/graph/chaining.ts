@@ -5,7 +5,17 @@
  */
 import { GraphError } from "../types/errors.ts";
 import { type EdgeId, type VertexId, edgeId, vertexId } from "../types/ids.ts";
-import type { ChainOutput, ChainedOperator, CompiledJob, JobEdge, JobFeed, JobOperator, JobResult, JobVertex, TaskSpec } from "./job-graph.ts";
+import type {
+  ChainOutput,
+  ChainedOperator,
+  CompiledJob,
+  JobEdge,
+  JobFeed,
+  JobOperator,
+  JobResult,
+  JobVertex,
+  TaskSpec,
+} from "./job-graph.ts";
 import type { Partitioning, StreamEdge, StreamGraph, StreamNode } from "./stream-graph.ts";
 
 export interface ChainingOptions {
@@ -58,8 +68,12 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
     }
   }
 
-  const edges = program.nodes.flatMap((to) => to.inputs.map((edge): DecidedEdge => ({ edge, to, partitioning: decide(edge, to, parallelismOf) })));
-  const chained = new Set<DecidedEdge>(edges.filter((it) => isChained(it, options.chaining, parallelismOf, (node) => group.get(node) as string)));
+  const edges = program.nodes.flatMap((to) =>
+    to.inputs.map((edge): DecidedEdge => ({ edge, to, partitioning: decide(edge, to, parallelismOf) })),
+  );
+  const chained = new Set<DecidedEdge>(
+    edges.filter((it) => isChained(it, options.chaining, parallelismOf, (node) => group.get(node) as string)),
+  );
 
   // The chains: each node that no chained edge leads to is a head; the others join the vertex of their only input.
   const vertexOf = new Map<StreamNode, number>();

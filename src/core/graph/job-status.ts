@@ -14,7 +14,17 @@ export type JobState = (typeof JOB_STATES)[number];
 export const isFinal = (state: JobState): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
 
 /** Every state of an execution. */
-export const TASK_STATES = ["CREATED", "SCHEDULED", "DEPLOYING", "INITIALIZING", "RUNNING", "FINISHED", "CANCELING", "CANCELED", "FAILED"] as const;
+export const TASK_STATES = [
+  "CREATED",
+  "SCHEDULED",
+  "DEPLOYING",
+  "INITIALIZING",
+  "RUNNING",
+  "FINISHED",
+  "CANCELING",
+  "CANCELED",
+  "FAILED",
+] as const;
 /** Flink's execution states. */
 export type TaskState = (typeof TASK_STATES)[number];
 /** True for a state that an execution never leaves. */

@@ -129,7 +129,9 @@ export function streamGraph(jobName: string, sinks: readonly StreamNode[]): Stre
     if (node.uid === undefined) continue;
     const other = uids.get(node.uid);
     if (other !== undefined) {
-      throw new GraphError(`Two operators have the uid ${describe(node.uid)}: "${other.name}" and "${node.name}". Give each a uid of its own.`);
+      throw new GraphError(
+        `Two operators have the uid ${describe(node.uid)}: "${other.name}" and "${node.name}". Give each a uid of its own.`,
+      );
     }
     uids.set(node.uid, node);
   }

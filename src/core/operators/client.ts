@@ -14,7 +14,10 @@ export interface ResultSpec extends OperatorSpec {
   readonly name: string;
 }
 
-const pass = { inline: (code: { emit(value: string, timestamp: string): string }, value: string, timestamp: string): string => code.emit(value, timestamp) };
+const pass = {
+  inline: (code: { emit(value: string, timestamp: string): string }, value: string, timestamp: string): string =>
+    code.emit(value, timestamp),
+};
 
 /** The two hand on what they get: they only give such an edge an operator to end at. */
 export const feedOperator: OperatorKind<FeedSpec> = { kind: FEED_KIND, inputs: 1, create: () => pass };

@@ -29,5 +29,7 @@ ${code.emit(result, timestamp)}
 function iterable(returned: unknown, operator: string): Iterable<unknown> {
   if (Array.isArray(returned)) return returned as unknown[];
   if (returned !== null && typeof returned === "object" && Symbol.iterator in returned) return returned as Iterable<unknown>;
-  throw new RecordError(`The function of "${operator}" returned ${describe(returned)}; flatMap needs an array or another iterable (return [] for nothing).`);
+  throw new RecordError(
+    `The function of "${operator}" returned ${describe(returned)}; flatMap needs an array or another iterable (return [] for nothing).`,
+  );
 }

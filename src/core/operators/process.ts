@@ -200,6 +200,7 @@ class FunctionContext implements TimerContext, TimerService {
 }
 
 function checked(time: number): number {
-  if (typeof time !== "number" || Number.isNaN(time)) throw new RecordError(`A timer was registered for the time ${describe(time)}; give milliseconds since 1970.`);
+  if (typeof time !== "number" || Number.isNaN(time))
+    throw new RecordError(`A timer was registered for the time ${describe(time)}; give milliseconds since 1970.`);
   return time;
 }

@@ -40,7 +40,8 @@ export const windowOperator: OperatorKind<WindowSpec> = {
   kind: "window",
   inputs: 1,
   fields: (spec, { of }) => (spec.lateOutput === undefined ? eitherUse(of(spec.key, 0), of(spec.aggregate.add, 0)) : "all"),
-  create: (spec, context) => (spec.window.kind === "session" ? new SessionOperator(spec, spec.window, context) : new WindowOperator(spec, spec.window, context)),
+  create: (spec, context) =>
+    spec.window.kind === "session" ? new SessionOperator(spec, spec.window, context) : new WindowOperator(spec, spec.window, context),
 };
 
 /** An accumulator in place, so that changing it costs no second look-up. */
@@ -81,7 +82,9 @@ class WindowOperator implements Operator {
     this.#context = context;
     this.#functions = aggregateFunctions(spec.aggregate);
     if (this.#sliceMs < windows.sizeMs && spec.aggregate.merge === undefined) {
-      throw new RecordError(`The aggregate of "${context.operatorName}" has no merge(a, b), which overlapping windows need to share their parts.`);
+      throw new RecordError(
+        `The aggregate of "${context.operatorName}" has no merge(a, b), which overlapping windows need to share their parts.`,
+      );
     }
   }
 
@@ -208,7 +211,9 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
 /** @throws RecordError for a record without event time. */
 export function requireTimestamp(timestamp: number, value: unknown, context: OperatorContext): void {
   if (!Number.isNaN(timestamp)) return;
-  throw new RecordError(`"${context.operatorName}" got a record without a timestamp: ${describe(value)}; write withTimestamps(…) before the window.`);
+  throw new RecordError(
+    `"${context.operatorName}" got a record without a timestamp: ${describe(value)}; write withTimestamps(…) before the window.`,
+  );
 }
 
 /** What happens to a late record. */

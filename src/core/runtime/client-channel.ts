@@ -1,7 +1,16 @@
 /** The client's ends of a job: rows into a feed's channel, rows out of a result's channels. */
 import { BatchDecoder } from "../data/codec.ts";
 import type { ClassRegistry } from "../data/classes.ts";
-import { LAST_PIECE, SEGMENT_HEADER_BYTES, SegmentKind, type SegmentMemory, segmentFlags, segmentKind, segmentPayloadBytes, segmentRows } from "../data/element.ts";
+import {
+  LAST_PIECE,
+  SEGMENT_HEADER_BYTES,
+  SegmentKind,
+  type SegmentMemory,
+  segmentFlags,
+  segmentKind,
+  segmentPayloadBytes,
+  segmentRows,
+} from "../data/element.ts";
 import { InvariantError } from "../types/errors.ts";
 
 /** Decodes the segments of one channel of a result, in order. */

@@ -7,7 +7,16 @@
 import { BatchDecoder } from "../data/codec.ts";
 import type { ClassRegistry } from "../data/classes.ts";
 import {
-  LAST_PIECE, MAX_SEGMENT_ROWS, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, segmentFlags, segmentKind, segmentPayloadBytes, segmentRows, segmentWatermark,
+  LAST_PIECE,
+  MAX_SEGMENT_ROWS,
+  MIN_WATERMARK,
+  SEGMENT_HEADER_BYTES,
+  SegmentKind,
+  segmentFlags,
+  segmentKind,
+  segmentPayloadBytes,
+  segmentRows,
+  segmentWatermark,
 } from "../data/element.ts";
 import { WatermarkCombiner } from "../time/watermark.ts";
 import { InvariantError } from "../types/errors.ts";
@@ -47,7 +56,13 @@ export class InputGate {
 
   constructor(inputs: readonly GateInput[], classes: ClassRegistry, listener: GateListener) {
     this.#channels = inputs.flatMap(({ input, channels }) =>
-      channels.map((channel): GateChannel => ({ channel, second: input === 1, decoder: new BatchDecoder({ classes }), pieces: [], ended: false })),
+      channels.map((channel): GateChannel => ({
+        channel,
+        second: input === 1,
+        decoder: new BatchDecoder({ classes }),
+        pieces: [],
+        ended: false,
+      })),
     );
     this.#combiner = new WatermarkCombiner(Math.max(1, this.#channels.length));
     this.#listener = listener;

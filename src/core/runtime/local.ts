@@ -5,7 +5,15 @@
  */
 import { ClassRegistry, type ShippedClass } from "../data/classes.ts";
 import { type CompiledJob, type JobGraph, type TaskSpec, targetsOf } from "../graph/job-graph.ts";
-import { type ExecutionInfo, type JobDetails, type JobState, type MetricsReport, type SubtaskMetrics, type TaskState, isFinal } from "../graph/job-status.ts";
+import {
+  type ExecutionInfo,
+  type JobDetails,
+  type JobState,
+  type MetricsReport,
+  type SubtaskMetrics,
+  type TaskState,
+  isFinal,
+} from "../graph/job-status.ts";
 import { NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
 import { type EdgeId, type JobId, newJobId, taskManagerId } from "../types/ids.ts";
 import { Configuration, options } from "../types/options.ts";
@@ -75,7 +83,10 @@ class LocalJob implements JobControl {
   readonly #listeners = new Set<JobListener>();
   readonly #timestamps: Record<string, number> = {};
   readonly #history: MetricsReport[] = [];
-  readonly #results = new Map<string, { readonly channels: readonly MemoryChannel[]; readonly decoders: readonly ResultDecoder[]; readonly ended: boolean[] }>();
+  readonly #results = new Map<
+    string,
+    { readonly channels: readonly MemoryChannel[]; readonly decoders: readonly ResultDecoder[]; readonly ended: boolean[] }
+  >();
   #tasks: LocalTask[] = [];
   #state: JobState = "CREATED";
   #failure: Error | undefined;
@@ -147,7 +158,8 @@ class LocalJob implements JobControl {
             }
           }
           if (isFinal(this.#state)) {
-            if (this.#failure !== undefined) throw new JobFailedError(`Job "${this.name}" failed: ${this.#failure.message}`, { cause: this.#failure });
+            if (this.#failure !== undefined)
+              throw new JobFailedError(`Job "${this.name}" failed: ${this.#failure.message}`, { cause: this.#failure });
             if (this.#canceled) throw new JobCanceledError(`Job "${this.name}" was cancelled.`);
             return null;
           }
@@ -320,7 +332,14 @@ class LocalJob implements JobControl {
       const values = readTaskMetrics(it.metrics);
       const rates = metricRates(it.before, values, Math.max(1, elapsedMs));
       it.before = values;
-      return { job: this.id, vertex: it.execution.vertex, subtask: it.execution.subtask, attempt: 0, slot: it.execution.subtask, values: { ...values, ...rates } };
+      return {
+        job: this.id,
+        vertex: it.execution.vertex,
+        subtask: it.execution.subtask,
+        attempt: 0,
+        slot: it.execution.subtask,
+        values: { ...values, ...rates },
+      };
     });
     const report: MetricsReport = { taskManager: LOCAL, atMs: Date.now(), process: {}, subtasks };
     this.#history.push(report);
@@ -340,7 +359,12 @@ class LocalJob implements JobControl {
       tasks: states,
       graph: this.#graph,
       executions: this.#tasks.map(({ execution }): ExecutionInfo => ({
-        vertex: execution.vertex, subtask: execution.subtask, attempt: 0, state: execution.state, taskManager: LOCAL, slot: execution.subtask,
+        vertex: execution.vertex,
+        subtask: execution.subtask,
+        attempt: 0,
+        state: execution.state,
+        taskManager: LOCAL,
+        slot: execution.subtask,
         timestamps: { ...execution.timestamps },
       })),
       timestamps: { ...this.#timestamps },
@@ -350,7 +374,11 @@ class LocalJob implements JobControl {
 }
 
 /** Rows that wait on any channel of a result; null once all channels have ended. */
-function take(result: { readonly channels: readonly MemoryChannel[]; readonly decoders: readonly ResultDecoder[]; readonly ended: boolean[] }): unknown[] | null {
+function take(result: {
+  readonly channels: readonly MemoryChannel[];
+  readonly decoders: readonly ResultDecoder[];
+  readonly ended: boolean[];
+}): unknown[] | null {
   const rows: unknown[] = [];
   for (const [index, channel] of result.channels.entries()) {
     for (let offset = channel.tryPeek(); offset >= 0 && result.ended[index] !== true; offset = channel.tryPeek()) {
@@ -368,6 +396,7 @@ function ownInstances<T>(value: T): T {
   if (typeof value !== "object" || value === null || value instanceof Date) return value;
   if (Array.isArray(value)) return value as T;
   const copy = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string, unknown>;
-  for (const [key, inner] of Object.entries(value)) copy[key] = key === "operators" ? (inner as unknown[]).map(ownInstances) : ownInstances(inner);
+  for (const [key, inner] of Object.entries(value))
+    copy[key] = key === "operators" ? (inner as unknown[]).map(ownInstances) : ownInstances(inner);
   return copy as T;
 }

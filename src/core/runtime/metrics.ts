@@ -16,7 +16,12 @@ export interface MetricInfo {
   readonly description: string;
 }
 
-const metric = (name: string, kind: MetricKind, unit: MetricInfo["unit"], description: string): MetricInfo => ({ name, kind, unit, description });
+const metric = (name: string, kind: MetricKind, unit: MetricInfo["unit"], description: string): MetricInfo => ({
+  name,
+  kind,
+  unit,
+  description,
+});
 
 /** The metrics of a subtask, in the order in which they stand in its array. */
 export const taskMetrics: readonly MetricInfo[] = [
@@ -75,7 +80,11 @@ export const TIME_SHARES = ["busyTimeMsPerSecond", "idleTimeMsPerSecond", "backP
  * call) counts as busy.
  * @param elapsedMs time between the readings, milliseconds, > 0.
  */
-export function metricRates(before: Readonly<Record<string, number>>, now: Readonly<Record<string, number>>, elapsedMs: number): Record<string, number> {
+export function metricRates(
+  before: Readonly<Record<string, number>>,
+  now: Readonly<Record<string, number>>,
+  elapsedMs: number,
+): Record<string, number> {
   const delta = (name: string): number => Math.max(0, (now[name] ?? 0) - (before[name] ?? 0));
   const perSecond = (name: string): number => (delta(name) * 1_000) / elapsedMs;
   const idle = Math.min(1_000, perSecond("accumulateIdleTimeMs"));

@@ -1,7 +1,7 @@
 /**
  * The operators of a task as one generated function. Each call of user code gets a call site of its own, so that V8 specialises and
- * inlines it (measured: 64 M records/s against 10 M for operators that call each other through an interface); a record's timestamp is a local
- * variable; what one operator hands to the next is not stored anywhere.
+ * inlines it (measured: 64 M records/s against 10 M for operators that call each other through an interface); a record's timestamp is
+ * a local variable; what one operator hands to the next is not stored anywhere.
  *
  * The chain is a tree: an operator may have several consumers, which get each record one after the other, by reference. Records go
  * through the whole tree one at a time, and watermarks follow them in the same order, so results cannot depend on how the records
@@ -66,7 +66,9 @@ export function fuse(task: string, members: readonly ChainMember[], edges: reado
   // V8 puts the parameters of `new Function` on two lines before the body.
   const HEADER_LINES = 2;
   const names = [...text.constants.keys()];
-  const make = new Function(...names, `${code}\n//# sourceURL=${chainScript(task)}`) as (...values: unknown[]) => Omit<FusedChain, "code" | "operatorAtLine">;
+  const make = new Function(...names, `${code}\n//# sourceURL=${chainScript(task)}`) as (
+    ...values: unknown[]
+  ) => Omit<FusedChain, "code" | "operatorAtLine">;
   const functions = make(...text.constants.values());
   return {
     ...functions,
@@ -233,7 +235,10 @@ ${output}.emit(${narrow} && typeof ${value} === "object" && ${value} !== null ? 
     if (member.operator.makesWatermarks === true) {
       const name = this.#name("made");
       this.#functions.push(this.#owned(index, `function ${name}(watermark) {\n${this.#watermarkToConsumers(index)}\n}`));
-      this.#declarations.push(`${wiring}.emitWatermark = (watermark) => ${name}(watermark);`, `${wiring}.emitIdle = ${this.#idleFunction(index)};`);
+      this.#declarations.push(
+        `${wiring}.emitWatermark = (watermark) => ${name}(watermark);`,
+        `${wiring}.emitIdle = ${this.#idleFunction(index)};`,
+      );
     }
     const tags = new Set(member.definition.outputs.flatMap((output) => (output.sideOutput === undefined ? [] : [output.sideOutput])));
     if (tags.size === 0) return;

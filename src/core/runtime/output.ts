@@ -6,7 +6,15 @@
  */
 import { BatchEncoder } from "../data/codec.ts";
 import type { ClassRegistry } from "../data/classes.ts";
-import { LAST_PIECE, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, type SegmentMemory, segmentMemory, writeSegmentHeader } from "../data/element.ts";
+import {
+  LAST_PIECE,
+  MIN_WATERMARK,
+  SEGMENT_HEADER_BYTES,
+  SegmentKind,
+  type SegmentMemory,
+  segmentMemory,
+  writeSegmentHeader,
+} from "../data/element.ts";
 import { keyGroupOf, subtaskOfKeyGroup } from "../data/key-groups.ts";
 import { keyToken } from "../data/keys.ts";
 import type { Partitioning } from "../graph/stream-graph.ts";
@@ -44,7 +52,13 @@ export interface Output {
 }
 
 /** The output of an edge by its partitioning. */
-export function output(partitioning: Partitioning, channels: readonly OutputChannel[], host: OutputHost, maxParallelism: number, subtask: number): Output {
+export function output(
+  partitioning: Partitioning,
+  channels: readonly OutputChannel[],
+  host: OutputHost,
+  maxParallelism: number,
+  subtask: number,
+): Output {
   const writers = channels.map((channel) => new ChannelWriter(channel, host));
   switch (partitioning.kind) {
     case "hash":
@@ -52,7 +66,11 @@ export function output(partitioning: Partitioning, channels: readonly OutputChan
     case "broadcast":
       return new BroadcastOutput(writers);
     case "custom":
-      return new CustomOutput(writers, partitioning.key as (value: unknown) => unknown, partitioning.partition as (key: unknown, partitions: number) => number);
+      return new CustomOutput(
+        writers,
+        partitioning.key as (value: unknown) => unknown,
+        partitioning.partition as (key: unknown, partitions: number) => number,
+      );
     case "shuffle":
       return new ShuffleOutput(writers, subtask);
     case "rebalance":
@@ -110,7 +128,9 @@ export class ChannelWriter {
       const offset = this.#offset;
       const start = offset + SEGMENT_HEADER_BYTES;
       const written =
-        from === count ? 0 : this.#encoder.encode(memory, start, offset + this.channel.segmentBytes, this.#rows, this.#timestamps, from, count);
+        from === count
+          ? 0
+          : this.#encoder.encode(memory, start, offset + this.channel.segmentBytes, this.#rows, this.#timestamps, from, count);
       if (written === 0 && from < count) {
         this.#writePieces(this.#encoder.encodeRow(this.#rows[from], this.#timestamps[from] as number));
         from++;
@@ -300,7 +320,11 @@ class CustomOutput extends Writers {
   readonly #key: (value: unknown) => unknown;
   readonly #partition: (key: unknown, partitions: number) => number;
 
-  constructor(writers: readonly ChannelWriter[], key: (value: unknown) => unknown, partition: (key: unknown, partitions: number) => number) {
+  constructor(
+    writers: readonly ChannelWriter[],
+    key: (value: unknown) => unknown,
+    partition: (key: unknown, partitions: number) => number,
+  ) {
     super(writers);
     this.#key = key;
     this.#partition = partition;
@@ -310,7 +334,9 @@ class CustomOutput extends Writers {
     const target = this.#partition(this.#key(value), this.writers.length);
     const writer = this.writers[target];
     if (writer === undefined) {
-      throw new GraphError(`The partitioner returned ${describe(target)} for ${describe(value)}; it must return an integer from 0 to ${this.writers.length - 1}.`);
+      throw new GraphError(
+        `The partitioner returned ${describe(target)} for ${describe(value)}; it must return an integer from 0 to ${this.writers.length - 1}.`,
+      );
     }
     writer.emit(value, timestamp);
   }

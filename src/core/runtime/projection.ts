@@ -26,7 +26,9 @@ export function projectEdges(job: CompiledJob, fieldsRead: FieldQuestion["of"]):
       const fields = kinds.get(it.spec.kind)?.fields;
       if (fields === undefined) return "all";
       const consumers = eitherUse(
-        ...it.outputs.map((output) => (output.to === "operator" ? needs(output.operator, 0) : (needed.get(task.edges[output.edge]?.id as EdgeId) ?? "all"))),
+        ...it.outputs.map((output) =>
+          output.to === "operator" ? needs(output.operator, 0) : (needed.get(task.edges[output.edge]?.id as EdgeId) ?? "all"),
+        ),
       );
       return fields(it.spec, { input, of: fieldsRead, consumers });
     };

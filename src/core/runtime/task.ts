@@ -260,7 +260,8 @@ export class Task {
 
   async #runYielding(): Promise<void> {
     const ready = (): boolean => this.#wanted || this.#gate.hasInput;
-    const drained = (): boolean => this.#wanted || this.#outputs.every((it) => it.writers.every((writer) => writer.channel.queued < writer.channel.capacity));
+    const drained = (): boolean =>
+      this.#wanted || this.#outputs.every((it) => it.writers.every((writer) => writer.channel.queued < writer.channel.capacity));
     let sliceEndMs = performance.now() + SLICE_MS;
     for (let step = this.step(); step !== "finished"; step = this.step()) {
       if (step === "worked" && performance.now() < sliceEndMs) continue;

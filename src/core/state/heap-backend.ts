@@ -27,7 +27,9 @@ export class HeapBackend {
 
   get currentToken(): KeyToken {
     if (this.#token === undefined) {
-      throw new GraphError("Keyed state was used outside a record or timer; use it in processElement() or onTimer(), not in open() or close().");
+      throw new GraphError(
+        "Keyed state was used outside a record or timer; use it in processElement() or onTimer(), not in open() or close().",
+      );
     }
     return this.#token;
   }
@@ -45,7 +47,11 @@ export class HeapBackend {
       return existing.table as unknown as StateOf<Descriptor>;
     }
     const table =
-      descriptor.kind === "value" ? new ValueTable(this, descriptor.initial) : descriptor.kind === "list" ? new ListTable(this) : new MapTable(this);
+      descriptor.kind === "value"
+        ? new ValueTable(this, descriptor.initial)
+        : descriptor.kind === "list"
+          ? new ListTable(this)
+          : new MapTable(this);
     this.#states.set(descriptor.name, { descriptor, table });
     return table as unknown as StateOf<Descriptor>;
   }

@@ -50,7 +50,9 @@ export function sliding(size: Duration, slide: Duration, options: WindowOptions 
   const sizeMs = positive(size, "sliding(size, …)");
   const slideMs = positive(slide, "sliding(…, slide)");
   if (slideMs > sizeMs) {
-    throw new GraphError(`sliding(${describe(size)}, ${describe(slide)}): the slide is longer than the window, so records would fall between windows.`);
+    throw new GraphError(
+      `sliding(${describe(size)}, ${describe(slide)}): the slide is longer than the window, so records would fall between windows.`,
+    );
   }
   return { kind: "aligned", sizeMs, slideMs, offsetMs: offsetMs(options.offset) };
 }
@@ -78,7 +80,8 @@ export function sliceLength({ sizeMs, slideMs }: AlignedWindows): number {
 
 function positive(value: Duration, what: string): number {
   const ms = durationMs(value, what);
-  if (ms <= 0 || !Number.isInteger(ms)) throw new GraphError(`${what} is ${describe(value)}; give a whole number of milliseconds > 0, e.g. seconds(10).`);
+  if (ms <= 0 || !Number.isInteger(ms))
+    throw new GraphError(`${what} is ${describe(value)}; give a whole number of milliseconds > 0, e.g. seconds(10).`);
   return ms;
 }
 

@@ -205,7 +205,10 @@ export function fromWire(wire: WireError): Error {
   const error =
     known === undefined
       ? Object.assign(new Error(wire.message, cause === undefined ? undefined : { cause }), wire.code === "" ? {} : { code: wire.code })
-      : new known(wire.message, { ...(cause === undefined ? {} : { cause }), ...(wire.details === undefined ? {} : { details: wire.details }) });
+      : new known(wire.message, {
+          ...(cause === undefined ? {} : { cause }),
+          ...(wire.details === undefined ? {} : { details: wire.details }),
+        });
   // An InvariantError's constructor adds a sentence that the wire form already has.
   if (error.message !== wire.message) Object.defineProperty(error, "message", { value: wire.message, configurable: true, writable: true });
   if (known === undefined) Object.defineProperty(error, "name", { value: wire.name, configurable: true, writable: true });

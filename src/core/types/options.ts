@@ -22,44 +22,130 @@ export interface Option<Value extends OptionValue = OptionValue> {
 }
 
 type Extras = Pick<Option, "minimum" | "maximum" | "choices">;
-const integer = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({ key, type: "integer", default: value, description, ...extras });
-const number = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({ key, type: "number", default: value, description, ...extras });
-const boolean = (key: string, value: boolean, description: string): Option<boolean> => ({ key, type: "boolean", default: value, description });
-const string = (key: string, value: string, description: string, extras: Extras = {}): Option<string> => ({ key, type: "string", default: value, description, ...extras });
-const duration = (key: string, ms: number, description: string): Option<number> => ({ key, type: "duration", default: ms, description, minimum: 0 });
-const bytes = (key: string, size: number, description: string): Option<number> => ({ key, type: "bytes", default: size, description, minimum: 0 });
+const integer = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({
+  key,
+  type: "integer",
+  default: value,
+  description,
+  ...extras,
+});
+const number = (key: string, value: number, description: string, extras: Extras = { minimum: 0 }): Option<number> => ({
+  key,
+  type: "number",
+  default: value,
+  description,
+  ...extras,
+});
+const boolean = (key: string, value: boolean, description: string): Option<boolean> => ({
+  key,
+  type: "boolean",
+  default: value,
+  description,
+});
+const string = (key: string, value: string, description: string, extras: Extras = {}): Option<string> => ({
+  key,
+  type: "string",
+  default: value,
+  description,
+  ...extras,
+});
+const duration = (key: string, ms: number, description: string): Option<number> => ({
+  key,
+  type: "duration",
+  default: ms,
+  description,
+  minimum: 0,
+});
+const bytes = (key: string, size: number, description: string): Option<number> => ({
+  key,
+  type: "bytes",
+  default: size,
+  description,
+  minimum: 0,
+});
 
 const MB = 1024 * 1024;
 
 type Flag = "chaining";
 type Text = "jobManagerAddress" | "resultPolicy" | "restartStrategy";
 type Quantity =
-  | "taskManagerSlots" | "taskManagerHeap" | "heapGuard" | "networkMemory" | "segmentBytes" | "buffersPerChannel" | "batchRows" | "registrationTimeout"
-  | "cancellationTimeout" | "heartbeatInterval" | "heartbeatTimeout" | "slotRequestTimeout" | "parallelism" | "maxParallelism"
-  | "autoWatermarkInterval" | "bufferTimeout" | "resultBytes" | "metricsInterval" | "metricsHistory" | "watchdogTimeout" | "clientTimeout";
+  | "taskManagerSlots"
+  | "taskManagerHeap"
+  | "heapGuard"
+  | "networkMemory"
+  | "segmentBytes"
+  | "buffersPerChannel"
+  | "batchRows"
+  | "registrationTimeout"
+  | "cancellationTimeout"
+  | "heartbeatInterval"
+  | "heartbeatTimeout"
+  | "slotRequestTimeout"
+  | "parallelism"
+  | "maxParallelism"
+  | "autoWatermarkInterval"
+  | "bufferTimeout"
+  | "resultBytes"
+  | "metricsInterval"
+  | "metricsHistory"
+  | "watchdogTimeout"
+  | "clientTimeout";
 
 /** All options, by a name for use in code. Durations are milliseconds, sizes bytes. */
 export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Option<string>> & Record<Quantity, Option<number>>> = {
-  jobManagerAddress: string("jobmanager.rpc.address", "", "Where the JobManager listens: tcp://host:port or ipc://path. Empty: a private ipc:// address."),
+  jobManagerAddress: string(
+    "jobmanager.rpc.address",
+    "",
+    "Where the JobManager listens: tcp://host:port or ipc://path. Empty: a private ipc:// address.",
+  ),
   taskManagerSlots: integer("taskmanager.numberOfTaskSlots", 2, "Slots of each TaskManager. (Flink: 1.)", { minimum: 1 }),
   taskManagerHeap: bytes("taskmanager.memory.task.heap.size", 512 * MB, "Heap limit of one slot; a task that outgrows it fails alone."),
-  heapGuard: number("taskmanager.memory.task.heap.guard", 0.85, "Share of its heap limit at which a task is failed, before V8 would end the process.", { minimum: 0.1 }),
+  heapGuard: number(
+    "taskmanager.memory.task.heap.guard",
+    0.85,
+    "Share of its heap limit at which a task is failed, before V8 would end the process.",
+    { minimum: 0.1 },
+  ),
   networkMemory: bytes("taskmanager.memory.network.size", 64 * MB, "Memory of one slot for segments on their way."),
   segmentBytes: bytes("taskmanager.memory.segment-size", 128 * 1024, "Size of one segment. (Flink: 32 kb.)"),
   buffersPerChannel: integer("taskmanager.network.memory.buffers-per-channel", 8, "Segments of one channel.", { minimum: 2 }),
-  batchRows: integer("taskmanager.network.batch-rows", 512, "Rows that are gathered for one segment at the most. Results don't depend on it.", { minimum: 1, maximum: 4_096 }),
-  registrationTimeout: duration("taskmanager.registration.timeout", 60_000, "How long a TaskManager looks for its JobManager before it ends. (Flink: 5 min.)"),
-  cancellationTimeout: duration("task.cancellation.timeout", 3_000, "How long a cancelled task may go on before its thread is ended. (Flink: 3 min.)"),
+  batchRows: integer(
+    "taskmanager.network.batch-rows",
+    512,
+    "Rows that are gathered for one segment at the most. Results don't depend on it.",
+    { minimum: 1, maximum: 4_096 },
+  ),
+  registrationTimeout: duration(
+    "taskmanager.registration.timeout",
+    60_000,
+    "How long a TaskManager looks for its JobManager before it ends. (Flink: 5 min.)",
+  ),
+  cancellationTimeout: duration(
+    "task.cancellation.timeout",
+    3_000,
+    "How long a cancelled task may go on before its thread is ended. (Flink: 3 min.)",
+  ),
   heartbeatInterval: duration("heartbeat.interval", 1_000, "Time between heartbeats. (Flink: 10 s.)"),
   heartbeatTimeout: duration("heartbeat.timeout", 5_000, "Silence after which a peer counts as lost. (Flink: 50 s.)"),
   slotRequestTimeout: duration("slot.request.timeout", 300_000, "How long a job waits for slots before it fails."),
   parallelism: integer("parallelism.default", 1, "Parallelism of operators that set none.", { minimum: 1 }),
-  maxParallelism: integer("pipeline.max-parallelism", 128, "Key groups of operators that set none: the bound of later rescaling. (Flink: derived.)", { minimum: 1 }),
+  maxParallelism: integer(
+    "pipeline.max-parallelism",
+    128,
+    "Key groups of operators that set none: the bound of later rescaling. (Flink: derived.)",
+    { minimum: 1 },
+  ),
   chaining: boolean("pipeline.operator-chaining.enabled", true, "Run operators that can share a thread as one chain."),
   autoWatermarkInterval: duration("pipeline.auto-watermark-interval", 200, "Time between periodic watermarks; 0: none."),
   bufferTimeout: duration("execution.buffer-timeout.interval", 100, "How long rows wait for their segment to fill; 0: not at all."),
-  resultBytes: bytes("execution.results.buffer-size", 16 * MB, "Rows of one result that are kept for a client that reads slowly or is away."),
-  resultPolicy: string("execution.results.overflow", "block", "When that is full: block the job, drop-oldest rows, or fail the job.", { choices: ["block", "drop-oldest", "fail"] }),
+  resultBytes: bytes(
+    "execution.results.buffer-size",
+    16 * MB,
+    "Rows of one result that are kept for a client that reads slowly or is away.",
+  ),
+  resultPolicy: string("execution.results.overflow", "block", "When that is full: block the job, drop-oldest rows, or fail the job.", {
+    choices: ["block", "drop-oldest", "fail"],
+  }),
   metricsInterval: duration("metrics.interval", 1_000, "Time between two reports of metrics."),
   metricsHistory: integer("metrics.history", 600, "Reports kept per job on the JobManager.", { minimum: 1 }),
   watchdogTimeout: duration("task.watchdog.timeout", 0, "Fail a task whose thread makes no turn for so long; 0: never."),
@@ -150,8 +236,15 @@ export function readOption(option: Option, value: unknown, where: string): Optio
     case "number": {
       const result = typeof value === "number" ? value : String(value).trim() === "" ? Number.NaN : Number(value);
       const kind = option.type === "integer" ? "an integer" : "a number";
-      if (!Number.isFinite(result) || (option.type === "integer" && !Number.isInteger(result)) || result < (option.minimum ?? 0) || result > (option.maximum ?? Number.POSITIVE_INFINITY)) {
-        throw bad(option.maximum === undefined ? `${kind} ≥ ${option.minimum ?? 0}` : `${kind} from ${option.minimum ?? 0} to ${option.maximum}`);
+      if (
+        !Number.isFinite(result) ||
+        (option.type === "integer" && !Number.isInteger(result)) ||
+        result < (option.minimum ?? 0) ||
+        result > (option.maximum ?? Number.POSITIVE_INFINITY)
+      ) {
+        throw bad(
+          option.maximum === undefined ? `${kind} ≥ ${option.minimum ?? 0}` : `${kind} from ${option.minimum ?? 0} to ${option.maximum}`,
+        );
       }
       return result;
     }
@@ -167,7 +260,9 @@ function parseBytes(text: string): number {
 
 function nearest(key: string): string {
   const wanted = key.toLowerCase();
-  const hit = allOptions.find((option) => option.key.toLowerCase() === wanted || option.key.endsWith(`.${wanted}`) || distance(option.key, wanted) <= 3);
+  const hit = allOptions.find(
+    (option) => option.key.toLowerCase() === wanted || option.key.endsWith(`.${wanted}`) || distance(option.key, wanted) <= 3,
+  );
   return hit === undefined ? " `drey --help` lists the options." : ` Did you mean ${hit.key}?`;
 }
 

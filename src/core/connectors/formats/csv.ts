@@ -62,7 +62,11 @@ class CsvParser implements RowParser {
   }
 
   /** The row that begins at `start`; undefined when its end has not come yet. */
-  #row(text: string, start: number, atEnd: boolean): { fields: string[]; quoted: boolean[]; end: number; lineBreaks: number; reason?: string } | undefined {
+  #row(
+    text: string,
+    start: number,
+    atEnd: boolean,
+  ): { fields: string[]; quoted: boolean[]; end: number; lineBreaks: number; reason?: string } | undefined {
     const { delimiter } = this.#parameters;
     const fields: string[] = [];
     const quoted: boolean[] = [];
@@ -92,7 +96,13 @@ class CsvParser implements RowParser {
       const rest = text.slice(at, end).replace(/\r$/, "");
       if (isQuoted && rest.trim() !== "") {
         const newline = text.indexOf("\n", end);
-        return { fields, quoted, end: newline < 0 ? text.length : newline + 1, lineBreaks: lineBreaks + 1, reason: "text follows a closing quote" };
+        return {
+          fields,
+          quoted,
+          end: newline < 0 ? text.length : newline + 1,
+          lineBreaks: lineBreaks + 1,
+          reason: "text follows a closing quote",
+        };
       }
       fields.push(isQuoted ? field : rest);
       quoted.push(isQuoted);
