@@ -135,7 +135,8 @@ export class Connection {
     if (this.#present !== client) return;
     this.#present = undefined;
     this.#session = undefined;
-    this.#closing = client.close();
+    // Not in this turn: the greeting that the transport sends after a loss tells a JobManager that closes that its farewell was heard.
+    this.#closing = new Promise((resolve) => setImmediate(resolve)).then(() => client.close());
     this.#options.onLost(new ConnectionError(`the connection to the JobManager at ${this.#options.address} is lost: ${reason}.`));
   }
 

@@ -176,11 +176,19 @@ function endOf(log: string): string {
 
 /** A process id may have gone to somebody else since: only what calls itself drey is ours. */
 function isOurProcess(pid: number): boolean {
-  if (!isAlive(pid)) return false;
+  return isAlive(pid) && /drey|jobmanager\/main|taskmanager\/main/.test(commandOf(pid));
+}
+
+function commandOf(pid: number): string {
   try {
-    return /drey|jobmanager\/main|taskmanager\/main/.test(execFileSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" }));
+    // Linux; small images have no ps.
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
   } catch {
-    return false;
+    try {
+      return execFileSync("ps", ["-o", "command=", "-p", String(pid)], { encoding: "utf8" });
+    } catch {
+      return "";
+    }
   }
 }
 

@@ -29,7 +29,7 @@ type Env = Readonly<Record<string, string | undefined>>;
 
 /**
  * The folder with a folder per cluster: `$DREY_RUNTIME_DIR`, else `drey` in `$XDG_RUNTIME_DIR`, else `drey-<user>` in the system's folder
- * for temporary files. Made with mode 0700 when it is missing.
+ * for temporary files. It may not exist: `claimCluster` makes it.
  * @throws ConfigurationError when it belongs to another user, or others may enter it.
  */
 export function runtimeFolder(env: Env = process.env): string {
@@ -37,17 +37,9 @@ export function runtimeFolder(env: Env = process.env): string {
   const given = env["DREY_RUNTIME_DIR"];
   const xdg = env["XDG_RUNTIME_DIR"];
   const folder = given || (xdg ? join(xdg, "drey") : join(tmpdir(), `drey-${uid >= 0 ? uid : username}`));
-  try {
-    mkdirSync(folder, { mode: 0o700 });
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
-      throw new ConfigurationError(`the folder ${describe(folder)} for running clusters can't be made; set DREY_RUNTIME_DIR to another.`, {
-        cause: error,
-      });
-    }
-  }
   // Not stat: in a folder where everybody may write, a link could lead to somebody else's folder.
-  const stats = lstatSync(folder);
+  const stats = lstatSync(folder, { throwIfNoEntry: false });
+  if (stats === undefined) return folder;
   if (!stats.isDirectory() || (uid >= 0 && stats.uid !== uid) || (stats.mode & 0o077) !== 0) {
     throw new ConfigurationError(
       `the folder ${describe(folder)} for running clusters must be a folder of yours with mode 0700; ` +
@@ -70,6 +62,7 @@ export function clusterFolder(name: string, env: Env = process.env): string {
  * @throws ConfigurationError when a cluster of this name runs or is being started.
  */
 export function claimCluster(name: string, env: Env = process.env): string {
+  makeRuntimeFolder(env);
   const folder = clusterFolder(name, env);
   for (let attempt = 0; ; attempt++) {
     try {
@@ -93,6 +86,19 @@ export function claimCluster(name: string, env: Env = process.env): string {
     }
     // Left over from a cluster that died.
     rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** With mode 0700. Whose it is if it exists is checked by all who look into it. */
+function makeRuntimeFolder(env: Env): void {
+  const folder = runtimeFolder(env);
+  try {
+    mkdirSync(folder, { mode: 0o700 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") return;
+    throw new ConfigurationError(`the folder ${describe(folder)} for running clusters can't be made; set DREY_RUNTIME_DIR to another.`, {
+      cause: error,
+    });
   }
 }
 
