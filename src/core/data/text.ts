@@ -79,3 +79,24 @@ export function flattenStrings<T>(value: T, depth = 0): T {
   }
   return value;
 }
+
+/** Fields of a record that `flattenKept` looks at. */
+const FLATTENED_FIELDS = 32;
+
+/**
+ * What state does with each value that it is given: a string, or the string fields of a plain record, flattened in place. Looks at no more
+ * than the first fields and into nothing below them, since a value may be large and given again after each record.
+ * @returns the value, for use in an expression.
+ */
+export function flattenKept<T>(value: T): T {
+  if (typeof value === "string") return flattenString(value) as T;
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype || Object.isFrozen(value)) return value;
+  const fields = value as Record<string, unknown>;
+  let looked = 0;
+  for (const name in fields) {
+    if (++looked > FLATTENED_FIELDS) break;
+    const field = fields[name];
+    if (typeof field === "string" && field.length >= SHORTEST_SLICE) fields[name] = flattenString(field);
+  }
+  return value;
+}

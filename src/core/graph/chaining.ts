@@ -52,7 +52,10 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
   const parallelism = new Map<StreamNode, number>();
   const group = new Map<StreamNode, string>();
   for (const node of program.nodes) {
-    parallelism.set(node, Math.min(node.parallelism ?? options.parallelism, node.parallelismLimit));
+    // A result is taken where it arises: spreading it over more subtasks on its way to the client would only cost its order.
+    const inherits = node.spec.kind === RESULT_KIND && node.inputs.length > 0;
+    const otherwise = inherits ? Math.max(...node.inputs.map((edge) => parallelism.get(edge.from) as number)) : options.parallelism;
+    parallelism.set(node, Math.min(node.parallelism ?? otherwise, node.parallelismLimit));
     // As in Flink: an operator without a group joins its inputs' group if they agree.
     const inherited = new Set(node.inputs.map((edge) => group.get(edge.from) as string));
     group.set(node, node.slotSharingGroup ?? (inherited.size === 1 ? ([...inherited][0] as string) : DEFAULT_GROUP));

@@ -1,5 +1,6 @@
 /** `reduce` on a keyed stream: per key the running combination of all records so far, emitted after each record. */
 import { type KeyToken, keyToken } from "../data/keys.ts";
+import { flattenKept, flattenString } from "../data/text.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
 
@@ -32,7 +33,7 @@ class ReduceOperator implements Operator {
     const before = this.#accumulated.get(token);
     // `undefined` is never an accumulated value worth keeping: a first record stands for itself.
     const after = before === undefined ? value : this.#reduce(before, value);
-    this.#accumulated.set(token, after);
+    this.#accumulated.set(before === undefined && typeof token === "string" ? flattenString(token) : token, flattenKept(after));
     this.#context.emit(after, timestamp);
   }
 }

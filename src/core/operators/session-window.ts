@@ -6,6 +6,7 @@
  * that grew meanwhile sets it again instead of firing.
  */
 import { type KeyToken, keyToken } from "../data/keys.ts";
+import { flattenString, flattenStrings } from "../data/text.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import { TimerQueue } from "../state/timers.ts";
 import type { SessionWindows } from "../time/window.ts";
@@ -62,7 +63,7 @@ export class SessionOperator implements Operator {
         late(this.#spec, this.#context, value, timestamp);
         return;
       }
-      if (entry === undefined) this.#keys.set(token, (entry = { key, sessions: [] }));
+      if (entry === undefined) this.#keys.set(typeof token === "string" ? flattenString(token) : token, (entry = { key: flattenStrings(key), sessions: [] }));
       entry.sessions.push({ start: timestamp, end, accumulator: this.#functions.add(value, this.#functions.createAccumulator()) });
       this.#timers.register(end - 1, token, token);
       return;

@@ -10,6 +10,7 @@
  * Invariants: a window fires once, when the watermark reaches its end − 1, with timestamp end − 1, in order of the ends; a slice lives
  * until its last window has fired; a record of a slice that is gone is late: it is counted and dropped, or goes to the late output.
  */
+import { flattenString, flattenStrings } from "../data/text.ts";
 import { isPrimitiveKey, type KeyToken, keyToken } from "../data/keys.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
@@ -126,8 +127,8 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
   /** The first record of a key in the present slice. */
   first(token: KeyToken, key: unknown, accumulator: unknown): void {
     const slice = this.slice as Slice;
-    slice.cells.set(token, new Cell(accumulator));
-    if (!isPrimitiveKey(key)) slice.keys.set(token, key);
+    slice.cells.set(typeof token === "string" ? flattenString(token) : token, new Cell(accumulator));
+    if (!isPrimitiveKey(key)) slice.keys.set(token, flattenStrings(key));
   }
 
   onWatermark(watermark: number): void {

@@ -5,6 +5,7 @@
  * Invariant: state is reached only while a key is current; the operator sets it before it calls user code.
  */
 import { type KeyToken, keyToken } from "../data/keys.ts";
+import { flattenKept, flattenString } from "../data/text.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { ListState, MapState, StateDescriptor, StateOf, ValueState } from "./descriptors.ts";
 
@@ -91,12 +92,20 @@ class ValueTable implements Table, ValueState<unknown> {
   }
 
   update(value: unknown): void {
-    this.#values.set(this.#backend.currentToken, value);
+    this.#values.set(kept(this.#values, this.#backend.currentToken), flattenKept(value));
   }
 
   clear(): void {
     this.#values.delete(this.#backend.currentToken);
   }
+}
+
+/**
+ * A token to put into a map for good. A string out of a segment is a slice that keeps the whole batch alive (2,000 kept strings held
+ * 120 MB), so what state keeps is flattened.
+ */
+function kept(map: ReadonlyMap<KeyToken, unknown>, token: KeyToken): KeyToken {
+  return typeof token === "string" && !map.has(token) ? flattenString(token) : token;
 }
 
 const NOTHING: readonly unknown[] = Object.freeze([]);
@@ -120,13 +129,13 @@ class ListTable implements Table, ListState<unknown> {
   add(value: unknown): void {
     const token = this.#backend.currentToken;
     const list = this.#lists.get(token);
-    if (list === undefined) this.#lists.set(token, [value]);
-    else list.push(value);
+    if (list === undefined) this.#lists.set(kept(this.#lists, token), [flattenKept(value)]);
+    else list.push(flattenKept(value));
   }
 
   update(values: readonly unknown[]): void {
     if (values.length === 0) this.clear();
-    else this.#lists.set(this.#backend.currentToken, [...values]);
+    else this.#lists.set(kept(this.#lists, this.#backend.currentToken), values.map((value) => flattenKept(value)));
   }
 
   clear(): void {
@@ -154,11 +163,11 @@ class MapTable implements Table, MapState<unknown, unknown> {
   put(key: unknown, value: unknown): void {
     const token = this.#backend.currentToken;
     let map = this.#maps.get(token);
-    if (map === undefined) this.#maps.set(token, (map = new Map()));
+    if (map === undefined) this.#maps.set(kept(this.#maps, token), (map = new Map()));
     const userToken = keyToken(key);
     const entry = map.get(userToken);
-    if (entry === undefined) map.set(userToken, [key, value]);
-    else entry[1] = value;
+    if (entry === undefined) map.set(kept(map, userToken), [flattenKept(key), flattenKept(value)]);
+    else entry[1] = flattenKept(value);
   }
 
   remove(key: unknown): void {

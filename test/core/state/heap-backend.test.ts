@@ -56,3 +56,21 @@ describe("keyed state in memory", () => {
     expect(() => valueState("o", {})).toThrow(/which all keys would share/);
   });
 });
+
+test("state keeps no batch alive: strings out of a long text are copied out of it", () => {
+  const batch = "0123456789abcdef".repeat(64 * 1024);
+  const backend = new HeapBackend();
+  const [value, list, map] = [backend.state(valueState<string>("v")), backend.state(listState<{ text: string }>("l")), backend.state(mapState<string, string>("m"))];
+  const before = process.memoryUsage().heapUsed;
+  for (let i = 0; i < 200; i++) {
+    // A text of 2 MB of its own per round, of which state keeps 20 characters.
+    const text = `${i}${batch}${i}`.slice(1);
+    const part = (from: number): string => text.slice(from, from + 20);
+    backend.setCurrentKey(part(i));
+    value.update(part(100 + i));
+    list.add({ text: part(200 + i) });
+    map.put(part(300 + i), part(400 + i));
+  }
+  (globalThis as { gc?: () => void }).gc?.();
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(150 * 1024 * 1024);
+});
