@@ -27,6 +27,7 @@ export class Screen {
   #latest: DayOfAirport[] = [];
   #reports: MetricsReport[] = [];
   #details: JobDetails | undefined;
+  #over = false;
   #results = 0;
   #late = 0;
   #drawnLines = 0;
@@ -40,6 +41,8 @@ export class Screen {
 
   status(details: JobDetails): void {
     this.#details = details;
+    // Ctrl-C: whoever was told has written below the picture.
+    if (details.state === "CANCELLING" || details.state === "CANCELED") this.#over = true;
   }
 
   metrics(report: MetricsReport): void {
@@ -55,13 +58,15 @@ export class Screen {
     this.#late++;
   }
 
-  /** Draws for the last time and leaves the picture where it is. */
+  /** Draws for the last time and leaves the picture where it is. Ending twice is harmless. */
   end(): void {
     clearInterval(this.#timer);
     this.#draw();
+    this.#over = true;
   }
 
   #draw(): void {
+    if (this.#over) return;
     if (!this.#out.isTTY) {
       this.#out.write(`${this.#line()}\n`);
       return;

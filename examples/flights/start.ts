@@ -5,7 +5,7 @@
  */
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { environment } from "drey";
+import { JobCanceledError, LocalCluster, environment } from "drey";
 import { report, table } from "drey/notebook";
 import { FLIGHTS, airportsFile, flightsFile } from "./data.ts";
 import { type DayOfAirport, type Flight, flightDelays } from "./job.ts";
@@ -24,7 +24,8 @@ of order (seed ${SEED}): what was the average delay per airport and day?
 About ${Math.round(FLIGHTS / ROWS_PER_SECOND)} seconds; ctrl-C ends everything.
 `);
 
-const env = environment({ taskManagers: 2, slots: 2, parallelism: 4, configuration: { "metrics.interval": "500 ms" } });
+const cluster = await LocalCluster.start({ taskManagers: 2, slots: 2, options: { "metrics.interval": "500 ms" } });
+const env = environment({ cluster, parallelism: 4 });
 const outputs = flightDelays(env, { flights: flightsFile, airports: airportsFile, rowsPerSecond: ROWS_PER_SECOND, seed: SEED });
 const days: DayOfAirport[] = [];
 const lateFlights: Flight[] = [];
@@ -41,13 +42,19 @@ try {
   job.outputs.delays.subscribe({ next: (row) => (days.push(row), screen.result(row)), error });
   job.outputs.late.subscribe({ next: (flight) => (lateFlights.push(flight), screen.late()), error });
 
-  const { details } = await job.result().finally(() => screen.end());
+  const { details } = await job.result();
+  screen.end();
   const metrics = await job.metricsHistory();
 
   console.log(`\n${table(worstAirports(days), { title: "Where to expect delays (average in minutes)" }).text(process.stdout)}\n`);
   console.log(`${lateFlights.length} of ${flightsInAll} flights came after their day was over and went to a side output.`);
   writeFileSync(REPORT, report({ details, streamGraph, metrics, ...pictures(days, lateFlights) }));
   console.log(`Charts, the three graphs and what each slot did: ${REPORT}`);
+} catch (error) {
+  if (!(error instanceof JobCanceledError)) throw error;
+  console.log("Cancelled.");
 } finally {
+  screen.end();
   await env.close();
+  await cluster.stop();
 }
