@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { GraphError, localEnvironment, slotsNeeded } from "../../../src/core/index.ts";
+import { GraphError, compileJob, localEnvironment, slotsNeeded } from "../../../src/core/index.ts";
 import { targetsOf } from "../../../src/core/graph/job-graph.ts";
 
 const names = (env: ReturnType<typeof localEnvironment>): string[] => env.compile().graph.vertices.map((vertex) => vertex.name);
@@ -20,6 +20,15 @@ describe("chaining", () => {
     expect(env.compile().graph.edges.map((edge) => [edge.id, edge.partitioning])).toEqual([
       ["v1->v3", "forward"], ["v2->v3", "forward"], ["v3->v4", "hash"], ["v4->v5", "rebalance"],
     ]);
+  });
+
+  test("a result is taken where it arises, so that it keeps its order whatever the parallelism of the program", async () => {
+    const env = localEnvironment({ parallelism: 4 });
+    const stream = env.from(Array.from({ length: 100 }, (_, i) => i)).map((x) => x + 1).setParallelism(1);
+    expect(compileJob(env.streamGraph({ outputs: { stream } }), { parallelism: 4, maxParallelism: 128, chaining: true, options: {} }).graph.vertices).toMatchObject([
+      { parallelism: 1, name: "Source: collection -> map -> result: stream" },
+    ]);
+    expect(await stream.collect()).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
   });
 
   test("an operator with two consumers is chained with both", () => {
