@@ -66,6 +66,21 @@ describe("a program on a cluster that it names", () => {
     await client.close();
   });
 
+  it("can leave a result and take it up again, from another program too", async () => {
+    const env = environment({ cluster });
+    const { id } = await env.submit({ outputs: { r: env.generate((i) => ({ i, name: `row ${i}` }), { count: 50_000 }) } });
+    const client = await connect(cluster.address);
+    const job = await client.job(id);
+    const first = await job.openResult("r");
+    expect(await first.next()).toContainEqual({ i: 0, name: "row 0" });
+    first.close();
+    const second = await job.openResult("r");
+    let last: unknown;
+    for (let rows = await second.next(); rows !== null; rows = await second.next()) last = rows.at(-1);
+    expect(last).toEqual({ i: 49_999, name: "row 49999" });
+    await client.close();
+  });
+
   it("a job that another program submitted can be attached to, watched and cancelled", async () => {
     const submitting: ClusterClient = await connect(cluster.address);
     const env = environment({ cluster: submitting });
