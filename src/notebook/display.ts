@@ -73,7 +73,10 @@ export interface LiveDisplay {
   finish(picture?: Picture): Promise<void>;
 }
 
-/** Opens a place in the output of the present cell. In a terminal that can redraw, the text is redrawn in place; elsewhere only the last picture is printed. */
+/**
+ * Opens a place in the output of the present cell. In a terminal that can redraw, the text is redrawn in place; elsewhere only the last
+ * picture is printed.
+ */
 export function liveDisplay(): LiveDisplay {
   const outlet = presentOutlet();
   return outlet === undefined ? terminalDisplay() : outletDisplay(outlet);

@@ -63,7 +63,9 @@ export class Picture {
     if (own !== undefined) return own;
     const drawing = this.drawing;
     if (drawing === undefined) return `<pre>${escapeMarkup(this.text())}</pre>`;
-    const image = `<img src="${imageAddress(drawing)}" width="${drawing.width}" height="${drawing.height}" alt="${escapeMarkup(this.title)}" style="max-width:100%;height:auto">`;
+    const { width, height } = drawing;
+    const shown = `src="${imageAddress(drawing)}" width="${width}" height="${height}" alt="${escapeMarkup(this.title)}"`;
+    const image = `<img ${shown} style="max-width:100%;height:auto">`;
     return this.figure === undefined ? `<div>${image}</div>` : interactive(this.figure, drawing, image, options.carryPlotly ?? false);
   }
 

@@ -45,19 +45,21 @@ export function report(options: ReportOptions): string {
   const interactive = options.interactive ?? charts.length + overTime.length > 0;
   const figure = (picture: Picture): string => {
     const markup = interactive ? picture.html() : withoutScripts(picture);
-    return `<figure>${markup}<figcaption><details><summary>As text</summary><pre>${escapeMarkup(picture.text())}</pre></details></figcaption></figure>`;
+    const text = `<details><summary>As text</summary><pre>${escapeMarkup(picture.text())}</pre></details>`;
+    return `<figure>${markup}<figcaption>${text}</figcaption></figure>`;
   };
-  const section = (heading: string, lead: string, pictures: readonly Picture[], grid = false): string =>
-    pictures.length === 0
-      ? ""
-      : `<section><h2>${escapeMarkup(heading)}</h2><p>${escapeMarkup(lead)}</p><div class="${grid ? "grid" : "stack"}">${pictures.map(figure).join("\n")}</div></section>\n`;
+  const section = (heading: string, lead: string, pictures: readonly Picture[], grid = false): string => {
+    if (pictures.length === 0) return "";
+    const figures = `<div class="${grid ? "grid" : "stack"}">${pictures.map(figure).join("\n")}</div>`;
+    return `<section><h2>${escapeMarkup(heading)}</h2><p>${escapeMarkup(lead)}</p>${figures}</section>\n`;
+  };
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src ${interactive ? "'unsafe-inline' blob:" : "'none'"}; font-src data:; worker-src blob:; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="${allowed(interactive)}">
 <title>${escapeMarkup(title)}</title>
 <style>${STYLE}</style>
 </head>
@@ -73,17 +75,13 @@ export function report(options: ReportOptions): string {
 ${section("How it went", "States of the job and of its subtasks over time.", [jobPanel(details, { metrics, nowMs, width: 1080 })])}\
 ${section("Results", "What came out of the job.", charts, true)}\
 ${section("Tables", "Rows, as they arrived.", tables)}\
-${section("Over time", "How the slots spent their time, how many records each vertex moved, how far event time lagged behind.", overTime, true)}\
-${section(
-  "The three graphs",
-  "What was written, what was scheduled, and what ran where. Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.",
-  [
-    ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
-    graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
-    graph(details, { metrics, moment }),
-  ],
-)}\
-${section("Slots", "Who sat in which slot. All subtasks of a job that share a slot share its memory; each has a thread of its own.", [slots(details, { metrics, moment })])}\
+${section("Over time", OVER_TIME, overTime, true)}\
+${section("The three graphs", THREE_GRAPHS, [
+  ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
+  graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
+  graph(details, { metrics, moment }),
+])}\
+${section("Slots", SLOTS, [slots(details, { metrics, moment })])}\
 ${optionsTable(details)}
 </main>
 <footer>Written by drey on ${utc(nowMs)} UTC. This file needs no network.</footer>
@@ -92,6 +90,25 @@ ${interactive ? plotlyLibrary() : ""}
 </html>
 `;
 }
+
+const OVER_TIME = "How the slots spent their time, how many records each vertex moved, how far event time lagged behind.";
+const THREE_GRAPHS =
+  "What was written, what was scheduled, and what ran where. " +
+  "Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.";
+const SLOTS = "Who sat in which slot. All subtasks of a job that share a slot share its memory; each has a thread of its own.";
+
+/** The policy that the page gives itself: whatever its data hold, it asks nobody for anything. */
+const allowed = (scripts: boolean): string =>
+  [
+    "default-src 'none'",
+    "img-src data: blob:",
+    "style-src 'unsafe-inline'",
+    `script-src ${scripts ? "'unsafe-inline' blob:" : "'none'"}`,
+    "font-src data:",
+    "worker-src blob:",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join("; ");
 
 function withoutScripts(picture: Picture): string {
   const { drawing } = picture;
@@ -129,7 +146,8 @@ function optionsTable(details: JobDetails): string {
   const rows = entries
     .map(([key, value]) => `<tr><td><code>${escapeMarkup(key)}</code></td><td>${escapeMarkup(String(value))}</td></tr>`)
     .join("");
-  return `<section><h2>Options</h2><p>What the job was told, under Flink's keys.</p><table class="options"><tbody>${rows}</tbody></table></section>`;
+  const lead = "What the job was told, under Flink's keys.";
+  return `<section><h2>Options</h2><p>${lead}</p><table class="options"><tbody>${rows}</tbody></table></section>`;
 }
 
 const colour = (role: Colour, scheme: 0 | 1): string => `--${role}:${COLOURS[role][scheme]}`;
@@ -140,7 +158,8 @@ const STYLE = `
 :root{color-scheme:light dark;${scheme(0)}}
 @media (prefers-color-scheme:dark){:root{${scheme(1)}}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 Inter,system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,sans-serif}
+body{margin:0;background:var(--paper);color:var(--ink)}
+body{font:15px/1.55 Inter,system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,sans-serif}
 header,main,footer{max-width:1180px;margin:0 auto;padding:0 28px}
 header{padding-top:44px}
 .kicker code{text-transform:none;letter-spacing:0}

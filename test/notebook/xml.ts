@@ -1,4 +1,4 @@
-/** Is a text well-formed XML, as far as our pictures go: tags close in order, attributes are quoted and unique, every `&` is a reference. */
+/** What is not well-formed in a text: tags close in order, attributes are quoted and unique, every `&` is a reference. */
 export function xmlFault(text: string): string | undefined {
   const open: string[] = [];
   const roots: string[] = [];

@@ -11,6 +11,7 @@ import { targetsOf } from "../../core/graph/job-graph.ts";
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import { Picture } from "../picture.ts";
 import { type Load, type LoadMoment, type LoadSample, loadSamples, loadsAt, meanLoad, subtaskName } from "./load.ts";
+import { bar, drawLegend } from "./load-bar.ts";
 import { percent } from "./numbers.ts";
 import { stateColour, stateSign } from "./states.ts";
 import {
@@ -287,38 +288,6 @@ function loadRow(x: number, y: number, width: number, load: Load): Markup {
   );
 }
 
-/** Shares of time side by side: busy, back-pressured, idle. */
-export function bar(x: number, y: number, width: number, height: number, load: Pick<Load, "busy" | "backPressured">): Markup {
-  const busy = width * load.busy;
-  const blocked = width * load.backPressured;
-  return group(
-    rectangle(x, y, width, height, { rx: height / 2, fill: "idle" }),
-    ...(busy > 0.5 ? [rectangle(x, y, busy, height, { rx: height / 2, fill: "busy" })] : []),
-    ...(blocked > 0.5 ? [rectangle(x + busy, y, blocked, height, { rx: height / 2, fill: "backPressured" })] : []),
-  );
-}
-
-/** The three shares of time and their colours. */
-export function drawLegend(x: number, y: number): Markup {
-  let at = x;
-  return group(
-    ...(
-      [
-        ["busy", "busy"],
-        ["backPressured", "back-pressured"],
-        ["idle", "idle"],
-      ] as const
-    ).map(([colour, text]) => {
-      const piece = group(
-        rectangle(at, y - 8, 10, 10, { rx: 2.5, fill: colour }),
-        textAt(at + 15, y + 1, text, { size: 11, colour: "muted" }),
-      );
-      at += 15 + textWidth(text, 11) + 18;
-      return piece;
-    }),
-  );
-}
-
 function drawArrow(it: PlacedArrow, arrowhead: string): Markup {
   return element("path", { d: curve(it.points), fill: "none", stroke: "faint", "stroke-width": 1.4, "marker-end": `url(#${arrowhead})` });
 }
@@ -402,10 +371,9 @@ const hint = (box: PlanBox): string => `${box.id}: ${box.name}${box.parallelism 
 
 function describe(plan: Plan): string {
   const names = new Map(plan.boxes.map((box) => [box.id, box.name]));
-  const flows = plan.arrows
-    .slice(0, 40)
-    .map(
-      (arrow) => `${names.get(arrow.from)} to ${names.get(arrow.to)}${arrow.partitioning === undefined ? "" : ` (${arrow.partitioning})`}`,
-    );
-  return `${plan.notes.join(", ")}. ${plan.boxes.map((box) => box.name).join("; ")}. ${flows.length === 0 ? "" : `Records flow from ${flows.join("; ")}.`}`;
+  const how = (arrow: PlanArrow): string => (arrow.partitioning === undefined ? "" : ` (${arrow.partitioning})`);
+  const flows = plan.arrows.slice(0, 40).map((arrow) => `${names.get(arrow.from)} to ${names.get(arrow.to)}${how(arrow)}`);
+  const sentences = [plan.notes.join(", "), plan.boxes.map((box) => box.name).join("; ")];
+  if (flows.length > 0) sentences.push(`Records flow from ${flows.join("; ")}`);
+  return sentences.map((sentence) => `${sentence}.`).join(" ");
 }

@@ -7,7 +7,7 @@ import { isFinal } from "../../core/graph/job-status.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import { Picture } from "../picture.ts";
 import { timeScale } from "./axis.ts";
-import { bar, drawLegend } from "./graph.ts";
+import { bar, drawLegend } from "./load-bar.ts";
 import { type Load, type LoadSample, latestLoads, loadSamples, meanLoad } from "./load.ts";
 import { duration, moment, percent, shortNumber } from "./numbers.ts";
 import { stateColour, stateSign, stateSoftColour, stateText } from "./states.ts";
@@ -96,9 +96,8 @@ const statesText = (vertex: VertexFacts): string => vertex.states.map(([state, c
 
 function panelText(facts: JobFacts, pen: Pen): string {
   const { details, vertices } = facts;
-  const lines = [
-    `${stateText(`${stateSign(details.state)} ${details.state}`, penOf(details.state, pen))}  ${pen.strong(plainText(details.name))}  ${runningTime(facts)}  ${pen.dim(details.job)}`,
-  ];
+  const state = stateText(details.state, pen, `${stateSign(details.state)} ${details.state}`);
+  const lines = [[state, pen.strong(plainText(details.name)), runningTime(facts), pen.dim(details.job)].join("  ")];
   if (details.waitingFor !== undefined && !isFinal(details.state))
     lines.push(`  ${pen.waiting(`waits: ${plainText(details.waitingFor)}`)}`);
   if (facts.failure !== undefined) lines.push(`  ${pen.bad(`${plainText(facts.failure.name)}: ${plainText(facts.failure.message)}`)}`);
@@ -117,12 +116,6 @@ function panelText(facts: JobFacts, pen: Pen): string {
         ]),
   ]);
   return [...lines, ...aligned(rows, "llrllrrr", "  ")].join("\n");
-}
-
-/** A sign before the state keeps the state's own pen. */
-function penOf(state: string, pen: Pen): Pen {
-  const paint = (text: string): string => stateText(state, pen).replace(state, () => text);
-  return { ...pen, good: paint, bad: paint, waiting: paint, dim: paint };
 }
 
 // ----------------------------------------------------------------------------------------------------------------- SVG
@@ -152,17 +145,17 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
   const badge = `${stateSign(details.state)} ${details.state}`;
   const badgeWidth = textWidth(badge, 11.5, true) + 20;
   const time = runningTime(facts);
+  const ended = details.endedAtMs === undefined ? "" : ` · ended ${moment(details.endedAtMs)} UTC`;
   pieces.push(
     rectangle(20, 15, badgeWidth, 22, { rx: 11, fill: stateSoftColour(details.state) }),
     textAt(20 + badgeWidth / 2, 30, badge, { size: 11.5, weight: 700, colour: stateColour(details.state), anchor: "middle" }),
     textAt(32 + badgeWidth, 31, details.name, { size: 15, weight: 600, maxWidth: width - badgeWidth - 170 }),
     textAt(width - 20, 31, time, { size: 13, weight: 600, anchor: "end" }),
-    textAt(
-      20,
-      56,
-      `${details.job} · started ${moment(details.startedAtMs)} UTC${details.endedAtMs === undefined ? "" : ` · ended ${moment(details.endedAtMs)} UTC`}`,
-      { size: 11, colour: "muted", maxWidth: width - 40 },
-    ),
+    textAt(20, 56, `${details.job} · started ${moment(details.startedAtMs)} UTC${ended}`, {
+      size: 11,
+      colour: "muted",
+      maxWidth: width - 40,
+    }),
   );
   let y = 70;
   const notice = (lines: readonly string[], state: string): void => {

@@ -83,7 +83,7 @@ export function latestLoads(samples: readonly LoadSample[], job?: string): Map<s
   return latest;
 }
 
-/** Which moment a picture shows: the latest reading, or the mean of the whole run (of a job that has ended, the last reading says little). */
+/** What a picture shows: the latest reading, or the mean of the whole run (of a job that has ended, the last reading says little). */
 export type LoadMoment = "latest" | "run";
 
 /** `latestLoads`, with shares and rates averaged over the whole run if so wanted. Counts stay the latest. */

@@ -5,8 +5,9 @@ import type { JobGraph } from "../../core/graph/job-graph.ts";
 import type { MetricsReport } from "../../core/graph/job-status.ts";
 import { Picture } from "../picture.ts";
 import { linearScale, timeScale } from "./axis.ts";
-import { type ChartSeries, chart } from "./chart.ts";
-import { drawLegend } from "./graph.ts";
+import type { ChartSeries } from "./chart-spec.ts";
+import { chart } from "./chart.ts";
+import { drawLegend } from "./load-bar.ts";
 import { type LoadSample, loadSamples, meanLoad } from "./load.ts";
 import { percent } from "./numbers.ts";
 import { type PlotlyFigure, plotlyText } from "./plotly.ts";
@@ -27,7 +28,7 @@ import {
 import { type Pen, aligned, cut, plainText, shareBar, sparkline } from "./terminal.ts";
 
 export interface MetricsChartOptions {
-  /** `time`: busy, back-pressured and idle per slot; `records`: records per second per vertex; `lag`: watermark lag per vertex. Default `time`. */
+  /** `time` (default): busy, back-pressured, idle per slot; `records`: per second and vertex; `lag`: watermark lag per vertex. */
   readonly show?: "time" | "records" | "lag";
   /** Names the vertices. */
   readonly graph?: JobGraph;

@@ -25,7 +25,7 @@ export function interactive(figure: PlotlyFigure, drawing: Drawing, image: strin
   const { width, height } = drawing;
   // The style is inline and plain, so that sanitizers of untrusted notebooks leave it.
   return (
-    `<div data-drey-figure="${mark}" style="position:relative;width:${width}px;max-width:100%;min-height:${carry ? 40 : 0}px">${image}</div>` +
+    `<div data-drey-figure="${mark}" style="position:relative;width:${width}px;max-width:100%">${image}</div>` +
     `<script>(${SHOW})(${scriptJson(mark)},${text},${height},${scriptJson(THEMES)})</script>` +
     (carry ? plotlyLibrary() : "")
   );
@@ -88,7 +88,8 @@ const THEMES = { light: theme(0), dark: theme(1) };
 // Both run in the reader's browser. They are texts, not functions, so that no compiler's helper gets into them.
 
 /** The shared promise: made by whoever comes first, resolved by the one that carries the library. */
-const SHARED = `window.dreyPlotly||(window.dreyPlotly=(()=>{let resolve;const p=new Promise(r=>{resolve=r});p.resolve=resolve;return p})())`;
+const SHARED = `window.dreyPlotly||(window.dreyPlotly=(()=>{
+let resolve;const p=new Promise(r=>{resolve=r});p.resolve=resolve;return p})())`;
 
 const LOAD = `async packed=>{
 const shared=${SHARED};
@@ -96,7 +97,9 @@ if(shared.loading)return;shared.loading=true;
 try{
 const bytes=Uint8Array.from(atob(packed),c=>c.charCodeAt(0));
 const source=await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
-const url=URL.createObjectURL(new Blob(["(()=>{const module={exports:{}};const exports=module.exports;let define;",source,"\\n;window.dreyPlotly.resolve(module.exports)})()"],{type:"text/javascript"}));
+const before="(()=>{const module={exports:{}};const exports=module.exports;let define;";
+const after="\\n;window.dreyPlotly.resolve(module.exports)})()";
+const url=URL.createObjectURL(new Blob([before,source,after],{type:"text/javascript"}));
 const script=document.createElement("script");script.src=url;
 script.onload=()=>URL.revokeObjectURL(url);script.onerror=()=>{shared.loading=false};
 document.head.append(script);
@@ -111,7 +114,8 @@ const themed=()=>{
 const t=isDark()?themes.dark:themes.light;const layout=structuredClone(figure.layout);
 Object.assign(layout,{paper_bgcolor:t.paper,plot_bgcolor:t.paper,colorway:t.colorway});
 layout.font=Object.assign({color:t.ink,family:"Inter, system-ui, sans-serif",size:12},layout.font);
-for(const key of Object.keys(layout))if(/^[xy]axis/.test(key))Object.assign(layout[key],{gridcolor:t.grid,zerolinecolor:t.line,linecolor:t.line,tickcolor:t.line});
+const lines={gridcolor:t.grid,zerolinecolor:t.line,linecolor:t.line,tickcolor:t.line};
+for(const key of Object.keys(layout))if(/^[xy]axis/.test(key))Object.assign(layout[key],lines);
 return layout};
 const draw=async box=>{
 if(box.dataset.dreyShown)return;box.dataset.dreyShown="1";
@@ -126,7 +130,9 @@ matchMedia("(prefers-color-scheme:dark)").addEventListener("change",()=>Plotly.r
 };
 for(const box of document.querySelectorAll('[data-drey-figure="'+mark+'"]')){
 if(typeof IntersectionObserver==="undefined"){draw(box);continue}
-const watcher=new IntersectionObserver(entries=>{if(entries.some(e=>e.isIntersecting)){watcher.disconnect();draw(box)}},{rootMargin:"200px"});
+const watcher=new IntersectionObserver(entries=>{
+if(entries.some(e=>e.isIntersecting)){watcher.disconnect();draw(box)}
+},{rootMargin:"200px"});
 watcher.observe(box);
 }
 }`;

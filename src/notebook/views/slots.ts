@@ -5,7 +5,7 @@
  */
 import type { ExecutionInfo, JobDetails, MetricsReport } from "../../core/graph/job-status.ts";
 import { Picture } from "../picture.ts";
-import { bar, drawLegend } from "./graph.ts";
+import { bar, drawLegend } from "./load-bar.ts";
 import { type LoadMoment, type LoadSample, loadSamples, loadsAt, meanLoad, subtaskName } from "./load.ts";
 import { bytes, duration, percent } from "./numbers.ts";
 import { stateColour, stateSign, stateText } from "./states.ts";
@@ -101,14 +101,21 @@ export function slotsOfJob(details: JobDetails): SlotOverview {
   };
 }
 
+/** `2 TaskManagers, 3 of 4 slots in use`. */
+function usage({ taskManagers }: SlotOverview): string {
+  const all = taskManagers.flatMap((it) => it.slots);
+  const used = all.filter((slot) => slot.tasks.length > 0 || slot.job !== undefined).length;
+  return `${taskManagers.length} TaskManager${taskManagers.length === 1 ? "" : "s"}, ${used} of ${all.length} slots in use`;
+}
+
+const sharesText = (load: LoadSample): string => `${percent(load.busy)} busy, ${percent(load.backPressured)} back-pressured`;
+
 // ---------------------------------------------------------------------------------------------------------------- text
 
 const BAR = 12;
 
 function slotText(overview: SlotOverview, loadOf: LoadOf, pen: Pen): string {
-  const all = overview.taskManagers.flatMap((it) => it.slots);
-  const used = all.filter((slot) => slot.tasks.length > 0 || slot.job !== undefined).length;
-  const head = pen.strong(`${overview.taskManagers.length} TaskManagers, ${used} of ${all.length} slots in use`);
+  const head = pen.strong(usage(overview));
   const lines = [
     hasLoads(overview, loadOf) ? `${head}   ${pen.busy("█")} busy ${pen.backPressured("▓")} back-pressured ${pen.dim("░")} idle` : head,
   ];
@@ -195,14 +202,7 @@ function drawSlots(overview: SlotOverview, title: string, loadOf: LoadOf): Drawi
   }
   const legend = hasLoads(overview, loadOf);
   if (legend) pieces.push(drawLegend(24, y + 12));
-  const used = overview.taskManagers.flatMap((it) => it.slots).filter((slot) => slot.tasks.length > 0).length;
-  return drawing(
-    width,
-    y + (legend ? 26 : 8),
-    title,
-    `${overview.taskManagers.length} TaskManagers with ${overview.taskManagers.reduce((sum, it) => sum + it.slots.length, 0)} slots, ${used} in use.`,
-    ...pieces,
-  );
+  return drawing(width, y + (legend ? 26 : 8), title, usage(overview), ...pieces);
 }
 
 const cellHeight = (slot: SlotContent): number =>
@@ -247,9 +247,7 @@ function drawSlot(slot: SlotContent, x: number, y: number, height: number, loadO
         element(
           "title",
           {},
-          words(
-            `${task.vertex}/${task.subtask} ${task.name}: ${task.state}${load === undefined ? "" : `, ${percent(load.busy)} busy, ${percent(load.backPressured)} back-pressured`}`,
-          ),
+          words(`${task.vertex}/${task.subtask} ${task.name}: ${task.state}${load === undefined ? "" : `, ${sharesText(load)}`}`),
         ),
         textAt(x + 12, at + 14, stateSign(task.state), { size: 10.5, colour: stateColour(task.state) }),
         textAt(x + 28, at + 14, `${task.vertex}/${task.subtask}`, { size: 10.5, colour: "muted" }),

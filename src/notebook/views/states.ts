@@ -26,9 +26,11 @@ const moodOf = (state: string): Mood => (Object.hasOwn(MOODS, state) ? MOODS[sta
 export const stateColour = (state: string): Colour => moodOf(state);
 /** The colour of an area in that state. */
 export const stateSoftColour = (state: string): Colour => `${moodOf(state)}Soft`;
-/** The state's name in its pen. */
-export const stateText = (state: string, pen: Pen): string =>
-  moodOf(state) === "ended" ? pen.dim(state) : pen[moodOf(state) as "good" | "waiting" | "bad"](state);
+/** A text about a state, the state's name unless another is given, in the state's pen. */
+export function stateText(state: string, pen: Pen, text: string = state): string {
+  const mood = moodOf(state);
+  return mood === "ended" ? pen.dim(text) : pen[mood](text);
+}
 /** A sign that tells states apart without colour. */
 export function stateSign(state: string): string {
   if (state === "FINISHED") return "✓";

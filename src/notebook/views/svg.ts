@@ -50,7 +50,10 @@ export type Colour =
   | "badSoft"
   | "endedSoft";
 
-/** Every colour of every picture: the value on a light page and on a dark one. Series and states differ in lightness too, so they hold without colour vision. */
+/**
+ * Every colour of every picture: the value on a light page and on a dark one. Series and states differ in lightness too, so they hold
+ * without colour vision.
+ */
 export const COLOURS: Readonly<Record<Colour, readonly [light: string, dark: string]>> = {
   paper: ["#ffffff", "#15181e"],
   panel: ["#f5f7fa", "#1e232c"],
@@ -221,10 +224,11 @@ export function fingerprint(text: string): string {
 }
 
 // Widths of ASCII in Helvetica, in hundredths of the font size, from the space on. Other scripts are taken as wide.
-const WIDTHS =
-  "28 28 36 56 56 89 67 19 33 33 39 58 28 33 28 28 56 56 56 56 56 56 56 56 56 56 28 28 58 58 58 56 102 67 67 72 72 67 61 78 72 28 50 67 56 83 72 78 67 78 72 67 61 72 67 94 67 67 61 28 28 28 47 56 33 56 56 50 56 56 28 56 56 22 22 50 22 83 56 56 56 56 33 50 28 56 50 72 50 50 50 33 26 33 58"
-    .split(" ")
-    .map(Number);
+const WIDTHS: readonly number[] = [
+  28, 28, 36, 56, 56, 89, 67, 19, 33, 33, 39, 58, 28, 33, 28, 28, 56, 56, 56, 56, 56, 56, 56, 56, 56, 56, 28, 28, 58, 58, 58, 56, 102, 67,
+  67, 72, 72, 67, 61, 78, 72, 28, 50, 67, 56, 83, 72, 78, 67, 78, 72, 67, 61, 72, 67, 94, 67, 67, 61, 28, 28, 28, 47, 56, 33, 56, 56, 50,
+  56, 56, 28, 56, 56, 22, 22, 50, 22, 83, 56, 56, 56, 56, 33, 50, 28, 56, 50, 72, 50, 50, 50, 33, 26, 33, 58,
+];
 /** Fonts differ; DejaVu Sans, the widest of the usual ones, still fits. */
 const SLACK = 1.15;
 const BOLD = 1.12;

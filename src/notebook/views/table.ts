@@ -96,9 +96,10 @@ function tableMarkup(
   const body = cells
     .map((row) => `<tr>${row.map((value, at) => `<td style="${CELL};${align(at)}">${escapeMarkup(cellText(value))}</td>`).join("")}</tr>`)
     .join("");
+  const below = end === "" ? "" : `<div style="padding:4px 10px;opacity:.7;font-size:12px">${escapeMarkup(end)}</div>`;
   return (
     `<div class="drey-table" style="max-width:100%;overflow-x:auto"><table style="border-collapse:collapse;font-size:13px">` +
     (title === undefined ? "" : `<caption style="text-align:left;padding:4px 10px;font-weight:600">${escapeMarkup(title)}</caption>`) +
-    `<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>${end === "" ? "" : `<div style="padding:4px 10px;opacity:.7;font-size:12px">${escapeMarkup(end)}</div>`}</div>`
+    `<thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>${below}</div>`
   );
 }

@@ -107,7 +107,10 @@ export function shareBar(busy: number, backPressured: number, width: number, pen
 }
 
 const STEPS = "▁▂▃▄▅▆▇█";
-/** Values as a line of `width` characters (or fewer values, fewer characters); a gap stays blank. Each character is the mean of its share of the values. */
+/**
+ * Values as a line of `width` characters, or as many as there are values. Each character is the mean of its share of the values; a gap
+ * stays blank.
+ */
 export function sparkline(values: readonly (number | null)[], width: number, low?: number, high?: number): string {
   const finite = values.filter((value): value is number => value !== null && Number.isFinite(value));
   if (finite.length === 0) return "";

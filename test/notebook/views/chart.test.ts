@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { ConfigurationError } from "../../../src/core/types/errors.ts";
-import { type ChartKind, chart, fiveNumbers } from "../../../src/notebook/views/chart.ts";
+import { fiveNumbers } from "../../../src/notebook/views/chart-data.ts";
+import type { ChartKind } from "../../../src/notebook/views/chart-spec.ts";
+import { chart } from "../../../src/notebook/views/chart.ts";
 import { EVIL } from "../jobs.ts";
 import { visibleTexts, xmlFault } from "../xml.ts";
 
