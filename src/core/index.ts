@@ -14,8 +14,9 @@ export type {
   GenerateOptions,
   SubmitJobOptions,
 } from "./api/environment.ts";
-export { ConnectedStreams, DataStream, DataStreamSink, KeyedStream, WindowedStream } from "./api/data-stream.ts";
+export { ConnectedStreams, DataStream, KeyedStream, WindowedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/data-stream.ts";
+export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";
 export type { JobResult } from "./api/job-handle.ts";
 export { discard, jsonLines, textLines } from "./api/sinks.ts";

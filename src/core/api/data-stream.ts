@@ -9,7 +9,6 @@ import { type Observable, type Observer, type Subscription, observable } from "r
 import type { AggregateFunction } from "../operators/aggregates.ts";
 import type { SinkFunction } from "../connectors/function-sink.ts";
 import type { KeySelector, Partitioning, StreamEdge, StreamNode, StreamNodeOptions } from "../graph/stream-graph.ts";
-import { checkParallelism } from "../graph/stream-graph.ts";
 import type {
   Collector,
   CoProcessFunction,
@@ -25,6 +24,7 @@ import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { Environment } from "./environment.ts";
 import type { Synchronous } from "./misuse.ts";
+import { DataStreamSink, OperatorSettings } from "./operator-settings.ts";
 import type { Sink } from "./sinks.ts";
 import { functionOf, specOf } from "./spec.ts";
 
@@ -42,7 +42,7 @@ export interface TimestampOptions<T> {
 type StreamEnd = Omit<StreamEdge, "input">;
 
 /** A stream of records of type T. */
-export class DataStream<T> implements AsyncIterable<T> {
+export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> {
   /** The environment this stream belongs to. */
   readonly environment: Environment;
   /** Several for a union. */
@@ -50,6 +50,7 @@ export class DataStream<T> implements AsyncIterable<T> {
 
   /** Streams are made by environments and by other streams. */
   constructor(environment: Environment, ends: readonly StreamEnd[]) {
+    super();
     this.environment = environment;
     this.ends = ends;
   }
@@ -159,57 +160,6 @@ export class DataStream<T> implements AsyncIterable<T> {
     );
   }
 
-  // ------------------------------------------------------------------------------------- settings of the last operator
-
-  /** Number of subtasks of the operator that made this stream. */
-  setParallelism(parallelism: number): this {
-    checkParallelism(parallelism, this.#node.name);
-    if (parallelism > this.#node.parallelismLimit) {
-      throw new GraphError(
-        `"${this.#node.name}" cannot be split: its parallelism is at most ${this.#node.parallelismLimit}, not ${parallelism}.`,
-      );
-    }
-    this.#node.parallelism = parallelism;
-    return this;
-  }
-
-  /** Number of key groups of that operator: the bound of its parallelism for ever. */
-  setMaxParallelism(maxParallelism: number): this {
-    checkParallelism(maxParallelism, this.#node.name);
-    this.#node.maxParallelism = maxParallelism;
-    return this;
-  }
-
-  /** Its name in graphs, metrics and errors. */
-  name(name: string): this {
-    this.#node.name = name;
-    return this;
-  }
-
-  /** Its identity across versions of the program. Must be unique in the job. */
-  uid(uid: string): this {
-    this.#node.uid = uid;
-    return this;
-  }
-
-  /** Operators of different groups never share a slot. Default: the group of its inputs, else `default`. */
-  slotSharingGroup(group: string): this {
-    this.#node.slotSharingGroup = group;
-    return this;
-  }
-
-  /** Begins a new chain with that operator. */
-  startNewChain(): this {
-    this.#node.chaining = "head";
-    return this;
-  }
-
-  /** Chains that operator with none. */
-  disableChaining(): this {
-    this.#node.chaining = "never";
-    return this;
-  }
-
   // ----------------------------------------------------------------------------------------------------------- results
 
   /** Declares a sink; it runs when the environment executes. */
@@ -309,11 +259,10 @@ export class DataStream<T> implements AsyncIterable<T> {
     return this.ends.map((end) => ({ ...end, partitioning }));
   }
 
-  get #node(): StreamNode {
+  /** @throws GraphError for a union, which has no operator of its own. */
+  protected override get node(): StreamNode {
     if (this.ends.length > 1) {
-      throw new GraphError(
-        "A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.",
-      );
+      throw new GraphError("A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.");
     }
     return (this.ends[0] as StreamEnd).from;
   }
@@ -492,41 +441,6 @@ export class ConnectedStreams<A, B, K = unknown> {
       processElement1: (value: A, _context: ProcessContext<K>, out: Collector<Out>) => out.collect(one(value)),
       processElement2: (value: B, _context: ProcessContext<K>, out: Collector<Out>) => out.collect(two(value)),
     }).name("coMap");
-  }
-}
-
-/** A declared sink, for its settings. */
-export class DataStreamSink {
-  readonly #node: StreamNode;
-
-  constructor(node: StreamNode) {
-    this.#node = node;
-  }
-
-  name(name: string): this {
-    this.#node.name = name;
-    return this;
-  }
-
-  uid(uid: string): this {
-    this.#node.uid = uid;
-    return this;
-  }
-
-  setParallelism(parallelism: number): this {
-    checkParallelism(parallelism, this.#node.name);
-    this.#node.parallelism = parallelism;
-    return this;
-  }
-
-  slotSharingGroup(group: string): this {
-    this.#node.slotSharingGroup = group;
-    return this;
-  }
-
-  disableChaining(): this {
-    this.#node.chaining = "never";
-    return this;
   }
 }
 
