@@ -10,6 +10,7 @@ export type ChartKind = "line" | "bar" | "scatter" | "heat" | "box";
 /** A value on an axis. Dates make a time axis, strings a category axis; bigints are taken as numbers. */
 export type ChartValue = number | string | bigint | boolean | Date | null | undefined;
 
+/** Columns of equal length. What is not a finite value (null, NaN …) leaves a gap. */
 export interface ChartSeries {
   /** In the legend. */
   readonly name?: string;
@@ -21,6 +22,7 @@ export interface ChartSeries {
   readonly colour?: Colour;
 }
 
+/** One axis; everything has a default. */
 export interface ChartAxis {
   readonly title?: string;
   /** `time` takes numbers as milliseconds since the epoch. Default: by the first value. */
@@ -30,6 +32,7 @@ export interface ChartAxis {
   readonly to?: number;
 }
 
+/** A chart of series. */
 export interface ChartSpec {
   /** Default `line`. */
   readonly kind?: ChartKind;

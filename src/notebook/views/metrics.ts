@@ -228,6 +228,9 @@ function drawSlotTime(slots: readonly SlotMoments[], title: string, width: numbe
   return drawing(width, bottom + 44, title, `Shares of time of each slot. At the end, ${facts.join("; ")}.`, ...pieces);
 }
 
+/** Idle time in a figure: seen on light and on dark paper, whichever the page turns out to have. */
+const IDLE = "rgba(135,146,162,0.3)";
+
 function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFigure {
   const count = Math.max(1, slots.length);
   const axisName = (index: number): string => (index === 0 ? "" : String(index + 1));
@@ -242,7 +245,7 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
         showlegend: index === 0,
         stackgroup: `slot ${index}`,
         line: { width: 0 },
-        fillcolor: COLOURS[share][0],
+        fillcolor: share === "idle" ? IDLE : COLOURS[share][0],
         x: slot.moments.map((it) => new Date(it.atMs).toISOString()),
         y: slot.moments.map((it) => it[share]),
         yaxis: `y${axisName(index)}`,
