@@ -1,0 +1,46 @@
+/**
+ * Mistakes, and what the compiler says of each: `sentences.test.ts` compiles this file and looks for every text that stands behind a
+ * `says:` in the errors of the next line. It is not part of `tsc -p test/types`.
+ */
+import { count, environment, filter, keyBy, map, tumbling, window } from "drey";
+import { map as rxMap } from "rxjs";
+
+const env = environment();
+const rides = env.from<{ readonly zone: number; readonly fare: number }>([]);
+const fetchFare = async (zone: number): Promise<number> => zone;
+
+// says: map() takes a synchronous function
+rides.map(async (ride) => fetchFare(ride.zone));
+// says: map() takes a synchronous function
+rides.map((ride) => fetchFare(ride.zone));
+// says: filter() takes a synchronous function
+rides.filter(async (ride) => (await fetchFare(ride.zone)) > 1);
+// says: keyBy() takes a synchronous function
+rides.keyBy(async (ride) => ride.zone);
+// says: map() takes a synchronous function
+rides.pipe(map(async (ride) => ride.zone));
+// says: Type 'Promise<boolean>' is not assignable to type 'boolean'
+rides.pipe(filter(async (ride) => ride.zone > 1));
+// says: keyBy() takes a synchronous function
+rides.pipe(keyBy(async (ride) => ride.zone));
+
+// says: Property 'window' does not exist on type 'DataStream<
+rides.window(tumbling("1 min"));
+// says: is not assignable to type 'KeyedStream<
+rides.pipe(window(tumbling("1 min")));
+// says: Property 'sinkTo' does not exist on type 'WindowedStream<
+rides.keyBy((ride) => ride.zone).window(tumbling("1 min")).sinkTo(console.log);
+// says: Property 'zoen' does not exist
+rides.keyBy((ride) => ride.zoen).window(tumbling("1 min")).aggregate(count());
+// says: is not assignable to parameter of type 'DataStream<
+rides.union(env.of("another type"));
+// says: DataStream<{ readonly zone: number; readonly fare: number; }>' is missing the following properties from type 'Observable<
+rides.pipe(rxMap((ride) => ride));
+// says: is not assignable to parameter of type 'WindowDescription'
+rides.keyBy((ride) => ride.zone).window("1 min");
+// says: is not assignable to type 'string | ClusterClient | LocalCluster
+environment({ cluster: 7 });
+// says: 'parallelsim' does not exist
+environment({ parallelsim: 4 });
+// says: Property 'then' does not exist
+void rides.then;
