@@ -293,11 +293,14 @@ export class Environment {
   async *iterate<T>(stream: DataStream<T>): AsyncGenerator<T, undefined> {
     const control = await this.#run(DEFAULT_JOB_NAME, [this.#resultNode(stream, RESULT)], false);
     const reader = await control.openResult(RESULT);
+    let over = false;
     try {
       for (let rows = await reader.next(); rows !== null; rows = await reader.next()) yield* rows as readonly T[];
+      over = true;
     } finally {
       reader.close();
-      await control.cancel();
+      // A job whose last row was read ends by itself.
+      if (!over) await control.cancel();
     }
     return undefined;
   }

@@ -125,30 +125,36 @@ export function outcome(details: JobDetails): Error | undefined {
 
 /**
  * The rows of a reader as an Observable; `open` is called for each subscription.
- * @param ended called when a subscription is over, however it ended; a second time if it was over before `open` had answered.
+ * @param left called when a subscription was ended before the last row.
  */
-export function rowsOf<T>(open: () => Promise<ResultReader>, ended: () => void = () => undefined): Observable<T> {
+export function rowsOf<T>(open: () => Promise<ResultReader>, left: () => void = () => undefined): Observable<T> {
   return new Observable<T>((subscriber) => {
     let reader: ResultReader | undefined;
+    let over = false;
     const read = async (): Promise<void> => {
       reader = await open();
-      if (subscriber.closed) {
-        reader.close();
-        ended();
+      if (!subscriber.closed) {
+        for (let rows = await reader.next(); rows !== null; rows = await reader.next()) {
+          for (const row of rows) {
+            if (subscriber.closed) return;
+            subscriber.next(row as T);
+          }
+        }
+        over = true;
+        subscriber.complete();
         return;
       }
-      for (let rows = await reader.next(); rows !== null; rows = await reader.next()) {
-        for (const row of rows) {
-          if (subscriber.closed) return;
-          subscriber.next(row as T);
-        }
-      }
-      subscriber.complete();
+      reader.close();
+      left();
     };
-    read().catch((error: unknown) => subscriber.error(error));
+    read().catch((error: unknown) => {
+      over = true;
+      subscriber.error(error);
+    });
     return () => {
       reader?.close();
-      ended();
+      // Before `open` has answered there is nothing to leave yet; `read` does so when it has.
+      if (!over && reader !== undefined) left();
     };
   });
 }
