@@ -18,9 +18,8 @@ const ENOUGH_FLIGHTS = 100;
 export function worstAirports(days: readonly DayOfAirport[], limit = 10): AirportRow[] {
   return [...byOrigin(days)]
     .map(([origin, rows]) => {
-      const flights = rows.reduce((sum, row) => sum + row.flights, 0);
       const worst = rows.reduce((a, b) => (b.averageDelay * b.flights > a.averageDelay * a.flights ? b : a));
-      return { origin, airport: (rows[0] as DayOfAirport).airport, flights, averageDelay: round(weighted(rows)), worstDay: worst.day };
+      return { origin, airport: (rows[0] as DayOfAirport).airport, flights: flightsOf(rows), averageDelay: round(weighted(rows)), worstDay: worst.day };
     })
     .filter((row) => row.flights >= ENOUGH_FLIGHTS)
     .sort((a, b) => b.averageDelay - a.averageDelay)
@@ -29,15 +28,16 @@ export function worstAirports(days: readonly DayOfAirport[], limit = 10): Airpor
 
 /** Charts and tables for the report. */
 export function pictures(days: readonly DayOfAirport[], late: readonly Flight[]): { charts: Picture[]; tables: Picture[] } {
-  const busiest = [...byOrigin(days)].map(([origin, rows]) => ({ origin, rows, flights: rows.reduce((sum, row) => sum + row.flights, 0) })).sort((a, b) => b.flights - a.flights);
+  const busiest = [...byOrigin(days)].map(([origin, rows]) => ({ origin, rows, flights: flightsOf(rows) })).sort((a, b) => b.flights - a.flights);
+  const daily = busiest.slice(0, 16).flatMap(({ rows }) => rows.map(({ origin, day, averageDelay }) => ({ origin, day: new Date(day), averageDelay: round(averageDelay) })));
   const weekly = busiest.slice(0, 5).flatMap(({ origin, rows }) => weeks(rows).map((week) => ({ origin, week: week.start, averageDelay: round(weighted(week.rows)) })));
-  const grid = busiest.slice(0, 16).flatMap(({ origin, rows }) => rows.map((row) => ({ origin, day: row.day, averageDelay: round(row.averageDelay) })));
-  const worst = worstAirports(days, 12);
+  const largest = new Set(busiest.slice(0, 8).map(({ origin }) => origin));
   return {
     charts: [
-      chart(grid.sort((a, b) => (a.day < b.day ? -1 : a.day > b.day ? 1 : 0)), { kind: "heat", title: "Average delay per day, the 16 busiest airports (minutes)", x: "day", y: "origin", z: "averageDelay", xTitle: "", yTitle: "" }),
-      chart(weekly, { kind: "line", title: "Average delay per week, the five busiest airports", x: "week", y: "averageDelay", by: "origin", xTitle: "", yTitle: "minutes" }),
-      chart(worst, { kind: "bar", title: "The worst airports", x: "origin", y: "averageDelay", xTitle: "", yTitle: "minutes" }),
+      chart(daily, { kind: "heat", title: "Delay per day in minutes", x: "day", y: "origin", z: "averageDelay", xTitle: "", yTitle: "" }),
+      chart(weekly, { kind: "line", title: "Delay per week", x: "week", y: "averageDelay", by: "origin", xTitle: "", yTitle: "minutes" }),
+      chart(worstAirports(days, 12), { kind: "bar", title: "The worst airports", x: "origin", y: "averageDelay", xTitle: "", yTitle: "minutes" }),
+      chart(daily.filter((row) => largest.has(row.origin)), { kind: "box", title: "Good days and bad days", x: "origin", y: "averageDelay", xTitle: "", yTitle: "minutes" }),
     ],
     tables: [
       table(worstAirports(days, 20), { title: `Airports with ${ENOUGH_FLIGHTS} flights or more, by average delay in minutes` }),
@@ -68,9 +68,8 @@ function weeks(rows: readonly DayOfAirport[]): { start: Date; rows: DayOfAirport
   return [...groups].sort(([a], [b]) => a - b).map(([week, own]) => ({ start: new Date(first + week * WEEK_MS), rows: own }));
 }
 
+const flightsOf = (rows: readonly DayOfAirport[]): number => rows.reduce((sum, row) => sum + row.flights, 0);
 /** The average over flights, not over days. */
-function weighted(rows: readonly DayOfAirport[]): number {
-  return rows.reduce((sum, row) => sum + row.averageDelay * row.flights, 0) / rows.reduce((sum, row) => sum + row.flights, 0);
-}
+const weighted = (rows: readonly DayOfAirport[]): number => rows.reduce((sum, row) => sum + row.averageDelay * row.flights, 0) / flightsOf(rows);
 
 const round = (minutes: number): number => Math.round(minutes * 10) / 10;
