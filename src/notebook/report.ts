@@ -91,7 +91,7 @@ ${interactive ? plotlyLibrary() : ""}
 `;
 }
 
-const OVER_TIME = "How the slots spent their time, how many records each vertex moved, how far event time lagged behind.";
+const OVER_TIME = "How the slots spent their time, how many records each vertex moved, how far event time had come.";
 const THREE_GRAPHS =
   "What was written, what was scheduled, and what ran where. " +
   "Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.";

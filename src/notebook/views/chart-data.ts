@@ -37,7 +37,7 @@ export interface PreparedSeries {
 export function prepare(spec: ChartSpec): Prepared {
   const kind = spec.kind ?? "line";
   const xKind = kind === "box" ? "category" : (axisOf(spec.x).kind ?? kindOf(spec.series.map((it) => it.x)));
-  const yKind = kind === "heat" ? (axisOf(spec.y).kind ?? kindOf(spec.series.map((it) => it.y))) : "linear";
+  const yKind = yKindOf(spec);
   // A bar needs a band, a heat map needs cells: whatever is on the axis, each value is a category, in order.
   const banded = kind === "heat" || (kind === "bar" && xKind === "linear");
   const xNames: string[] = [];
@@ -84,6 +84,13 @@ export function prepare(spec: ChartSpec): Prepared {
     };
   });
   return { kind, xKind: banded ? "category" : xKind, yKind: kind === "heat" ? "category" : yKind, xNames, yNames, series };
+}
+
+/** The kind of the y axis. Only heat maps have categories there, only lines and points moments. */
+export function yKindOf(spec: ChartSpec): AxisKind {
+  const wanted = axisOf(spec.y).kind ?? kindOf(spec.series.map((it) => it.y));
+  const kind = spec.kind ?? "line";
+  return kind === "heat" || (wanted === "time" && (kind === "line" || kind === "scatter") && spec.stacked !== true) ? wanted : "linear";
 }
 
 /** The kind of axis that the first value asks for. */

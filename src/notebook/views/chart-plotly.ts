@@ -1,6 +1,6 @@
 /** A chart as a Plotly figure. Users' texts are meant literally, though Plotly reads HTML in them. */
 import type { AxisKind } from "./axis.ts";
-import { axisOf, kindOf, toNumber } from "./chart-data.ts";
+import { axisOf, kindOf, toNumber, yKindOf } from "./chart-data.ts";
 import type { ChartAxis, ChartSpec, ChartValue } from "./chart-spec.ts";
 import { type PlotlyFigure, plotlyText } from "./plotly.ts";
 import { COLOURS } from "./svg.ts";
@@ -23,7 +23,7 @@ export function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
   const xAxis = axisOf(spec.x);
   const yAxis = axisOf(spec.y);
   const xKind = kind === "box" ? "category" : (xAxis.kind ?? kindOf(spec.series.map((it) => it.x)));
-  const yKind = kind === "heat" ? (yAxis.kind ?? kindOf(spec.series.map((it) => it.y))) : "linear";
+  const yKind = yKindOf(spec);
   const data = spec.series.map((series, index) => {
     const named = series.name === undefined ? {} : { name: plotlyText(cut(series.name, 26)) };
     const columns = { x: plain(series.x, xKind), y: plain(series.y, yKind) };

@@ -48,7 +48,9 @@ export function drawChart(spec: ChartSpec, title: string): Drawing {
   const y =
     prepared.yKind === "category"
       ? categoryScale(prepared.yNames, bottom, top, Math.floor((bottom - top) / 18))
-      : linearScale(low, high, bottom, top, yTicks);
+      : prepared.yKind === "time" && Number.isFinite(low)
+        ? timeScale(low, high, bottom, top, yTicks)
+        : linearScale(low, high, bottom, top, yTicks);
   const yWidth = Math.min(150, most([20, ...y.ticks.map((tick) => textWidth(tick.text, 11))]));
   const left = 20 + yWidth + (yAxis.title === undefined || yAxis.title === "" ? 0 : 20);
   const right = width - (prepared.kind === "heat" ? 84 : 22);
@@ -396,8 +398,8 @@ function describeChart(prepared: Prepared, spec: ChartSpec): string {
   const axes = [axisOf(spec.x).title, axisOf(spec.y).title].filter((title) => title !== undefined && title !== "");
   const ranges = prepared.series.slice(0, 12).map((series) => {
     const values = finite(prepared.kind === "heat" ? series.z : series.y);
-    const range =
-      values.length === 0 ? "no values" : `${values.length} values from ${shortNumber(least(values))} to ${shortNumber(most(values))}`;
+    const said = prepared.yKind === "time" ? moment : shortNumber;
+    const range = values.length === 0 ? "no values" : `${values.length} values from ${said(least(values))} to ${said(most(values))}`;
     return series.name === "" ? range : `${series.name}: ${range}`;
   });
   return `${prepared.kind} chart${axes.length === 0 ? "" : ` of ${axes.join(" and ")}`}. ${ranges.join("; ")}.`;

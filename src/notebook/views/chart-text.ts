@@ -23,10 +23,9 @@ export function chartText(spec: ChartSpec, title: string, pen: Pen): string {
           : series.y.map((_, at) => at);
       const own = inOrder.map((at) => (series.y[at] as number) - (spec.stacked === true ? (series.base[at] as number) : 0));
       const values = finite(own);
+      const said = prepared.yKind === "time" ? moment : shortNumber;
       const facts =
-        values.length === 0
-          ? ["no values"]
-          : [`${shortNumber(least(values))} … ${shortNumber(most(values))}`, `last ${shortNumber(values.at(-1) as number)}`];
+        values.length === 0 ? ["no values"] : [`${said(least(values))} … ${said(most(values))}`, `last ${said(values.at(-1) as number)}`];
       return [plainText(cut(series.name, 28)), pen.busy(sparkline(own, TEXT_WIDTH)), ...facts];
     });
     rows.push(...aligned(lines));

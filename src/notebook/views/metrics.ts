@@ -5,7 +5,7 @@ import type { JobGraph } from "../../core/graph/job-graph.ts";
 import type { MetricsReport } from "../../core/graph/job-status.ts";
 import { Picture } from "../picture.ts";
 import { linearScale, timeScale } from "./axis.ts";
-import type { ChartSeries } from "./chart-spec.ts";
+import type { ChartAxis, ChartSeries } from "./chart-spec.ts";
 import { chart } from "./chart.ts";
 import { drawLegend } from "./load-bar.ts";
 import { type LoadSample, loadSamples, meanLoad } from "./load.ts";
@@ -28,7 +28,10 @@ import {
 import { type Pen, aligned, cut, plainText, shareBar, sparkline } from "./terminal.ts";
 
 export interface MetricsChartOptions {
-  /** `time` (default): busy, back-pressured, idle per slot; `records`: per second and vertex; `lag`: watermark lag per vertex. */
+  /**
+   * `time` (default): busy, back-pressured, idle per slot; `records`: per second and vertex; `lag`: how far the watermark of each vertex
+   * is behind the clock or, where a job replays the past and that would say nothing, which event time it has reached.
+   */
   readonly show?: "time" | "records" | "lag";
   /** Names the vertices. */
   readonly graph?: JobGraph;
@@ -45,27 +48,50 @@ export function metricsChart(reports: readonly MetricsReport[], options: Metrics
     const name = options.graph?.vertices.find((it) => it.id === vertex)?.name;
     return name === undefined ? vertex : `${vertex} ${name}`;
   };
-  const series = perVertex(samples).map(([vertex, moments]): ChartSeries => ({
+  const vertices = perVertex(samples);
+  const shown = show === "records" ? RECORDS : isReplay(samples) ? EVENT_TIME : LAG;
+  const series = vertices.map(([vertex, moments]): ChartSeries => ({
     name: named(vertex),
-    x: moments.map((moment) => new Date(moment.atMs)),
-    y: moments.map((moment) => (show === "records" ? moment.recordsPerSecond : moment.lagMs === undefined ? null : moment.lagMs / 1_000)),
+    x: moments.map((it) => new Date(it.atMs)),
+    y: moments.map(shown.value),
   }));
   return chart({
     kind: "line",
-    title: options.title ?? (show === "records" ? "Records per second" : "Watermark lag"),
-    series: show === "records" ? series : series.filter((it) => it.y.some((value) => value !== null)),
+    title: options.title ?? shown.title,
+    series: series.filter((it) => it.y.some((value) => value !== null)),
     x: { kind: "time", title: "" },
-    y: { title: show === "records" ? "records/s" : "seconds behind", from: 0 },
+    y: shown.axis,
     width: options.width ?? 720,
     height: 300,
   });
 }
 
+interface Shown {
+  readonly title: string;
+  readonly axis: ChartAxis;
+  readonly value: (it: VertexMoment) => number | null;
+}
+
+const RECORDS: Shown = { title: "Records per second", axis: { title: "records/s", from: 0 }, value: (it) => it.recordsPerSecond };
+const LAG: Shown = {
+  title: "Watermark lag",
+  axis: { title: "seconds behind", from: 0 },
+  value: (it) => (it.watermarkMs === undefined ? null : Math.max(0, it.atMs - it.watermarkMs) / 1_000),
+};
+const EVENT_TIME: Shown = { title: "Event time reached", axis: { kind: "time" }, value: (it) => it.watermarkMs ?? null };
+
+/** A job whose watermarks never come nearer to the clock than this works on the past. */
+const REPLAY_MS = 3_600_000;
+const isReplay = (samples: readonly LoadSample[]): boolean => {
+  const known = samples.filter((it) => it.watermarkMs !== undefined);
+  return known.length > 0 && known.every((it) => it.atMs - (it.watermarkMs as number) > REPLAY_MS);
+};
+
 interface VertexMoment {
   readonly atMs: number;
   readonly recordsPerSecond: number;
-  /** Of the slowest subtask. */
-  readonly lagMs?: number;
+  /** The least of the subtasks'. */
+  readonly watermarkMs?: number;
 }
 
 /** One value per vertex and second: reports of several TaskManagers come at moments of their own. */
@@ -81,14 +107,15 @@ function perVertex(samples: readonly LoadSample[]): [string, VertexMoment[]][] {
       vertex,
       [...moments]
         .sort(([a], [b]) => a - b)
-        .map(([atMs, subtasks]) => {
+        .map(([, subtasks]) => {
           const all = [...subtasks.values()];
-          const watermarks = all.flatMap((it) => (it.watermarkMs === undefined ? [] : [it.atMs - it.watermarkMs]));
+          const watermarks = all.flatMap((it) => it.watermarkMs ?? []);
           return {
-            atMs,
+            // The reports' own moment: in a fast replay event time runs on within the second.
+            atMs: Math.max(...all.map((it) => it.atMs)),
             // A source reads nothing from an edge and a sink writes nothing to one.
             recordsPerSecond: all.reduce((sum, it) => sum + Math.max(it.recordsInPerSecond, it.recordsOutPerSecond), 0),
-            ...(watermarks.length === 0 ? {} : { lagMs: Math.max(0, ...watermarks) }),
+            ...(watermarks.length === 0 ? {} : { watermarkMs: Math.min(...watermarks) }),
           };
         }),
     ]);

@@ -28,6 +28,23 @@ describe("metrics charts", () => {
     expect(metricsChart(minuteOfMetrics(), { graph, show: "lag" }).text()).toContain("join zones");
   });
 
+  test("a job that replays the past shows the event time it has reached", () => {
+    const years = 20 * 365 * 86_400_000;
+    const reports = minuteOfMetrics(10).map((it) => ({
+      ...it,
+      subtasks: it.subtasks.map((subtask) => ({
+        ...subtask,
+        values: { ...subtask.values, currentOutputWatermark: (subtask.values["currentOutputWatermark"] ?? 0) - years },
+      })),
+    }));
+    const picture = metricsChart(reports, { show: "lag" });
+    expect(picture.title).toBe("Event time reached");
+    expect((picture.figure?.data[0]?.["y"] as string[])[0]).toBe("2006-11-27T20:29:54.601Z");
+    expect(picture.figure?.layout["yaxis"]).toMatchObject({ type: "date" });
+    expect(visibleTexts(svgOf(picture))).toContain("20:30:00");
+    expect(picture.text()).toContain("2006-11-27 20:30:0");
+  });
+
   test("reports of two TaskManagers in one second are one value", () => {
     const { figure } = metricsChart(minuteOfMetrics(10), { show: "records" });
     expect(figure?.data.map((it) => (it["y"] as unknown[]).length)).toEqual([10, 10, 10, 10, 10]);
