@@ -64,7 +64,7 @@ export function plotlyChart(spec: ChartSpec, title: string): PlotlyFigure {
   const axis = (it: ChartAxis, axisKind: AxisKind): Record<string, unknown> => ({
     title: { text: plotlyText(it.title ?? "") + (axisKind === "time" && it.title ? " (UTC)" : ""), font: { size: 12 }, standoff: 8 },
     automargin: true,
-    ...(axisKind === "time" ? { type: "date" } : axisKind === "category" ? { type: "category" } : {}),
+    ...(axisKind === "time" ? { type: "date", tickangle: 0, nticks: 6 } : axisKind === "category" ? { type: "category" } : {}),
     ...(it.from === 0 && it.to === undefined ? { rangemode: "tozero" } : {}),
     ...((it.from === undefined || it.from === 0) && it.to === undefined
       ? {}

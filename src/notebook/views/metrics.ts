@@ -285,7 +285,7 @@ function plotlySlotTime(slots: readonly SlotMoments[], title: string): PlotlyFig
       margin: { l: 140, r: 24, t: 44, b: 64 },
       hovermode: "x unified",
       // Time stands below the last slot.
-      xaxis: { type: "date", anchor: `y${axisName(count - 1)}` },
+      xaxis: { type: "date", tickangle: 0, nticks: 5, anchor: `y${axisName(count - 1)}` },
       ...Object.fromEntries(
         slots.map((_, index) => [
           `yaxis${axisName(index)}`,
