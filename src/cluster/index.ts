@@ -5,6 +5,7 @@ import { Environment, type EnvironmentOptions } from "../core/api/environment.ts
 import { Configuration } from "../core/types/options.ts";
 import { ClusterClient, type ClusterClientOptions } from "./client/cluster-client.ts";
 import { runContext } from "./client/run-context.ts";
+import { installCellTracker } from "./code/notebook-cells.ts";
 import { loadConfiguration } from "./configuration-file.ts";
 import type { LocalCluster } from "./local/mini-cluster.ts";
 import { ProgramCluster } from "./local/program-cluster.ts";
@@ -31,7 +32,7 @@ export { ClusterClient } from "./client/cluster-client.ts";
 export type { ClusterClientOptions, ClusterListener } from "./client/cluster-client.ts";
 export { LocalCluster } from "./local/mini-cluster.ts";
 export type { LocalClusterOptions } from "./local/mini-cluster.ts";
-export type { ClusterOverview, SlotInfo, TaskManagerInfo } from "./protocol/messages.ts";
+export type { ClusterOverview, SlotInfo, TaskManagerInfo } from "./protocol/cluster-overview.ts";
 
 /** Settings of a program and of the cluster that it runs on. */
 export interface ProgramOptions extends EnvironmentOptions {
@@ -52,6 +53,8 @@ export interface ProgramOptions extends EnvironmentOptions {
  * @throws ConfigurationError when one of them says something that can't be.
  */
 export function environment({ cluster, taskManagers, slots, ...options }: ProgramOptions = {}): Environment {
+  // In a notebook under tslab errors of functions then name the cell and its line, from the next cell on.
+  installCellTracker();
   const context = runContext();
   const configuration = context === undefined ? loadConfiguration() : Configuration.of(context.options, "drey run");
   const program = new ProgramCluster({

@@ -5,7 +5,7 @@ import { ClusterClient } from "../client/cluster-client.ts";
 import { startBackgroundCluster, stopBackgroundCluster } from "../local/background-cluster.ts";
 import { LocalCluster } from "../local/mini-cluster.ts";
 import { DEFAULT_CLUSTER, readCluster } from "../local/running-clusters.ts";
-import type { ClusterOverview } from "../protocol/messages.ts";
+import type { ClusterOverview } from "../protocol/cluster-overview.ts";
 import { CONNECT_MS, type Command, type Flag, UsageError, clusterFlags, configurationOf, integer, readArguments } from "./command.ts";
 import { jobsText } from "./list.ts";
 import { plainText, table } from "./table.ts";

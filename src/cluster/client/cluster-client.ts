@@ -16,7 +16,7 @@ import type { JobId } from "../../core/types/ids.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { bundleDigest, encodeBundle } from "../code/bundle.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
-import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/messages.ts";
+import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/cluster-overview.ts";
 import { ClientJob } from "./client-job.ts";
 import { Connection, type JobManagerCaller } from "./connection.ts";
 import { captureJob } from "./job-code.ts";

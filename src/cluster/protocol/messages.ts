@@ -26,6 +26,7 @@ import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId, JobId, OperatorId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
 import type { Call, Event } from "./conversation.ts";
+import type { ClusterOverview, SlotInfo } from "./cluster-overview.ts";
 
 // --------------------------------------------------------------------------------------------------------- what is said
 
@@ -111,40 +112,6 @@ export interface ChannelGrant {
   readonly subtask: number;
   readonly attempt: number;
   readonly granted: number;
-}
-
-/** One slot, for people and tools. */
-export interface SlotInfo {
-  readonly slot: number;
-  readonly job?: JobId;
-  readonly jobName?: string;
-  readonly tasks: readonly { readonly vertex: VertexId; readonly name: string; readonly subtask: number; readonly state: TaskState }[];
-}
-
-/** One TaskManager, for people and tools. */
-export interface TaskManagerInfo {
-  readonly taskManager: TaskManagerId;
-  readonly host: string;
-  readonly pid: number;
-  readonly dataAddress: string;
-  readonly registeredAtMs: number;
-  /** Milliseconds since its last heartbeat, seen from the JobManager. */
-  readonly silentMs: number;
-  readonly slotHeapBytes: number;
-  readonly slots: readonly SlotInfo[];
-  readonly process: Readonly<Record<string, number>>;
-}
-
-/** A cluster at a glance: its TaskManagers with their slots, and its jobs. */
-export interface ClusterOverview {
-  readonly version: string;
-  readonly pid: number;
-  readonly address: string;
-  readonly startedAtMs: number;
-  readonly slotsTotal: number;
-  readonly slotsFree: number;
-  readonly taskManagers: readonly TaskManagerInfo[];
-  readonly jobs: readonly JobSummary[];
 }
 
 /** What clients can be told about a job as it happens. */

@@ -71,6 +71,8 @@ export class MetricsReporter {
   readonly #source: MetricsSource;
   readonly #delays: IntervalHistogram = monitorEventLoopDelay({ resolution: 20 });
   #readings = new Map<string, Reading>();
+  /** As last reported. */
+  #process: Readonly<Record<string, number>> = {};
   #cpu = process.cpuUsage();
   #cpuAtMs: number = performance.now();
 
@@ -88,37 +90,36 @@ export class MetricsReporter {
     let heapUsedBytes = process.memoryUsage().heapUsed;
     let threads = 0;
     for (const task of this.#source.tasks()) {
-      const { execution, slot } = task.deployment;
-      const key = executionKey(execution);
-      const values = readTaskMetrics(task.thread.metrics);
-      const before = this.#readings.get(key);
-      readings.set(key, { atMs: nowMs, values });
+      const { metrics, reading } = this.#subtask(task, nowMs);
+      readings.set(executionKey(task.deployment.execution), reading);
       if (task.live) {
         threads += 1;
-        heapUsedBytes += values["heapUsed"] ?? 0;
+        heapUsedBytes += metrics.values["heapUsed"] ?? 0;
       }
-      const rates = before === undefined || nowMs <= before.atMs ? {} : metricRates(before.values, values, nowMs - before.atMs);
-      subtasks.push({
-        job: execution.job,
-        vertex: execution.vertex,
-        subtask: execution.subtask,
-        attempt: execution.attempt,
-        slot,
-        values: { ...values, ...rates },
-      });
+      subtasks.push(metrics);
     }
     this.#readings = readings;
-    return {
-      taskManager: this.#taskManager,
-      atMs: Date.now(),
-      subtasks,
-      process: { ...this.#processor(nowMs), residentBytes: process.memoryUsage.rss(), heapUsedBytes, threads, ...this.#network() },
-    };
+    this.#process = { ...this.#processor(nowMs), residentBytes: process.memoryUsage.rss(), heapUsedBytes, threads, ...this.#network() };
+    return { taskManager: this.#taskManager, atMs: Date.now(), subtasks, process: this.#process };
+  }
+
+  /** The last word about a subtask that has ended, so that its counters are told to the last record. */
+  lastReport(task: TaskThread): MetricsReport {
+    return { taskManager: this.#taskManager, atMs: Date.now(), subtasks: [this.#subtask(task, performance.now()).metrics], process: this.#process };
   }
 
   /** Stops measuring. */
   stop(): void {
     this.#delays.disable();
+  }
+
+  #subtask({ deployment, thread }: TaskThread, nowMs: number): { readonly metrics: SubtaskMetrics; readonly reading: Reading } {
+    const { execution, slot } = deployment;
+    const values = readTaskMetrics(thread.metrics);
+    const before = this.#readings.get(executionKey(execution));
+    const rates = before === undefined || nowMs <= before.atMs ? {} : metricRates(before.values, values, nowMs - before.atMs);
+    const { job, vertex, subtask, attempt } = execution;
+    return { metrics: { job, vertex, subtask, attempt, slot, values: { ...values, ...rates } }, reading: { atMs: nowMs, values } };
   }
 
   #processor(nowMs: number): Record<string, number> {

@@ -18,6 +18,7 @@ import { randomUUID } from "node:crypto";
 import { rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
+import { isTaskFinal } from "../../core/graph/job-status.ts";
 import { ConnectionError, DreyError, InvariantError } from "../../core/types/errors.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { Configuration, options } from "../../core/types/options.ts";
@@ -331,7 +332,7 @@ export class TaskManager {
   #taskOf({ deployment, configuration, thread }: Claim): TaskThread {
     const { execution } = deployment;
     const session = this.#session;
-    return new TaskThread({
+    const task: TaskThread = new TaskThread({
       deployment,
       thread,
       cancellationTimeoutMs: configuration.get(options.cancellationTimeout),
@@ -341,11 +342,14 @@ export class TaskManager {
       onState: (change) => {
         // Lines that were said before a state are told before it.
         this.#logs.flush();
-        if (!session.signal.aborted) this.#states.report(change);
+        if (session.signal.aborted) return;
+        if (isTaskFinal(change.state)) this.#client.notify("metrics", this.#metrics.lastReport(task));
+        this.#states.report(change);
       },
       onLine: (line) => this.#logs.take({ job: execution.job, vertex: execution.vertex, subtask: execution.subtask, ...line }),
       onStuck: (error) => this.#end(error),
     });
+    return task;
   }
 
   async #begin(task: TaskThread, { deployment, configuration, share: heap }: Claim): Promise<void> {
