@@ -19,7 +19,7 @@ import type {
 } from "../operators/function.ts";
 import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
-import type { WindowDescription } from "../time/window.ts";
+import { type WindowDescription, sliceLength } from "../time/window.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { Environment } from "./environment.ts";
@@ -357,6 +357,7 @@ export class WindowedStream<T, K> {
 
   /**
    * One result per key and window: the aggregate's, or what `finish` makes of it with the key and the window.
+   * @throws GraphError when windows that overlap or join are given an aggregate without `merge`.
    */
   aggregate<Acc, Result>(aggregate: AggregateFunction<T, Acc, Result>): DataStream<Result>;
   aggregate<Acc, Result, Out>(
@@ -368,6 +369,13 @@ export class WindowedStream<T, K> {
     finish?: (result: never, context: WindowContext<K>) => unknown,
   ): DataStream<never> {
     for (const name of ["createAccumulator", "add", "getResult"] as const) functionOf(aggregate?.[name], `aggregate(): ${name}`);
+    if (aggregate.merge !== undefined) functionOf(aggregate.merge, "aggregate(): merge");
+    else if (this.#window.kind === "session" || sliceLength(this.#window) < this.#window.sizeMs) {
+      throw new GraphError(
+        `The aggregate has no merge(a, b), which ${this.#window.kind === "session" ? "sessions need when they join" : "overlapping windows need to share their parts"}; ` +
+          "add one that makes one accumulator of two.",
+      );
+    }
     return this.#add(
       "window",
       specOf("window", {
@@ -387,6 +395,7 @@ export class WindowedStream<T, K> {
       createAccumulator: () => undefined,
       add: (value, accumulator) => ({ value: accumulator === undefined ? value : combine(accumulator.value, value) }),
       getResult: (accumulator) => (accumulator as { value: T }).value,
+      merge: (a, b) => (a === undefined ? b : b === undefined ? a : { value: combine(a.value, b.value) }),
     };
     return this.aggregate(aggregate);
   }
@@ -397,6 +406,7 @@ export class WindowedStream<T, K> {
       createAccumulator: () => 0,
       add: (_value, accumulator) => accumulator + 1,
       getResult: (accumulator) => accumulator,
+      merge: (a, b) => a + b,
     };
     return this.aggregate(counting, (result, { key, window }) => ({ key, start: window.start, end: window.end, count: result }));
   }

@@ -171,11 +171,21 @@ describe("sliding event-time windows", () => {
     );
   });
 
-  test("need an aggregate that can merge, and a slide no longer than the size", async () => {
+  test("need an aggregate that can merge, and a slide no longer than the size", () => {
     expect(() => sliding(10, 11)).toThrow(/slide is longer than the window/);
-    const stream = localEnvironment().of(1).withTimestamps((x) => x).keyBy((x) => x).window(sliding(10, 5))
-      .aggregate({ createAccumulator: () => 0, add: (_x: number, n: number) => n + 1, getResult: (n: number) => n });
-    await expect(stream.collect()).rejects.toThrow(/no merge\(a, b\)/);
+    const keyed = localEnvironment().of(1).withTimestamps((x) => x).keyBy((x) => x);
+    const counting = { createAccumulator: () => 0, add: (_x: number, n: number) => n + 1, getResult: (n: number) => n };
+    expect(() => keyed.window(sliding(10, 5)).aggregate(counting)).toThrow(/no merge\(a, b\), which overlapping windows need/);
+    expect(() => keyed.window(session(10)).aggregate(counting)).toThrow(/no merge\(a, b\), which sessions need/);
+    keyed.window(sliding(10, 10)).aggregate(counting);
+  });
+
+  test("count and reduce as tumbling ones and sessions do", async () => {
+    const keyed = localEnvironment().of(1, 3, 6, 30).withTimestamps((x) => x).keyBy(() => "k");
+    expect((await keyed.window(sliding(10, 5)).count().collect()).map(({ start, count }) => [start, count])).toEqual([[-5, 2], [0, 3], [5, 1], [25, 1], [30, 1]]);
+    expect(await keyed.window(sliding(10, 5)).reduce((a, b) => a + b).collect()).toEqual([4, 10, 6, 30, 30]);
+    expect((await keyed.window(session(5)).count().collect()).map(({ start, end, count }) => [start, end, count])).toEqual([[1, 11, 3], [30, 35, 1]]);
+    expect(await keyed.window(session(5)).reduce((a, b) => a + b).collect()).toEqual([10, 30]);
   });
 
   test("an accumulator that is an object is not shared between windows", async () => {
