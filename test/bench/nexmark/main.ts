@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { environment } from "drey";
-import { Answer, nexmarkStreams } from "./query.ts";
+import { answerOf } from "./query.ts";
 import { queries } from "./queries/index.ts";
 
 const USAGE = `npm run nexmark -- <query> [options]
@@ -52,19 +52,10 @@ export default async function main(args: readonly string[]): Promise<void> {
   if (outOfOrderGroup % 953 === 0 || outOfOrderGroup > 4 * rate) {
     throw new Error(`--out-of-order-group is ${outOfOrderGroup}; it must not be a multiple of 953, and at most 4 · rate (${4 * rate}), or events come too late.`);
   }
+  const generator = { seed: wholeNumber("--seed", values.seed, 0), baseMs: wholeNumber("--base", values.base, 0), rate, outOfOrderGroup };
+  const count = wholeNumber("--events", values.events, 0);
   const env = environment({ parallelism, taskManagers, slots: Math.ceil(parallelism / taskManagers) });
-  const streams = nexmarkStreams(
-    env,
-    { seed: wholeNumber("--seed", values.seed, 0), baseMs: wholeNumber("--base", values.base, 0), rate, outOfOrderGroup },
-    { count: wholeNumber("--events", values.events, 0) },
-  );
-  const answer = new Answer(query);
-  try {
-    for await (const row of query.answer(streams)) answer.add(row);
-  } finally {
-    await env.close();
-  }
-  const lines = answer.lines();
+  const lines = await answerOf(env, query, generator, { count }).finally(() => env.close());
   const text = lines.map((line) => `${line}\n`).join("");
   if (values.out === "-") process.stdout.write(text);
   else if (values.out !== undefined) await writeFile(values.out, text);

@@ -20,9 +20,9 @@ export interface Query<Row> {
   /** What it asks. */
   readonly asks: string;
   /** The columns of the answer, in order. A row may have more fields. */
-  readonly columns: { readonly [Name in keyof Row]?: Column };
+  readonly columns: NoInfer<{ readonly [Name in keyof Row]?: Column }>;
   /** Fields that name a row: the next row with the same values replaces it. Absent: every row stays. */
-  readonly key?: readonly (keyof Row & string)[];
+  readonly key?: readonly string[];
   readonly answer: (streams: NexmarkStreams) => DataStream<Row>;
 }
 
@@ -52,8 +52,15 @@ export function nexmarkStreams(env: Environment, generator: GeneratorOptions, ge
   };
 }
 
-/** Gathers the rows of an answer as they come, and keeps the last state of it. */
-export class Answer {
+/** Runs a query and gathers its answer. @returns the canonical rows, each without its line end. */
+export async function answerOf(env: Environment, query: AnyQuery, generator: GeneratorOptions, generate: GenerateOptions): Promise<string[]> {
+  const answer = new Answer(query);
+  for await (const row of query.answer(nexmarkStreams(env, generator, generate))) answer.add(row);
+  return answer.lines();
+}
+
+/** Keeps the last state of an answer whose rows come one by one. */
+class Answer {
   readonly #columns: readonly (readonly [name: string, column: Column])[];
   readonly #key: readonly string[] | undefined;
   readonly #byKey = new Map<string, string>();
@@ -70,7 +77,6 @@ export class Answer {
     else this.#byKey.set(this.#key.map((name) => String(row[name])).join(","), line);
   }
 
-  /** The canonical rows, each without its line end. */
   lines(): string[] {
     // All texts are ASCII, so the order of code units is that of bytes.
     return (this.#key === undefined ? this.#lines : [...this.#byKey.values()]).sort();

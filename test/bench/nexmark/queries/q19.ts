@@ -19,7 +19,7 @@ class HighestBids extends KeyedProcessFunction<number, Bid, RankedBid> {
   processElement(bid: Bid, _context: ProcessContext<number>, out: Collector<RankedBid>): void {
     const highest = this.highest.value() ?? [];
     let place = highest.length;
-    while (place > 0 && (highest[place - 1] as Bid).price < bid.price) place--;
+    while (place > 0 && isHigher(bid, highest[place - 1] as Bid)) place--;
     if (place === RANKS) return;
     highest.splice(place, 0, bid);
     if (highest.length > RANKS) highest.pop();
@@ -27,6 +27,10 @@ class HighestBids extends KeyedProcessFunction<number, Bid, RankedBid> {
     // Every bid from here on has a new rank.
     for (let index = place; index < highest.length; index++) out.collect({ ...(highest[index] as Bid), rank: index + 1 });
   }
+}
+
+function isHigher(a: Bid, b: Bid): boolean {
+  return a.price > b.price || (a.price === b.price && a.dateTime < b.dateTime);
 }
 
 /** Top ten per key. */

@@ -1,0 +1,73 @@
+/** Answers of the queries against two truths: real Flink's, for 200,000 events, and a plain computation over arrays. */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+import { LocalCluster, environment } from "drey";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type GeneratorOptions, NexmarkGenerator } from "./generator.ts";
+import { queries } from "./queries/index.ts";
+import { type AnyQuery, answerOf } from "./query.ts";
+import { referenceAnswer } from "./reference.ts";
+
+const golden = (file: string): Buffer => readFileSync(new URL(`../../golden/nexmark/${file}`, import.meta.url));
+const manifest = JSON.parse(golden("manifest.json").toString()) as {
+  readonly events: { readonly n: number; readonly rate: number };
+  readonly answers: Readonly<Record<string, { readonly rows: number; readonly sha256: string }>>;
+  readonly q14AtBase1436947100000: { readonly sha256: string };
+};
+const sha256 = (lines: readonly string[]): string => createHash("sha256").update(lines.map((line) => `${line}\n`).join("")).digest("hex");
+
+let cluster: LocalCluster;
+beforeAll(async () => {
+  cluster = await LocalCluster.start({ taskManagers: 2, slots: 2 });
+});
+afterAll(() => cluster.stop());
+
+const answered = async (name: string, generator: GeneratorOptions, count: number, parallelism = 1): Promise<string[]> => {
+  const env = environment({ cluster, parallelism });
+  return await answerOf(env, queries[name] as AnyQuery, generator, { count }).finally(() => env.close());
+};
+
+const expected = (name: string, generator: GeneratorOptions, count: number): string[] => {
+  const nexmark = new NexmarkGenerator(generator);
+  return referenceAnswer(name, Array.from({ length: count }, (_, position) => nexmark.eventAt(position)));
+};
+
+describe("Nexmark answers as worked out by hand", () => {
+  // Half a minute of event time across midnight, 10 milliseconds between events: nothing is tied.
+  const inOrder: GeneratorOptions = { seed: 7, rate: 100, baseMs: Date.UTC(2015, 6, 14, 23, 59, 45) };
+
+  test.each(Object.keys(queries))("%s, in order, at one subtask", async (name) => {
+    expect(await answered(name, inOrder, 3_000)).toEqual(expected(name, inOrder, 3_000));
+  });
+
+  test.each(Object.keys(queries))("%s, out of order, at two subtasks", async (name) => {
+    const outOfOrder = { ...inOrder, seed: 11, outOfOrderGroup: 400 };
+    expect(await answered(name, outOfOrder, 3_000, 2)).toEqual(expected(name, outOfOrder, 3_000));
+  });
+
+  test.each(["q9", "q18", "q19"])("%s, where many bids have the same time: the first or the last that arrived", async (name) => {
+    const dense = { seed: 3, rate: 20_000 };
+    expect(await answered(name, dense, 5_000)).toEqual(expected(name, dense, 5_000));
+  });
+});
+
+describe("Nexmark answers as Flink's", () => {
+  const generator = { rate: manifest.events.rate };
+
+  test.each(["q3", "q6", "q9", "q11", "q15", "q17", "q19", "q20"])("%s for 200,000 events", async (name) => {
+    const lines = await answered(name, generator, manifest.events.n);
+    expect(lines).toHaveLength(manifest.answers[name]?.rows ?? -1);
+    expect(sha256(lines)).toBe(manifest.answers[name]?.sha256);
+  });
+
+  test("q14 by day, too", async () => {
+    const lines = await answered("q14", { ...generator, baseMs: 1_436_947_100_000 }, manifest.events.n);
+    expect(sha256(lines)).toBe(manifest.q14AtBase1436947100000.sha256);
+  });
+
+  test.each(["q2", "q4", "q5", "q7", "q8", "q12c"])("%s row by row, out of order, at four subtasks in two TaskManagers", async (name) => {
+    const lines = await answered(name, { ...generator, outOfOrderGroup: 1_000 }, manifest.events.n, 4);
+    expect(lines).toEqual(gunzipSync(golden(`${name}.csv.gz`)).toString().trimEnd().split("\n"));
+  });
+});
