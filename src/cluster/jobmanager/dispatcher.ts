@@ -11,7 +11,15 @@ import { ConnectionError, GraphError, NotFoundError, TaskManagerLostError } from
 import { type JobId, type TaskManagerId, newJobId } from "../../core/types/ids.ts";
 import { Configuration, options } from "../../core/types/options.ts";
 import type { Attachments, ReplyOf, RequestOf } from "../protocol/conversation.ts";
-import type { ChannelGrant, ChannelSegments, ClientConversation, JobTopic, Registration, RegistrationConversation, TaskStateChange } from "../protocol/messages.ts";
+import type {
+  ChannelGrant,
+  ChannelSegments,
+  ClientConversation,
+  JobTopic,
+  Registration,
+  RegistrationConversation,
+  TaskStateChange,
+} from "../protocol/messages.ts";
 import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/cluster-overview.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Effect } from "./effect.ts";

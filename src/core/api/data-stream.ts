@@ -262,7 +262,9 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   /** @throws GraphError for a union, which has no operator of its own. */
   protected override get node(): StreamNode {
     if (this.ends.length > 1) {
-      throw new GraphError("A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.");
+      throw new GraphError(
+        "A union has no operator of its own to name or set; do so on the streams it is made of, or on the next operator.",
+      );
     }
     return (this.ends[0] as StreamEnd).from;
   }

@@ -11,7 +11,9 @@ export abstract class OperatorSettings {
   setParallelism(parallelism: number): this {
     checkParallelism(parallelism, this.node.name);
     if (parallelism > this.node.parallelismLimit) {
-      throw new GraphError(`"${this.node.name}" cannot be split: its parallelism is at most ${this.node.parallelismLimit}, not ${parallelism}.`);
+      throw new GraphError(
+        `"${this.node.name}" cannot be split: its parallelism is at most ${this.node.parallelismLimit}, not ${parallelism}.`,
+      );
     }
     this.node.parallelism = parallelism;
     return this;

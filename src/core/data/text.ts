@@ -90,7 +90,8 @@ const FLATTENED_FIELDS = 32;
  */
 export function flattenKept<T>(value: T): T {
   if (typeof value === "string") return flattenString(value) as T;
-  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype || Object.isFrozen(value)) return value;
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype || Object.isFrozen(value))
+    return value;
   const fields = value as Record<string, unknown>;
   let looked = 0;
   for (const name in fields) {

@@ -63,7 +63,8 @@ export class SessionOperator implements Operator {
         late(this.#spec, this.#context, value, timestamp);
         return;
       }
-      if (entry === undefined) this.#keys.set(typeof token === "string" ? flattenString(token) : token, (entry = { key: flattenStrings(key), sessions: [] }));
+      if (entry === undefined)
+        this.#keys.set(typeof token === "string" ? flattenString(token) : token, (entry = { key: flattenStrings(key), sessions: [] }));
       entry.sessions.push({ start: timestamp, end, accumulator: this.#functions.add(value, this.#functions.createAccumulator()) });
       this.#timers.register(end - 1, token, token);
       return;

@@ -71,9 +71,6 @@ export function readTaskMetrics(values: Float64Array): Record<string, number> {
   return Object.fromEntries(taskMetrics.map((info, index) => [info.name, values[index] as number]));
 }
 
-/** Names of the shares of time that hosts derive from two readings: milliseconds per second, 0 … 1000. */
-export const TIME_SHARES = ["busyTimeMsPerSecond", "idleTimeMsPerSecond", "backPressuredTimeMsPerSecond"] as const;
-
 /**
  * The rates between two readings of the same subtask: time shares, records and bytes per second (`numRecordsInPerSecond` …).
  * The three time shares add up to 1000: what was not counted as idle or back-pressured yet (a task in the middle of a long

@@ -16,8 +16,6 @@ export type VertexId = Id<"vertex">;
 export type EdgeId = Id<"edge">;
 /** One parallel instance of a vertex in one job: `vertex/index`. */
 export type SubtaskId = Id<"subtask">;
-/** One execution of one subtask: `subtask#attempt`. Messages of an older attempt are dropped. */
-export type ExecutionId = Id<"execution">;
 /** One slot of one TaskManager: `taskManager/index`. */
 export type SlotId = Id<"slot">;
 /** One TaskManager process, chosen by itself when it starts; a restarted TaskManager has a new one. */
@@ -31,7 +29,6 @@ export const edgeId = (text: string): EdgeId => text as EdgeId;
 export const taskManagerId = (text: string): TaskManagerId => text as TaskManagerId;
 /** Names made of others. */
 export const subtaskId = (vertex: VertexId, index: number): SubtaskId => `${vertex}/${index}` as SubtaskId;
-export const executionId = (subtask: SubtaskId, attempt: number): ExecutionId => `${subtask}#${attempt}` as ExecutionId;
 export const slotId = (taskManager: TaskManagerId, index: number): SlotId => `${taskManager}/${index}` as SlotId;
 
 /** A fresh random job id. */

@@ -60,7 +60,5 @@ export function percent(share: number): string {
 
 /** `2026-11-22 20:37:39`, UTC. */
 export const moment = (ms: number): string => (Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString().slice(0, 19).replace("T", " ") : "–");
-/** `20:37:39`, UTC. */
-export const clockTime = (ms: number): string => moment(ms).slice(11);
 
 const two = (value: number): string => String(value).padStart(2, "0");

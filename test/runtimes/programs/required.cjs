@@ -8,7 +8,7 @@ assert.equal(typeof drey.environment, "function");
 assert.equal(typeof chart, "function");
 assert.equal(typeof require("drey/package.json").version, "string");
 
-localEnvironment()
+void localEnvironment()
   .of(1, 2, 3)
   .map((n) => n * 2)
   .collect()
