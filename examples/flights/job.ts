@@ -6,7 +6,8 @@
  */
 import { readFileSync } from "node:fs";
 import {
-  type AggregateFunction, CoProcessFunction, type Collector, type DataStream, type Environment, type ProcessContext, days, hours, sideOutput, tumbling,
+  type AggregateFunction, CoProcessFunction, type Collector, type DataStream, type Environment, type ProcessContext, days, hours,
+  sideOutput, tumbling,
 } from "drey";
 
 export interface Flight {
@@ -86,7 +87,11 @@ export function flightDelays(env: Environment, replay: Replay): { delays: DataSt
     .keyBy((flight) => flight.origin)
     .window(tumbling(days(1)))
     .lateTo(late)
-    .aggregate(delayOfDay, (result, { key, window }) => ({ origin: key, day: new Date(window.start).toISOString().slice(0, 10), ...result }))
+    .aggregate(delayOfDay, (result, { key, window }) => ({
+      origin: key,
+      day: new Date(window.start).toISOString().slice(0, 10),
+      ...result,
+    }))
     .name("delay per day");
 
   const airports = env.fromCsv<Airport>(replay.airports).name("Source: airports").setParallelism(1);

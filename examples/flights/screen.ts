@@ -82,24 +82,28 @@ export class Screen {
   #line(): string {
     const { read, watermark } = this.#reading();
     const state = this.#details?.state ?? "STARTING";
-    return `${state.padEnd(8)}  ${seconds(this.#details)}  ${count(read)} flights in, ${count(this.#results)} rows out, ${this.#late} late, watermark ${watermark}`;
+    const rows = `${count(read)} flights in, ${count(this.#results)} rows out, ${this.#late} late`;
+    return `${state.padEnd(8)}  ${seconds(this.#details)}  ${rows}, watermark ${watermark}`;
   }
 
   #frame(): Picture {
     const { read, perSecond, watermark } = this.#reading();
     const details = this.#details;
     const state = details?.state ?? "STARTING";
+    const rate = perSecond === 0 ? "" : `, ${count(perSecond)}/s`;
+    const overview = details === undefined ? "" : slots(details, { metrics: this.#reports }).text(this.#out);
     const filled = Math.round(Math.min(1, read / this.#expected) * BAR);
     return new Picture({
       title: this.#title,
       text: (pen) => [
-        `${pen.strong(this.#title)}  ${(state === "RUNNING" || state === "FINISHED" ? pen.good : pen.waiting)(state)}  ${pen.dim(seconds(details))}`,
+        `${pen.strong(this.#title)}  ${pen.good(state)}  ${pen.dim(seconds(details))}`,
         "",
-        `  in         ${pen.busy("━".repeat(filled))}${pen.dim("─".repeat(BAR - filled))}  ${count(read)} flights${perSecond > 0 ? `, ${count(perSecond)}/s` : ""}`,
+        `  in         ${pen.busy("━".repeat(filled))}${pen.dim("─".repeat(BAR - filled))}  ${count(read)} flights${rate}`,
         `  watermark  ${watermark}`,
         `  out        ${count(this.#results)} days of airports; ${this.#late} flights came too late`,
         "",
-        ...(details === undefined ? [] : [...slots(details, { metrics: this.#reports }).text(this.#out).split("\n").filter((line) => line !== ""), ""]),
+        ...overview.split("\n").filter((line) => line !== ""),
+        "",
         ...this.#latest.map((row) => `  ${row.day}  ${row.origin}  ${minutes(row.averageDelay).padStart(11)}  ${pen.dim(row.airport)}`),
       ].join("\n"),
     });

@@ -6,7 +6,7 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { JobCanceledError, LocalCluster, environment } from "drey";
-import { report, table } from "drey/notebook";
+import { report } from "drey/notebook";
 import { FLIGHTS, airportsFile, flightsFile } from "./data.ts";
 import { type DayOfAirport, type Flight, flightDelays } from "./job.ts";
 import { pictures, worstAirports } from "./results.ts";
@@ -46,7 +46,7 @@ try {
   screen.end();
   const metrics = await job.metricsHistory();
 
-  console.log(`\n${table(worstAirports(days), { title: "Where to expect delays (average in minutes)" }).text(process.stdout)}\n`);
+  console.log(`\n${worstAirports(days, 10, "Where to expect delays (average in minutes)").text(process.stdout)}\n`);
   console.log(`${lateFlights.length} of ${flightsInAll} flights came after their day was over and went to a side output.`);
   writeFileSync(REPORT, report({ details, streamGraph, metrics, ...pictures(days, lateFlights) }));
   console.log(`Charts, the three graphs and what each slot did: ${REPORT}`);

@@ -235,10 +235,11 @@ function tslabKernel(): DisplayOutlet | undefined {
   // It belongs to the cell that runs now: what it shows later still lands under that cell.
   return {
     execution: write,
-    // The kernel doesn't say which cell runs; where in its code the display is called tells runs of one cell from other cells.
+    // The kernel doesn't say which cell runs; where in its code the display is called tells runs of one cell from other cells. Cells are
+    // nameless there, or bear the number of their run (cluster/code/notebook-cells.ts).
     cell: new Error().stack
-      ?.split("\n")
-      .filter((frame) => frame.includes("evalmachine."))
+      ?.match(/(?:evalmachine\.<anonymous>|Cell\[\d+\]\.js):\d+:\d+/g)
+      ?.map((frame) => frame.replace(/^[^:]+/, ""))
       .join("\n"),
     send(data, { id, update }) {
       const content = { data, metadata: {}, transient: id === undefined ? {} : { display_id: id } };

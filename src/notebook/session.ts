@@ -7,6 +7,7 @@
 import type { Environment } from "../core/api/environment.ts";
 import type { ClusterClient } from "../cluster/client/cluster-client.ts";
 import { type ProgramOptions, environment } from "../cluster/index.ts";
+import { installCellTracker } from "../cluster/code/notebook-cells.ts";
 import { LocalCluster, type LocalClusterOptions } from "../cluster/local/mini-cluster.ts";
 import type { Picture } from "./picture.ts";
 import { slots } from "./views/slots.ts";
@@ -52,6 +53,8 @@ const kept = globalThis as { [KEEP]?: KeptSession };
  * @throws ConfigurationError, ConnectionError or DeadlineError when the cluster does not start; the next call tries again.
  */
 export function notebookSession(options: LocalClusterOptions = {}): Promise<NotebookSession> {
+  // Starting a cluster takes a moment; the functions of the cells to come shall be known by then.
+  installCellTracker();
   const wanted = JSON.stringify(Object.entries(options).sort(([a], [b]) => (a < b ? -1 : 1)));
   const before = kept[KEEP];
   const session = next(before, wanted, options);

@@ -1,0 +1,258 @@
+/**
+ * Runs a notebook in a Jupyter kernel, as a front end does: starts the kernel, sends it the code cells one after the other, and puts what
+ * it answers into the notebook. Speaks Jupyter's wire protocol 5.3 over ZeroMQ; no Python.
+ *
+ * The kernel's sockets lie in a folder of their own (`ipc`), so runs beside one another never take each other's ports.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { createHmac, randomUUID } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Dealer, Subscriber } from "zeromq";
+
+/** A notebook as it stands in a file, nbformat 4. */
+export interface Notebook {
+  readonly cells: readonly NotebookCell[];
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly nbformat: number;
+  readonly nbformat_minor: number;
+}
+
+export interface NotebookCell {
+  readonly cell_type: "code" | "markdown" | "raw";
+  readonly id?: string;
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly source: string | readonly string[];
+  readonly execution_count?: number | null;
+  readonly outputs?: readonly Output[];
+}
+
+export type Output =
+  | { readonly output_type: "stream"; readonly name: string; readonly text: string }
+  | {
+      readonly output_type: "display_data" | "execute_result";
+      readonly data: Readonly<Record<string, unknown>>;
+      readonly metadata: object;
+      readonly execution_count?: number;
+    }
+  | { readonly output_type: "error"; readonly ename: string; readonly evalue: string; readonly traceback: readonly string[] };
+
+export interface ExecuteOptions {
+  /** Program and arguments; `{connection}` stands for the connection file. */
+  readonly kernel: readonly [string, ...string[]];
+  /** The folder that the kernel runs in. */
+  readonly cwd: string;
+  /** Of one cell, and of the kernel's start; default 120,000. */
+  readonly timeoutMs?: number;
+}
+
+/** What became of a notebook. */
+export interface Executed {
+  readonly notebook: Notebook;
+  /** Displays that were updated after their first drawing: how often. */
+  readonly updates: number;
+  /** What the kernel's process wrote itself. */
+  readonly kernelLog: string;
+}
+
+/** Runs all code cells, also after a cell has failed. @throws Error when the kernel does not start, ends, or leaves a cell unanswered. */
+export async function executeNotebook(notebook: Notebook, { kernel, cwd, timeoutMs = 120_000 }: ExecuteOptions): Promise<Executed> {
+  const session = new KernelSession(kernel, cwd, timeoutMs);
+  try {
+    await session.ready();
+    const cells: NotebookCell[] = [];
+    for (const cell of notebook.cells) {
+      if (cell.cell_type !== "code") cells.push(cell);
+      else cells.push({ ...cell, ...(await session.execute(typeof cell.source === "string" ? cell.source : cell.source.join(""))) });
+    }
+    return { notebook: { ...notebook, cells }, updates: session.updates, kernelLog: session.log };
+  } finally {
+    await session.end();
+  }
+}
+
+interface Message {
+  readonly type: string;
+  /** The id of the request that this belongs to. */
+  readonly request: string;
+  readonly content: Readonly<Record<string, unknown>>;
+}
+
+const DELIMITER = "<IDS|MSG>";
+const SOCKETS = ["shell", "iopub", "stdin", "control", "hb"] as const;
+
+class KernelSession {
+  log = "";
+  updates = 0;
+  readonly #timeoutMs: number;
+  readonly #folder = mkdtempSync(join(tmpdir(), "drey-kernel-"));
+  readonly #key = randomUUID();
+  readonly #id = randomUUID();
+  readonly #kernel: ChildProcess;
+  readonly #ended: Promise<void>;
+  readonly #shell = new Dealer({ linger: 0 });
+  readonly #control = new Dealer({ linger: 0 });
+  readonly #iopub = new Subscriber({ linger: 0 });
+  readonly #listeners = new Set<(message: Message) => void>();
+  /** Where a display stands, so that an update finds it: the outputs of its cell and its place among them. */
+  readonly #displays = new Map<string, { readonly outputs: Output[]; readonly at: number }>();
+
+  constructor([program, ...args]: readonly [string, ...string[]], cwd: string, timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+    const connection = join(this.#folder, "connection.json");
+    const ports = Object.fromEntries(SOCKETS.map((name, index) => [`${name}_port`, index + 1]));
+    const ip = join(this.#folder, "socket");
+    writeFileSync(connection, JSON.stringify({ transport: "ipc", ip, key: this.#key, signature_scheme: "hmac-sha256", ...ports }));
+    this.#shell.connect(`ipc://${ip}:${ports["shell_port"]}`);
+    this.#iopub.connect(`ipc://${ip}:${ports["iopub_port"]}`);
+    this.#control.connect(`ipc://${ip}:${ports["control_port"]}`);
+    this.#iopub.subscribe();
+    for (const socket of [this.#shell, this.#iopub, this.#control]) void this.#receive(socket);
+    this.#kernel = spawn(program, args.map((arg) => arg.replace("{connection}", connection)), { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#kernel.stdout, this.#kernel.stderr]) stream?.on("data", (text: Buffer) => (this.log += text.toString()));
+    this.#ended = new Promise((resolve) => {
+      this.#kernel.once("exit", () => resolve());
+      this.#kernel.once("error", (error) => {
+        this.log += String(error);
+        resolve();
+      });
+    });
+  }
+
+  /** Resolves when the kernel answers and its outputs arrive here. */
+  async ready(): Promise<void> {
+    const { answer } = await this.#request(this.#shell, "kernel_info_request", {});
+    await answer;
+    // A subscription takes its time: what is published before it has arrived is lost.
+    for (let tries = 0; ; tries++) {
+      const heard = this.#next((message) => message.type === "status", 250);
+      await this.#request(this.#shell, "kernel_info_request", {});
+      if (await heard.then(() => true, () => false)) return;
+      if (tries === 40) throw new Error(`The kernel's outputs do not arrive. It said:\n${this.log}`);
+    }
+  }
+
+  async execute(code: string): Promise<{ execution_count: number | null; outputs: readonly Output[] }> {
+    const outputs: Output[] = [];
+    const request = randomUUID();
+    const listen = (message: Message): void => {
+      if (message.request === request || message.type === "update_display_data") this.#take(message, outputs);
+    };
+    this.#listeners.add(listen);
+    try {
+      const idle = this.#next((it) => it.request === request && it.type === "status" && it.content["execution_state"] === "idle");
+      const how = { silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: false };
+      const { answer } = await this.#request(this.#shell, "execute_request", { code, ...how }, request);
+      const [{ content }] = await Promise.all([answer, idle]);
+      return { execution_count: (content["execution_count"] as number | undefined) ?? null, outputs };
+    } finally {
+      this.#listeners.delete(listen);
+    }
+  }
+
+  /** Asks the kernel to end, and sees to it. */
+  async end(): Promise<void> {
+    const gone = (ms: number): Promise<boolean> =>
+      new Promise((resolve) => {
+        const timer = setTimeout(() => resolve(false), ms);
+        void this.#ended.then(() => {
+          clearTimeout(timer);
+          resolve(true);
+        });
+      });
+    if (!(await gone(0))) {
+      await this.#send(this.#control, "shutdown_request", { restart: false }, randomUUID());
+      if (!(await gone(5_000))) this.#kernel.kill("SIGKILL");
+      await this.#ended;
+    }
+    for (const socket of [this.#shell, this.#iopub, this.#control]) socket.close();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  #take({ type, content }: Message, outputs: Output[]): void {
+    const displayId = (content["transient"] as { display_id?: string } | undefined)?.display_id;
+    const metadata = (content["metadata"] ?? {}) as object;
+    const data = (content["data"] ?? {}) as Readonly<Record<string, unknown>>;
+    switch (type) {
+      case "stream": {
+        const last = outputs.at(-1);
+        const name = String(content["name"]);
+        const text = String(content["text"]);
+        if (last?.output_type === "stream" && last.name === name) outputs[outputs.length - 1] = { ...last, text: last.text + text };
+        else outputs.push({ output_type: "stream", name, text });
+        return;
+      }
+      case "display_data":
+        outputs.push({ output_type: "display_data", data, metadata });
+        if (displayId !== undefined) this.#displays.set(displayId, { outputs, at: outputs.length - 1 });
+        return;
+      case "update_display_data": {
+        const place = displayId === undefined ? undefined : this.#displays.get(displayId);
+        if (place === undefined) return;
+        this.updates++;
+        place.outputs[place.at] = { output_type: "display_data", data, metadata };
+        return;
+      }
+      case "execute_result":
+        outputs.push({ output_type: "execute_result", data, metadata, execution_count: Number(content["execution_count"]) });
+        return;
+      case "error": {
+        const { ename, evalue, traceback } = content as { ename: string; evalue: string; traceback: string[] };
+        outputs.push({ output_type: "error", ename, evalue, traceback });
+      }
+    }
+  }
+
+  /** Sends a request; `answer` is its reply. */
+  async #request(socket: Dealer, type: string, content: object, request: string = randomUUID()): Promise<{ answer: Promise<Message> }> {
+    const answer = this.#next((message) => message.request === request && message.type === type.replace("_request", "_reply"));
+    // Whoever does not wait for it need not hear that it did not come.
+    answer.catch(() => undefined);
+    await this.#send(socket, type, content, request);
+    return { answer };
+  }
+
+  /** The next message of that kind. @throws Error after the deadline, or when the kernel ends. */
+  #next(isIt: (message: Message) => boolean, timeoutMs: number = this.#timeoutMs): Promise<Message> {
+    return new Promise((resolve, reject) => {
+      const done = (act: () => void): void => {
+        clearTimeout(timer);
+        this.#listeners.delete(listen);
+        act();
+      };
+      const listen = (message: Message): void => {
+        if (isIt(message)) done(() => resolve(message));
+      };
+      const fail = (what: string): void => done(() => reject(new Error(`${what} The kernel said:\n${this.log}`)));
+      const timer = setTimeout(() => fail(`No answer within ${timeoutMs} ms.`), timeoutMs);
+      this.#listeners.add(listen);
+      void this.#ended.then(() => fail(`The kernel has ended (${this.#kernel.exitCode ?? this.#kernel.signalCode}).`));
+    });
+  }
+
+  async #send(socket: Dealer, type: string, content: object, id: string): Promise<void> {
+    const header = { msg_id: id, username: "test", session: this.#id, date: new Date().toISOString(), msg_type: type, version: "5.3" };
+    const parts = [header, {}, {}, content].map((part) => JSON.stringify(part));
+    await socket.send([DELIMITER, this.#sign(parts), ...parts]);
+  }
+
+  #sign(parts: readonly string[]): string {
+    const hmac = createHmac("sha256", this.#key);
+    for (const part of parts) hmac.update(part);
+    return hmac.digest("hex");
+  }
+
+  async #receive(socket: Dealer | Subscriber): Promise<void> {
+    for await (const frames of socket) {
+      const texts = frames.map((frame) => frame.toString());
+      const [signature, ...parts] = texts.slice(texts.indexOf(DELIMITER) + 1) as [string, string, string, string, string];
+      if (signature !== this.#sign(parts.slice(0, 4))) throw new Error("The kernel signs its messages with another key.");
+      const [header, parent, , content] = parts.map((part) => JSON.parse(part) as Record<string, unknown>) as [
+        Record<string, unknown>, Record<string, unknown>, Record<string, unknown>, Record<string, unknown>,
+      ];
+      const message: Message = { type: String(header["msg_type"]), request: String(parent["msg_id"] ?? ""), content };
+      for (const listener of [...this.#listeners]) listener(message);
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * The notebooks of `notebooks/`, installed in a folder of their own as a reader installs them, and run under tslab from the first cell to
+ * the last. Run by `npm run test:notebooks`, not by `npm test`: the installation takes its time.
+ *
+ * DREY_KEEP_NOTEBOOKS names a folder for the executed notebooks, to look at them.
+ */
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Executed, type Notebook, type NotebookCell, type Output, executeNotebook } from "./execute-notebook.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const NOTEBOOKS = join(ROOT, "notebooks");
+const names = readdirSync(NOTEBOOKS).filter((name) => name.endsWith(".ipynb"));
+const read = (name: string): Notebook => JSON.parse(readFileSync(join(NOTEBOOKS, name), "utf8")) as Notebook;
+const outputsOf = ({ cells }: Notebook): Output[] => cells.flatMap((cell) => cell.outputs ?? []);
+const textOf = (notebook: Notebook): string => outputsOf(notebook).map((it) => (it.output_type === "stream" ? it.text : "")).join("");
+
+let folder = "";
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "drey-notebooks-"));
+  cpSync(NOTEBOOKS, folder, { recursive: true, filter: (path) => !/node_modules|package-lock\.json$/.test(path.slice(NOTEBOOKS.length)) });
+  const manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { dependencies: Record<string, string> };
+  manifest.dependencies["drey"] = `file:${ROOT}`;
+  writeFileSync(join(folder, "package.json"), JSON.stringify(manifest));
+  execFileSync("npm", ["install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"], { cwd: folder, stdio: "inherit" });
+}, 300_000);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("notebooks", () => {
+  test.each(names)("%s is kept without outputs", (name) => {
+    expect(outputsOf(read(name))).toEqual([]);
+  });
+});
+
+const executed = new Map<string, Promise<Executed>>();
+/** Each notebook runs once. */
+function run(name: string): Promise<Executed> {
+  let result = executed.get(name);
+  if (result === undefined) {
+    const tslab = join(folder, "node_modules/tslab/bin/tslab");
+    result = executeNotebook(read(name), { kernel: [process.execPath, tslab, "kernel", "--config-path={connection}"], cwd: folder });
+    executed.set(name, result);
+    const keep = process.env["DREY_KEEP_NOTEBOOKS"];
+    if (keep !== undefined) {
+      void result.then(({ notebook }) => {
+        mkdirSync(keep, { recursive: true });
+        writeFileSync(join(keep, name), JSON.stringify(notebook, null, 1));
+      });
+    }
+  }
+  return result;
+}
+
+describe("under tslab", () => {
+  test.each(names)("%s runs from the first cell to the last, without an error", async (name) => {
+    const { notebook } = await run(name);
+    const said = outputsOf(notebook).filter((it) => it.output_type === "error" || (it.output_type === "stream" && it.name === "stderr"));
+    expect(said).toEqual([]);
+    expect(textOf(notebook)).toMatch(/as it should be\n$/);
+  });
+
+  test.each(names)("%s with its outputs is small enough to be kept and sent", async (name) => {
+    const bytes = JSON.stringify((await run(name)).notebook).length;
+    expect(bytes).toBeLessThan(2_600_000);
+  });
+
+  test("pictures come in every form that a front end may want", async () => {
+    const pictures = outputsOf((await run("00-start.ipynb")).notebook).filter((it) => it.output_type === "display_data");
+    expect(pictures.length).toBeGreaterThanOrEqual(8);
+    for (const { data } of pictures) expect(Object.keys(data)).toEqual(expect.arrayContaining(["text/html", "text/plain"]));
+    expect(pictures.filter(({ data }) => "image/svg+xml" in data).length).toBeGreaterThanOrEqual(7);
+    // The library that makes charts interactive comes once per page.
+    expect(pictures.filter(({ data }) => String(data["text/html"]).length > 500_000)).toHaveLength(1);
+  });
+
+  test("the panel of a running job is redrawn, and stays as a picture that needs no kernel", async () => {
+    const { updates, notebook } = await run("00-start.ipynb");
+    expect(updates).toBeGreaterThan(5);
+    const panel = outputsOf(notebook)
+      .flatMap((it) => (it.output_type === "display_data" ? [it.data] : []))
+      .find((data) => String(data["text/plain"]).includes("FINISHED  flight delays"));
+    expect(panel?.["text/html"]).toContain("<img");
+    expect(panel?.["image/svg+xml"]).toContain("<svg");
+  });
+
+  test("an error of a function points at its line in the cell", async () => {
+    const { notebook } = await run("00-start.ipynb");
+    const sourceOf = (cell: NotebookCell): string => [cell.source].flat().join("");
+    const cell = notebook.cells.find((it) => it.cell_type === "code" && sourceOf(it).includes("new RangeError")) as NotebookCell;
+    const line = sourceOf(cell).split("\n").findIndex((text) => text.includes("new RangeError")) + 1;
+    expect(textOf({ ...notebook, cells: [cell] })).toContain(`Cell [${cell.execution_count}]:${line}`);
+  });
+
+  test("no process and no folder of the kernel's cluster stays behind", async () => {
+    await Promise.all([...executed.values()]);
+    const commands = execFileSync("ps", ["-eo", "args"], { encoding: "utf8" });
+    expect(commands.split("\n").filter((command) => command.includes(folder))).toEqual([]);
+    expect(existsSync(folder)).toBe(true);
+  });
+});
