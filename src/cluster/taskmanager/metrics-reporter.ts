@@ -21,7 +21,10 @@ const metric = (name: string, kind: MetricInfo["kind"], unit: MetricInfo["unit"]
   description,
 });
 
-/** The metrics of a TaskManager's process, beside those of its subtasks. */
+/**
+ * The metrics of a TaskManager's process, beside those of its subtasks.
+ * @public for lists of all metrics.
+ */
 export const processMetrics: readonly MetricInfo[] = [
   metric("cpuTimeMs", "counter", "ms", "Processor time of all threads of the process."),
   metric("cpuLoad", "gauge", "share", "Processors in use since the last report: 1 is one processor."),
@@ -105,7 +108,8 @@ export class MetricsReporter {
 
   /** The last word about a subtask that has ended, so that its counters are told to the last record. */
   lastReport(task: TaskThread): MetricsReport {
-    return { taskManager: this.#taskManager, atMs: Date.now(), subtasks: [this.#subtask(task, performance.now()).metrics], process: this.#process };
+    const subtask = this.#subtask(task, performance.now()).metrics;
+    return { taskManager: this.#taskManager, atMs: Date.now(), subtasks: [subtask], process: this.#process };
   }
 
   /** Stops measuring. */
