@@ -9,7 +9,7 @@ import { realpathSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError, DreyError, describe } from "../../core/types/errors.ts";
 import { Configuration, options } from "../../core/types/options.ts";
-import { makeSocketFolder } from "../protocol/addresses.ts";
+import { leaveSocketFolder, makeSocketFolder, removeSocketFile } from "../protocol/addresses.ts";
 import { JobManager } from "./job-manager.ts";
 
 /**
@@ -19,6 +19,9 @@ import { JobManager } from "./job-manager.ts";
  */
 export async function jobManagerMain(args: readonly string[]): Promise<number> {
   let folder: { remove(): void } | undefined;
+  let bound: string | undefined;
+  // Whoever started this process may be gone, and with it the other end of its pipes; that must not end it before it has cleaned up.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   try {
     const { owned, configuration } = readArguments(args);
     let address = configuration.get(options.jobManagerAddress);
@@ -34,7 +37,7 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
       configuration,
       note: (text) => process.stderr.write(`${new Date().toISOString()} ${text}\n`),
     });
-    const bound = await jobManager.start();
+    bound = await jobManager.start();
     const unlisten = endWhenTold(jobManager, owned);
     process.stdout.write(`JobManager ready at ${bound}\n`);
     if (process.connected) process.send?.({ ready: bound });
@@ -46,7 +49,9 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
     return 1;
   } finally {
     folder?.remove();
+    if (bound !== undefined) removeSocketFile(bound);
     if (process.connected) process.disconnect();
+    else if (bound !== undefined && args.includes("--owned")) leaveSocketFolder(bound);
   }
 }
 

@@ -3,7 +3,7 @@
  * JVM). They speak over sockets in a folder that only this user may enter, and end when this process ends, however it ends.
  *
  * Invariant: after `stop`, and after the end of this process, there is no process of the cluster and no folder of it. When this process is
- * killed outright, its children see their IPC channel close and end themselves; only the empty folder of their sockets is then left.
+ * killed outright, its children see their IPC channel close and end themselves, and the last one removes the folder.
  */
 import { randomUUID } from "node:crypto";
 import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";

@@ -5,9 +5,9 @@
  * keeps one invariant: without CURVE keys nobody but this user's own machine is reachable. A socket file lives in a folder that only its
  * owner may enter, plain TCP stays on the loopback interface, and everything wider is refused with the cure.
  */
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, rmSync, rmdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, isAbsolute, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";
 
 /** A validated address. `port` 0 stands for `*`: the operating system chooses one when the server binds. */
@@ -75,6 +75,8 @@ export function requireGuarded(address: Address, encrypted: boolean): void {
   }
 }
 
+const FOLDER_PREFIX = "drey-";
+
 /** A fresh folder for the socket files of one local cluster. */
 export interface SocketFolder {
   /** An absolute path; the folder has mode 0700. */
@@ -92,7 +94,7 @@ export interface SocketFolder {
  */
 export function makeSocketFolder(parent: string = tmpdir()): SocketFolder {
   // mkdtemp creates with mode 0700, whatever the umask.
-  const path = mkdtempSync(join(parent, "drey-"));
+  const path = mkdtempSync(join(parent, FOLDER_PREFIX));
   const address = (name: string): string => formatAddress(parseAddress(`ipc://${join(path, name)}`, "the socket's address"));
   const remove = (): void => rmSync(path, { recursive: true, force: true });
   try {
@@ -102,6 +104,25 @@ export function makeSocketFolder(parent: string = tmpdir()): SocketFolder {
     throw error;
   }
   return { path, address, remove };
+}
+
+/** Removes the file of a socket that was bound here and is closed; libzmq leaves it. Harmless for other addresses. */
+export function removeSocketFile(address: string): void {
+  if (address.startsWith("ipc://")) rmSync(address.slice("ipc://".length), { force: true });
+}
+
+/**
+ * Removes the folder that a socket was in, if `makeSocketFolder` made it and nothing is left in it: the last role of a cluster whose owner
+ * was killed does this in its place.
+ */
+export function leaveSocketFolder(address: string): void {
+  const path = address.startsWith("ipc://") ? dirname(address.slice("ipc://".length)) : "";
+  if (!basename(path).startsWith(FOLDER_PREFIX)) return;
+  try {
+    rmdirSync(path);
+  } catch {
+    // Others are still in it, or it is gone.
+  }
 }
 
 function parseSocketPath(path: string, text: string, what: string): Address {

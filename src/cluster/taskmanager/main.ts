@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ConfigurationError, describe } from "../../core/types/errors.ts";
 import { Configuration, options } from "../../core/types/options.ts";
+import { leaveSocketFolder } from "../protocol/addresses.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import { TaskManager } from "./task-manager.ts";
 
@@ -30,6 +31,8 @@ export interface TaskManagerProcess {
  */
 export async function taskManagerMain({ configuration, owned = false, id, dataAddress, keys }: TaskManagerProcess): Promise<void> {
   process.title = "drey taskmanager";
+  // Whoever started this process may be gone, and with it the other end of its pipes; that must not end it before it has cleaned up.
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
   let end: (reason: Error | string) => void = () => {};
   const ended = new Promise<Error | string>((resolve) => (end = resolve));
   const onSignal = (signal: NodeJS.Signals): void => end(`it received ${signal}`);
@@ -72,7 +75,9 @@ export async function taskManagerMain({ configuration, owned = false, id, dataAd
   process.off("SIGTERM", onSignal);
   process.off("SIGINT", onSignal);
   process.off("disconnect", onOrphaned);
-  if (owned && process.connected) process.disconnect();
+  if (!owned) return;
+  if (process.connected) process.disconnect();
+  else leaveSocketFolder(configuration.get(options.jobManagerAddress));
 }
 
 /** Started by itself: `node main.js [--owned] [--id name] [--data-address address] [-D key=value …]`. */

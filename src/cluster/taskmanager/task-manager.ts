@@ -15,7 +15,6 @@
  * MAX_SPARES.
  */
 import { randomUUID } from "node:crypto";
-import { rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { isTaskFinal } from "../../core/graph/job-status.ts";
@@ -25,7 +24,7 @@ import { Configuration, options } from "../../core/types/options.ts";
 import { taskManagerId } from "../../core/types/ids.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { DataLinks } from "../exchange/zmq-channel.ts";
-import { formatAddress, parseAddress } from "../protocol/addresses.ts";
+import { formatAddress, parseAddress, removeSocketFile } from "../protocol/addresses.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import { registrationConversation, taskManagerConversation } from "../protocol/messages.ts";
 import type { ExecutionAddress, RegistrationConversation, TaskDeployment, TaskManagerConversation } from "../protocol/messages.ts";
@@ -212,7 +211,7 @@ export class TaskManager {
     await this.#clients.stop();
     await this.#client.close();
     await this.#links.close();
-    if (this.#dataAddress.startsWith("ipc://")) rmSync(this.#dataAddress.slice("ipc://".length), { force: true });
+    removeSocketFile(this.#dataAddress);
   }
 
   // ------------------------------------------------------------------------------------------------------ registration

@@ -126,6 +126,7 @@ describe("the processes of a local cluster end with their program", () => {
     program.kill("SIGKILL");
     await program.ended;
     await nothingIsLeft(pids);
+    expect(socketFolders()).toEqual([]);
   });
 
   it("but a program that handles ctrl-C itself decides what happens", async () => {

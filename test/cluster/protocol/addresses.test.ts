@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { formatAddress, isLoopback, makeSocketFolder, parseAddress, requireGuarded } from "../../../src/cluster/protocol/addresses.ts";
+import { formatAddress, isLoopback, leaveSocketFolder, makeSocketFolder, parseAddress, requireGuarded } from "../../../src/cluster/protocol/addresses.ts";
 import { ConfigurationError } from "../../../src/core/types/errors.ts";
 
 describe("an address", () => {
@@ -56,6 +56,26 @@ describe("a socket folder", () => {
     folder.remove();
     folder.remove();
     expect(existsSync(folder.path)).toBe(false);
+  });
+
+  it("is left by the last one that was in it", () => {
+    const folder = makeSocketFolder();
+    mkdirSync(join(folder.path, "socket"));
+    leaveSocketFolder(folder.address("jobmanager"));
+    expect(existsSync(folder.path)).toBe(true);
+    rmSync(join(folder.path, "socket"), { recursive: true });
+    leaveSocketFolder(folder.address("jobmanager"));
+    expect(existsSync(folder.path)).toBe(false);
+    leaveSocketFolder(folder.address("jobmanager"));
+    leaveSocketFolder("tcp://127.0.0.1:6123");
+  });
+
+  it("of somebody's own is not removed, empty or not", () => {
+    const own = join(tmpdir(), `own-${process.pid}`);
+    mkdirSync(own);
+    leaveSocketFolder(`ipc://${join(own, "jobmanager")}`);
+    expect(existsSync(own)).toBe(true);
+    rmSync(own, { recursive: true });
   });
 
   it("is not made where its sockets' paths would be too long", () => {
