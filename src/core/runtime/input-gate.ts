@@ -138,6 +138,7 @@ export class InputGate {
       }
       case SegmentKind.idle:
         channel.release();
+        this.#listener.read(0, SEGMENT_HEADER_BYTES);
         if (this.#combiner.setIdle(index)) this.#listener.watermark(this.#combiner.current);
         if (this.#combiner.idle && !this.#idle) {
           this.#idle = true;
@@ -146,6 +147,7 @@ export class InputGate {
         return;
       case SegmentKind.end:
         channel.release();
+        this.#listener.read(0, SEGMENT_HEADER_BYTES);
         it.ended = true;
         if (this.#combiner.end(index)) this.#listener.watermark(this.#combiner.current);
         return;
