@@ -175,8 +175,20 @@ export class ClientJob implements JobControl {
     for (const listener of [...this.#listeners]) listener.log?.(lines);
   }
 
-  /** The connection is lost: nothing more will be heard. */
-  lost(error: Error): void {
+  /** Resolves when the job has ended, or after `deadlineMs`. */
+  async over(deadlineMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    let stop: (() => void) | undefined;
+    await new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, deadlineMs);
+      stop = this.watch({ status: ({ state }) => isFinal(state) && resolve(), lost: () => resolve() });
+    });
+    clearTimeout(timer);
+    stop?.();
+  }
+
+  /** The connection is lost, or this program closes it: nothing more will be heard. */
+  lost(error: Error, closed = false): void {
     const [feeds, streams, listeners] = [[...this.#feeds.values()], [...this.#results.values()], [...this.#listeners]];
     // Emptied first: while one is told, the others must not ask for a new connection.
     this.#feeds.clear();
@@ -187,7 +199,11 @@ export class ClientJob implements JobControl {
     for (const feed of feeds) feed.stop();
     for (const stream of streams) stream.fail(error);
     // Who listens to a job that has ended has heard everything.
-    if (!this.#ended) for (const listener of listeners) listener.lost?.(error);
+    if (this.#ended) return;
+    for (const listener of listeners) {
+      if (closed && listener.closed !== undefined) listener.closed();
+      else listener.lost?.(error);
+    }
   }
 
   get #ended(): boolean {

@@ -191,13 +191,16 @@ export class ClusterClient implements JobExecutor {
     await this.#ask((jobManager, deadlineMs) => jobManager.call("shutdownCluster", {}, { deadlineMs }));
   }
 
-  /** Hangs up. Attached jobs are cancelled; whoever still waits for something gets a ConnectionError. */
+  /**
+   * Hangs up. Attached jobs are cancelled, and their end is waited for a moment; whoever waits for something still gets a ConnectionError,
+   * and Observables of what changes over time complete.
+   */
   async close(): Promise<void> {
     // Asked for here, so that the jobs end now and not after the grace that a lost connection has.
     const attached = [...this.#jobs.values()].filter((job) => job.isAttached);
-    await Promise.allSettled(attached.map((job) => job.cancel(FAREWELL_MS)));
+    await Promise.allSettled(attached.map((job) => job.cancel(FAREWELL_MS).then(() => job.over(FAREWELL_MS))));
     await this.#connection.close();
-    this.#lost(new ConnectionError(`the client of ${this.address} was closed.`));
+    this.#lost(new ConnectionError(`the client of ${this.address} was closed.`), true);
   }
 
   #ask<T>(ask: (jobManager: JobManagerCaller, deadlineMs: number) => Promise<T>): Promise<T> {
@@ -214,8 +217,8 @@ export class ClusterClient implements JobExecutor {
     return job;
   }
 
-  #lost(error: ConnectionError): void {
-    for (const job of this.#jobs.values()) job.lost(error);
+  #lost(error: ConnectionError, closed = false): void {
+    for (const job of this.#jobs.values()) job.lost(error, closed);
     for (const [listener, release] of [...this.#clusterListeners]) {
       this.#clusterListeners.delete(listener);
       release();
@@ -224,6 +227,6 @@ export class ClusterClient implements JobExecutor {
   }
 }
 
-/** How long a client that closes waits for the cancellation of its jobs to be accepted. */
+/** How long a client that closes waits for the cancellation of its jobs to be accepted, and then for their end. */
 const FAREWELL_MS = 1_000;
 const MAX_REMEMBERED_JOBS = 1_000;

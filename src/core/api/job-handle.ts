@@ -107,6 +107,7 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
           if (isFinal(details.state)) queueMicrotask(() => subscriber.complete());
         },
         lost: (error) => subscriber.error(error),
+        closed: () => subscriber.complete(),
       });
     });
   }

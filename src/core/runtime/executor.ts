@@ -39,6 +39,8 @@ export interface JobListener {
   readonly log?: (lines: readonly LogLine[]) => void;
   /** The connection is lost for good; nothing more will be told. */
   readonly lost?: (error: Error) => void;
+  /** This program has closed its executor, so nothing more will be told. Absent: `lost` is called instead. */
+  readonly closed?: () => void;
 }
 
 /** One submitted job. */

@@ -1,6 +1,8 @@
+import { lastValueFrom, toArray } from "rxjs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ClusterClient } from "../../../src/cluster/client/cluster-client.ts";
 import { makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
+import { JobHandle } from "../../../src/core/api/job-handle.ts";
 import type { JobDetails } from "../../../src/core/graph/job-status.ts";
 import type { SubmitOptions } from "../../../src/core/runtime/executor.ts";
 import {
@@ -134,6 +136,31 @@ describe("the connection", () => {
     expect(manager.calls).toContain("cancel");
     expect(lost).toHaveBeenCalledTimes(1);
     await expect(client.jobs()).rejects.toThrow("was closed");
+  });
+
+  it("closing lets those who look on see the end of attached jobs, and then completes them", async () => {
+    const manager: FakeJobManager = await jobManager({ cancel: () => void setImmediate(() => manager.tell(details("CANCELED"))) });
+    const client = await ClusterClient.connect(manager.address);
+    const states: string[] = [];
+    const completed = new Promise<void>((resolve, reject) => {
+      void client.submit(job, submitOptions()).then((control) => {
+        new JobHandle(control).status$.subscribe({ next: ({ state }) => states.push(state), error: reject, complete: resolve });
+        return client.close();
+      });
+    });
+    await completed;
+    expect(states.at(-1)).toBe("CANCELED");
+  });
+
+  it("closing completes those who look on also when the job does not end in time", async () => {
+    const manager = await jobManager();
+    const client = await ClusterClient.connect(manager.address);
+    const handle = new JobHandle(await client.submit(job, submitOptions()));
+    const result = expect(handle.result()).rejects.toThrow("was closed");
+    const states = lastValueFrom(handle.status$.pipe(toArray()));
+    await client.close();
+    expect((await states).map(({ state }) => state)).toEqual(["RUNNING"]);
+    await result;
   });
 });
 
