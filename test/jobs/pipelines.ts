@@ -293,7 +293,8 @@ const digest: AggregateFunction<Row, { key: string; sum: number; ids: number[]; 
   createAccumulator: () => ({ key: "", sum: 0, ids: [], norms: 0 }),
   add: (row, { sum, ids, norms }) => ({ key: row.key, sum: sum + row.value, ids: [...ids, row.id], norms: norms + (row.payload instanceof Point ? 1 : 0) }),
   getResult: ({ key, sum, ids, norms }) => ({ key, id: 0, at: 0, value: sum, payload: { ids: [...ids].sort((a, b) => a - b), norms } }),
-  merge: (a, b) => ({ key: a.key, sum: a.sum + b.sum, ids: [...a.ids, ...b.ids], norms: a.norms + b.norms }),
+  // An accumulator without records has no key.
+  merge: (a, b) => ({ key: a.ids.length === 0 ? b.key : a.key, sum: a.sum + b.sum, ids: [...a.ids, ...b.ids], norms: a.norms + b.norms }),
 };
 
 /** Each record with what its key has seen before. */
