@@ -59,12 +59,11 @@ export class BidStatistics {
   }
 
   figures(): BidFigures {
-    const [totalBids, rank1Bids, rank2Bids, rank3Bids] = this.#bids;
-    const [totalBidders, rank1Bidders, rank2Bidders, rank3Bidders] = this.#bidders.counts;
-    const [totalAuctions, rank1Auctions, rank2Auctions, rank3Auctions] = this.#auctions.counts;
+    const [bids, bidders, auctions] = [this.#bids, this.#bidders.counts, this.#auctions.counts];
     return {
-      totalBids, rank1Bids, rank2Bids, rank3Bids, totalBidders, rank1Bidders, rank2Bidders, rank3Bidders,
-      totalAuctions, rank1Auctions, rank2Auctions, rank3Auctions,
+      totalBids: bids[0], rank1Bids: bids[1], rank2Bids: bids[2], rank3Bids: bids[3],
+      totalBidders: bidders[0], rank1Bidders: bidders[1], rank2Bidders: bidders[2], rank3Bidders: bidders[3],
+      totalAuctions: auctions[0], rank1Auctions: auctions[1], rank2Auctions: auctions[2], rank3Auctions: auctions[3],
     };
   }
 }

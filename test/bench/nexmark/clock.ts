@@ -20,8 +20,16 @@ export function hourOf(time: number): number {
 
 /** A day since the epoch as `2015-07-15`. */
 export function dayText(day: number): string {
-  return new Date(day * DAY_MS).toISOString().slice(0, 10);
+  let text = dayTexts.get(day);
+  if (text === undefined) {
+    text = new Date(day * DAY_MS).toISOString().slice(0, 10);
+    dayTexts.set(day, text);
+  }
+  return text;
 }
+
+/** Days that were asked for. A run sees few. */
+const dayTexts = new Map<number, string>();
 
 /** A minute since midnight as `23:59`. */
 export function minuteText(minute: number): string {

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { environment } from "drey";
+import { wholeNumber } from "../measure.ts";
 import { answerOf } from "./query.ts";
 import { queries } from "./queries/index.ts";
 
@@ -60,10 +61,4 @@ export default async function main(args: readonly string[]): Promise<void> {
   if (values.out === "-") process.stdout.write(text);
   else if (values.out !== undefined) await writeFile(values.out, text);
   process.stderr.write(`${name}: ${lines.length} rows, sha256 ${createHash("sha256").update(text).digest("hex")}\n`);
-}
-
-function wholeNumber(flag: string, text: string, least: number): number {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isSafeInteger(value) || value < least) throw new Error(`${flag} is ${JSON.stringify(text)}; give a whole number of at least ${least}.`);
-  return value;
 }

@@ -23,9 +23,9 @@ beforeAll(async () => {
 });
 afterAll(() => cluster.stop());
 
-const answered = async (name: string, generator: GeneratorOptions, count: number, parallelism = 1): Promise<string[]> => {
+const answered = (name: string, generator: GeneratorOptions, count: number, parallelism = 1): Promise<string[]> => {
   const env = environment({ cluster, parallelism });
-  return await answerOf(env, queries[name] as AnyQuery, generator, { count }).finally(() => env.close());
+  return answerOf(env, queries[name] as AnyQuery, generator, { count }).finally(() => env.close());
 };
 
 const expected = (name: string, generator: GeneratorOptions, count: number): string[] => {

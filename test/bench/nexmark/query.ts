@@ -37,11 +37,14 @@ export function query<Row>(definition: Query<Row>): AnyQuery {
 /** Events come at most so much later than an event with a later time: groups of 4 · rate may be out of order. */
 const OUT_OF_ORDER = seconds(4);
 
-/** The streams of a run. `generate` limits their number and, if wanted, their speed. */
-export function nexmarkStreams(env: Environment, generator: GeneratorOptions, generate: GenerateOptions): NexmarkStreams {
-  const nexmark = new NexmarkGenerator(generator);
+/**
+ * The streams of a run.
+ * @param eventAt the event at a position of the stream.
+ * @param generate how many, and if wanted, how fast.
+ */
+export function nexmarkStreams(env: Environment, eventAt: (position: number) => NexmarkEvent, generate: GenerateOptions): NexmarkStreams {
   const events = env
-    .generate((position) => nexmark.eventAt(position), generate)
+    .generate(eventAt, generate)
     .name("Source: nexmark")
     .withTimestamps((event) => event.dateTime, { outOfOrderness: OUT_OF_ORDER });
   return {
@@ -55,7 +58,9 @@ export function nexmarkStreams(env: Environment, generator: GeneratorOptions, ge
 /** Runs a query and gathers its answer. @returns the canonical rows, each without its line end. */
 export async function answerOf(env: Environment, query: AnyQuery, generator: GeneratorOptions, generate: GenerateOptions): Promise<string[]> {
   const answer = new Answer(query);
-  for await (const row of query.answer(nexmarkStreams(env, generator, generate))) answer.add(row);
+  const nexmark = new NexmarkGenerator(generator);
+  const streams = nexmarkStreams(env, (position) => nexmark.eventAt(position), generate);
+  for await (const row of query.answer(streams)) answer.add(row);
   return answer.lines();
 }
 

@@ -43,7 +43,10 @@ export class WinningBid extends CoProcessFunction<Auction, Bid, Sold> {
     const best = this.best.value();
     if (best !== undefined && (offer.price < best.price || (offer.price === best.price && offer.dateTime >= best.dateTime))) return;
     this.best.update(offer);
-    const { auction: id, bidder, price, dateTime: bidTime, extra: bidExtra } = offer;
-    out.collect({ ...auction, auction: id, bidder, price, bidTime, bidExtra });
+    const { id, itemName, description, initialBid, reserve, dateTime, expires, seller, category, extra } = auction;
+    out.collect({
+      id, itemName, description, initialBid, reserve, dateTime, expires, seller, category, extra,
+      auction: offer.auction, bidder: offer.bidder, price: offer.price, bidTime: offer.dateTime, bidExtra: offer.extra,
+    });
   }
 }

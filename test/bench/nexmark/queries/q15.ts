@@ -19,8 +19,18 @@ class FiguresOfDay extends KeyedProcessFunction<number, Bid, DayFigures> {
     const statistics = this.statistics.value() ?? new BidStatistics();
     statistics.add(bid.price, bid.bidder, bid.auction);
     this.statistics.update(statistics);
-    out.collect({ day: dayText(context.key), ...statistics.figures() });
+    out.collect(rowOf(dayText(context.key), statistics.figures()));
   }
+}
+
+/** Field by field: spreading the figures into the row takes eight times as long. */
+function rowOf(day: string, figures: BidFigures): DayFigures {
+  const { totalBids, rank1Bids, rank2Bids, rank3Bids, totalBidders, rank1Bidders, rank2Bidders, rank3Bidders } = figures;
+  const { totalAuctions, rank1Auctions, rank2Auctions, rank3Auctions } = figures;
+  return {
+    day, totalBids, rank1Bids, rank2Bids, rank3Bids, totalBidders, rank1Bidders, rank2Bidders, rank3Bidders,
+    totalAuctions, rank1Auctions, rank2Auctions, rank3Auctions,
+  };
 }
 
 /** Bidding statistics: many distinct counts over one hot group. */

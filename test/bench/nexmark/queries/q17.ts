@@ -33,7 +33,10 @@ class FiguresOfAuction extends KeyedProcessFunction<number, Bid, AuctionFigures>
     };
     const figures = { ...before };
     figures.totalBids++;
-    figures[`rank${priceRange(bid.price)}Bids`]++;
+    const range = priceRange(bid.price);
+    if (range === 1) figures.rank1Bids++;
+    else if (range === 2) figures.rank2Bids++;
+    else figures.rank3Bids++;
     figures.minPrice = Math.min(figures.minPrice, bid.price);
     figures.maxPrice = Math.max(figures.maxPrice, bid.price);
     figures.sumPrice += bid.price;

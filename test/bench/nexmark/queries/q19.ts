@@ -2,7 +2,7 @@ import { type Collector, KeyedProcessFunction, type ProcessContext, type Runtime
 import type { Bid } from "../generator.ts";
 import { type AnyQuery, query } from "../query.ts";
 
-interface RankedBid extends Bid {
+interface RankedBid extends Omit<Bid, "kind"> {
   readonly rank: number;
 }
 
@@ -25,8 +25,12 @@ class HighestBids extends KeyedProcessFunction<number, Bid, RankedBid> {
     if (highest.length > RANKS) highest.pop();
     this.highest.update(highest);
     // Every bid from here on has a new rank.
-    for (let index = place; index < highest.length; index++) out.collect({ ...(highest[index] as Bid), rank: index + 1 });
+    for (let index = place; index < highest.length; index++) out.collect(ranked(highest[index] as Bid, index + 1));
   }
+}
+
+function ranked({ auction, bidder, price, channel, url, dateTime, extra }: Bid, rank: number): RankedBid {
+  return { auction, bidder, price, channel, url, dateTime, extra, rank };
 }
 
 function isHigher(a: Bid, b: Bid): boolean {
