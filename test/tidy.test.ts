@@ -3,8 +3,10 @@
  * CONTRIBUTING.md tells them in words. A rule that turns out wrong is changed here, with its reason beside it; there are no exceptions by
  * file name.
  */
+import { readFileSync, readdirSync } from "node:fs";
+import path from "node:path";
 import { describe, expect, test } from "vitest";
-import { commands, doors, exists, files, loadedWith, manifest, neighbours, packageOf, targetOf } from "./tidy/source.ts";
+import { commands, doors, exists, files, house, loadedWith, manifest, neighbours, packageOf, targetOf } from "./tidy/source.ts";
 
 /**
  * Each room and the rooms it may know; its own it always knows. `core/*` is every room of core and its door.
@@ -192,6 +194,24 @@ describe("files", () => {
     ]);
     const poor = named.filter(({ said, isClass }) => empty.test(said.replace(nouns, "")) || (isClass && inherited.test(said)));
     expect(poor.map(({ name, said }) => `${name}: ${said}`)).toEqual([]);
+  });
+});
+
+describe("documents", () => {
+  test("a file that a document names exists", () => {
+    const documents = [...readdirSync(house), ...readdirSync(path.join(house, "docs")).map((name) => `docs/${name}`)].filter(
+      (name) => name.endsWith(".md") && name !== "CHANGELOG.md",
+    );
+    const names = ["src", "test", "examples", "scripts"].flatMap((folder) =>
+      readdirSync(path.join(house, folder), { recursive: true, encoding: "utf8" }).map((name) => `/${folder}/${name.split(path.sep).join("/")}`),
+    );
+    const lost = documents.flatMap((document) =>
+      [...readFileSync(path.join(house, document), "utf8").matchAll(/`([\w./-]+\.(?:ts|mjs))`/g)]
+        .map((match) => match[1] as string)
+        .filter((named) => !names.some((name) => name.endsWith(`/${named}`)))
+        .map((named) => `${document}: ${named}`),
+    );
+    expect(lost).toEqual([]);
   });
 });
 
