@@ -98,6 +98,18 @@ export function median(sorted: readonly Measurement[]): Measurement {
   return sorted[Math.floor(sorted.length / 2)] as Measurement;
 }
 
+/** Figures in a line, for people. */
+export function figuresText(figures: Measurement | Latency): string {
+  if ("p50Ms" in figures) return `${figures.rows} rows: p50 ${figures.p50Ms} ms, p99 ${figures.p99Ms} ms, max ${figures.maxMs} ms`;
+  const { seconds, eventsPerSecond, eventsPerCpuSecond, peakMiB } = figures;
+  const memory = Object.entries(peakMiB ?? {}).map(([name, mib]) => `${name} ${mib}`).join(", ");
+  return `${thousands(eventsPerSecond)} events/s, ${thousands(eventsPerCpuSecond)} per CPU-second, ${seconds.toFixed(2)} s; peak MiB: ${memory}`;
+}
+
+function thousands(count: number | undefined): string {
+  return count === undefined ? "?" : `${Math.round(count / 1_000)} k`;
+}
+
 /** What figures depend on besides the code. */
 export function machine(): { readonly cpu: string; readonly cores: number; readonly node: string } {
   return { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, node: process.version };

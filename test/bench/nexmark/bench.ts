@@ -4,7 +4,7 @@
  */
 import { parseArgs } from "node:util";
 import { discard } from "drey";
-import { type Latency, type Measurement, machine, measure, measureLatency, median, preciseNow, wholeNumber } from "../measure.ts";
+import { type Latency, figuresText, machine, measure, measureLatency, median, preciseNow, wholeNumber } from "../measure.ts";
 import { NexmarkGenerator } from "./generator.ts";
 import { queries } from "./queries/index.ts";
 import { type AnyQuery, nexmarkStreams } from "./query.ts";
@@ -62,7 +62,7 @@ export default async function main(args: readonly string[]): Promise<void> {
             ...(values["warm-up"] === undefined ? {} : { warmUp: wholeNumber("--warm-up", values["warm-up"], 0) }),
           }),
         );
-    process.stdout.write(`${values.json ? JSON.stringify({ query: name, ...shape, ...figures, ...machine() }) : `${name.padEnd(5)}${textOf(figures)}`}\n`);
+    process.stdout.write(`${values.json ? JSON.stringify({ query: name, ...shape, ...figures, ...machine() }) : `${name.padEnd(5)}${figuresText(figures)}`}\n`);
   }
 }
 
@@ -75,15 +75,4 @@ function latencyOf(
     const streams = nexmarkStreams(env, (position) => ({ ...nexmark.eventAt(position), dateTime: preciseNow() }), generate);
     return query.answer(streams).map((row) => preciseNow() - (row["dateTime"] as number));
   }, shape);
-}
-
-function textOf(figures: Measurement | Latency): string {
-  if ("p50Ms" in figures) return `${figures.rows} rows: p50 ${figures.p50Ms} ms, p99 ${figures.p99Ms} ms, max ${figures.maxMs} ms`;
-  const { seconds, eventsPerSecond, eventsPerCpuSecond, peakMiB } = figures;
-  const memory = Object.entries(peakMiB ?? {}).map(([name, mib]) => `${name} ${mib}`).join(", ");
-  return `${thousands(eventsPerSecond)} events/s, ${thousands(eventsPerCpuSecond)} per CPU-second, ${seconds.toFixed(2)} s; MiB: ${memory}`;
-}
-
-function thousands(count: number | undefined): string {
-  return count === undefined ? "?" : `${Math.round(count / 1_000)} k`;
 }
