@@ -13,6 +13,13 @@ const BAR = 30;
 /** Reports that are looked at: the last of each TaskManager are among them. */
 const KEPT_REPORTS = 16;
 
+/** What is used of a terminal: `process.stdout` is one. */
+export interface Terminal {
+  readonly isTTY?: boolean;
+  readonly rows?: number;
+  write(text: string): unknown;
+}
+
 interface Reading {
   readonly read: number;
   readonly perSecond: number;
@@ -22,7 +29,7 @@ interface Reading {
 export class Screen {
   readonly #title: string;
   readonly #expected: number;
-  readonly #out: NodeJS.WriteStream = process.stdout;
+  readonly #out: Terminal;
   readonly #timer: NodeJS.Timeout;
   #latest: DayOfAirport[] = [];
   #reports: MetricsReport[] = [];
@@ -33,9 +40,10 @@ export class Screen {
   #drawnLines = 0;
 
   /** @param expected how many flights there are, for the bar. */
-  constructor(title: string, expected: number) {
+  constructor(title: string, expected: number, out: Terminal = process.stdout) {
     this.#title = title;
     this.#expected = expected;
+    this.#out = out;
     this.#timer = setInterval(() => this.#draw(), this.#out.isTTY ? FRAME_MS : LINE_MS);
   }
 

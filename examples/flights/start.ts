@@ -1,5 +1,6 @@
 /**
  * `npm start`: the flights job on a cluster of its own, shown while it runs, and written up as report.html.
+ * `npm start -- 20000` replays so many flights per second instead of 2,000.
  *
  * Everything that is shown comes from the job's handle, whose state, metrics and results are Observables.
  */
@@ -12,21 +13,21 @@ import { type DayOfAirport, type Flight, flightDelays } from "./job.ts";
 import { pictures, worstAirports } from "./results.ts";
 import { Screen } from "./screen.ts";
 
-const ROWS_PER_SECOND = 2_000;
+const rowsPerSecond = Number(process.argv[2] ?? 2_000);
 const SEED = 2001;
 const REPORT = resolve("report.html");
 const flightsInAll = FLIGHTS.toLocaleString("en-US");
 
 console.log(`
 Starting a cluster on this machine: a JobManager, and 2 TaskManagers with 2 slots
-each. They replay ${flightsInAll} flights of January to March 2001, ${ROWS_PER_SECOND.toLocaleString("en-US")} a second and out
+each. They replay ${flightsInAll} flights of January to March 2001, ${rowsPerSecond.toLocaleString("en-US")} a second and out
 of order (seed ${SEED}): what was the average delay per airport and day?
-About ${Math.round(FLIGHTS / ROWS_PER_SECOND)} seconds; ctrl-C ends everything.
+About ${Math.ceil(FLIGHTS / rowsPerSecond)} seconds; ctrl-C ends everything.
 `);
 
 const cluster = await LocalCluster.start({ taskManagers: 2, slots: 2, options: { "metrics.interval": "500 ms" } });
 const env = environment({ cluster, parallelism: 4 });
-const outputs = flightDelays(env, { flights: flightsFile, airports: airportsFile, rowsPerSecond: ROWS_PER_SECOND, seed: SEED });
+const outputs = flightDelays(env, { flights: flightsFile, airports: airportsFile, rowsPerSecond, seed: SEED });
 const days: DayOfAirport[] = [];
 const lateFlights: Flight[] = [];
 const screen = new Screen("flight delays", FLIGHTS);
