@@ -15,7 +15,7 @@ const HASH: Partitioning = { kind: "hash", key: () => 0 };
 /** Rides joined with zones, windowed, matched and written: nine operators, two sources, two sinks, one side output. */
 export function nineNodes(evil = ""): StreamGraph {
   let position = 0;
-  const node = (name: string, kind: string, parallelism: number, ...inputs: [StreamNode, Partitioning?, (0 | 1)?, string?][]): StreamNode =>
+  const node = (name: string, kind: string, parallelism: number, ...inputs: [StreamNode, (Partitioning | undefined)?, (0 | 1)?, string?][]): StreamNode =>
     streamNode(++position, {
       name: name + evil,
       spec: { kind },
@@ -158,6 +158,6 @@ interface OverviewRow {
     readonly slot: number;
     readonly job?: JobId;
     readonly jobName?: string;
-    readonly tasks: readonly Pick<ExecutionInfo, "vertex" | "subtask" | "state">[] & readonly { readonly name: string }[];
+    readonly tasks: readonly (Pick<ExecutionInfo, "vertex" | "subtask" | "state"> & { readonly name: string })[];
   }[];
 }

@@ -10,13 +10,13 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { JobDetails, JobState } from "../../../src/core/graph/job-status.ts";
 import { GraphError, NotFoundError, ProtocolError } from "../../../src/core/types/errors.ts";
 import { type JobId, taskManagerId } from "../../../src/core/types/ids.ts";
+import type { ClusterOverview } from "../../../src/cluster/protocol/cluster-overview.ts";
 import type { Handlers } from "../../../src/cluster/protocol/conversation.ts";
 import {
   type ChannelGrant,
   type ChannelSegments,
   type ClientConversation,
   type ClientEvents,
-  type ClusterOverview,
   type ExecutionAddress,
   type RegistrationConversation,
   type TaskDeployment,
@@ -83,7 +83,7 @@ class FakeTaskManager {
   readonly grants: ChannelGrant[] = [];
   readonly fed: { readonly message: ChannelSegments; readonly segments: readonly Uint8Array[] }[] = [];
   shutdown: string | undefined;
-  readonly client: RpcClient<TaskManagerConversation, RegistrationConversation>;
+  readonly client: RpcClient<RegistrationConversation, TaskManagerConversation>;
   readonly name: string;
 
   constructor(name: string, address: string) {
@@ -139,7 +139,7 @@ class FakeClient {
   readonly overviews: ClusterOverview[] = [];
   readonly segments: Uint8Array[] = [];
   readonly feedGrants: ChannelGrant[] = [];
-  readonly rpc: RpcClient<ClientEvents, ClientConversation>;
+  readonly rpc: RpcClient<ClientConversation, ClientEvents>;
 
   constructor(name: string, address: string) {
     const handlers: Handlers<ClientEvents, unknown> = {
@@ -198,7 +198,7 @@ describe("a JobManager over sockets", () => {
     const { attachments } = await one.client.callForAttachments("fetchCode", { code: CODE_DIGEST });
     expect(Buffer.from(attachments[0]!)).toEqual(Buffer.from(CODE));
 
-    expect(await client.rpc.call("openResult", { job, name: "out" })).toEqual({ subtasks: 2 });
+    expect(await client.rpc.call("openResult", { job, name: "out" })).toEqual({ subtasks: 2, skip: [0, 0] });
     for (const subtask of [0, 1]) client.rpc.notify("grantResult", { job, name: "out", subtask, attempt: 0, granted: 8 });
     for (const [subtask, taskManager] of [one, two].entries()) {
       await until("the task may send", () => taskManager.grants.length > 0);

@@ -178,7 +178,7 @@ export class FakeJobManager {
 
   /** Ships a job and deploys all its subtasks. */
   async deploy(job: CompiledJob, placement: Placement = (_vertex, subtask) => ({ taskManager: 0, slot: subtask })): Promise<DeployedJob> {
-    const { bundle } = await captureJob(job, [], []);
+    const { bundle } = await captureJob(job, []);
     const bytes = encodeBundle(bundle);
     const code = bundleDigest(bytes);
     this.#codes.set(code, bytes);

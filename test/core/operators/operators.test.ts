@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import {
-  CoProcessFunction, type Collector, type ProcessContext, type RuntimeContext, type TimerContext, type ValueState, localEnvironment, sideOutput, valueState,
+  CoProcessFunction, KeyedProcessFunction, type Collector, type ProcessContext, type RuntimeContext, type TimerContext, type ValueState, localEnvironment, sideOutput, valueState,
 } from "../../../src/core/index.ts";
 
 const env = (parallelism = 1): ReturnType<typeof localEnvironment> => localEnvironment({ parallelism, printLogs: false });
@@ -44,19 +44,26 @@ describe("reduce on a keyed stream", () => {
 
 describe("process functions", () => {
   test("state and timers belong to the key", async () => {
-    const rows = await env().of({ key: "a", at: 1 }, { key: "b", at: 2 }, { key: "a", at: 3 })
-      .withTimestamps((row) => row.at).keyBy((row) => row.key).process({
-        seen: undefined as unknown as ValueState<number>,
-        open(context: RuntimeContext) { this.seen = context.state(valueState("seen", 0)); },
-        processElement(_value: unknown, context: ProcessContext<string>, out: Collector<string>) {
-          this.seen.update((this.seen.value() as number) + 1);
-          context.timers.registerEventTimeTimer(100);
-          out.collect(`${context.key}:${this.seen.value()}@${context.timestamp}`);
-        },
-        onTimer(timestamp: number, context: TimerContext<string>, out: Collector<string>) {
-          out.collect(`${context.key} ${context.timeDomain} timer ${timestamp}, ${this.seen.value()} seen`);
-        },
-      } as never).collect();
+    class Seen extends KeyedProcessFunction<string, unknown, string> {
+      seen!: ValueState<number>;
+      override open(context: RuntimeContext): void {
+        this.seen = context.state(valueState("seen", 0));
+      }
+      override processElement(_value: unknown, context: ProcessContext<string>, out: Collector<string>): void {
+        this.seen.update((this.seen.value() as number) + 1);
+        context.timers.registerEventTimeTimer(100);
+        out.collect(`${context.key}:${this.seen.value()}@${context.timestamp}`);
+      }
+      override onTimer(timestamp: number, context: TimerContext<string>, out: Collector<string>): void {
+        out.collect(`${context.key} ${context.timeDomain} timer ${timestamp}, ${this.seen.value()} seen`);
+      }
+    }
+    const rows = await env()
+      .of({ key: "a", at: 1 }, { key: "b", at: 2 }, { key: "a", at: 3 })
+      .withTimestamps((row) => row.at)
+      .keyBy((row) => row.key)
+      .process(new Seen())
+      .collect();
     expect(rows).toEqual(["a:1@1", "b:1@2", "a:2@3", "a event timer 100, 2 seen", "b event timer 100, 1 seen"]);
   });
 

@@ -37,7 +37,7 @@ function reference(rows: readonly Row[], size: number, offset: number, delay: nu
 
 describe("tumbling event-time windows", () => {
   test("give what a plain loop gives, late records included, for any records", async () => {
-    const row = fc.record({ key: fc.constantFrom("a", "b", "c"), at: fc.integer({ min: -40, max: 60 }), value: fc.integer({ min: -5, max: 5 }) });
+    const row: fc.Arbitrary<Row> = fc.record({ key: fc.constantFrom("a", "b", "c"), at: fc.integer({ min: -40, max: 60 }), value: fc.integer({ min: -5, max: 5 }) });
     const late = sideOutput<Row>("late");
     await fc.assert(
       fc.asyncProperty(
