@@ -83,18 +83,19 @@ export class ClientJob implements JobControl {
   async openResult(name: string): Promise<ResultReader> {
     const release = this.#connection.hold();
     try {
-      const { subtasks } = await this.#connection.use((jobManager) =>
+      const { subtasks, skip } = await this.#connection.use((jobManager) =>
         jobManager.call("openResult", { job: this.id, name }, { deadlineMs: this.#connection.deadlineMs }),
       );
       const stream: ResultStream = new ResultStream({
         name: `result "${name}" of job "${this.name}"`,
         subtasks,
+        skip,
         classes: this.#classes,
         grant: (subtask, attempt, granted) =>
           this.#connection.present?.notify("grantResult", { job: this.id, name, subtask, attempt, granted }),
-        onEnd: (complete) => {
+        onEnd: (taken) => {
           if (this.#results.get(name) === stream) this.#results.delete(name);
-          if (!complete) void this.#connection.present?.call("closeResult", { job: this.id, name }).catch(() => undefined);
+          void this.#connection.present?.call("closeResult", { job: this.id, name, taken }).catch(() => undefined);
           this.#reconsider();
         },
       });

@@ -2,7 +2,8 @@
  * Reads one result of a job: the rows that every subtask of the last operator sends to the client, through the JobManager.
  *
  * A subtask may send only as many segments as were granted (cumulative counts, so that a lost or doubled grant heals), and a segment
- * counts as consumed when the program took its rows. At most `WINDOW_SEGMENTS` per subtask lie here: a program that reads slowly slows
+ * counts as taken when the program took its rows; the JobManager keeps what is not, so that the next reader can go on at that row. Only of
+ * a row in more pieces than the window the first ones must be given up before it is whole. At most `RESULT_WINDOW_SEGMENTS` per subtask lie here: a program that reads slowly slows
  * the job down, and memory stays bounded. Rows of one subtask keep their order; between subtasks they come as they arrive.
  */
 import { BatchDecoder } from "../../core/data/codec.ts";
@@ -20,21 +21,20 @@ import {
 } from "../../core/data/element.ts";
 import type { ResultReader } from "../../core/runtime/executor.ts";
 import { ProtocolError } from "../../core/types/errors.ts";
-import type { ChannelSegments } from "../protocol/messages.ts";
-
-/** Segments of one subtask that may lie at the client, unread. */
-export const WINDOW_SEGMENTS = 8;
+import { type ChannelSegments, RESULT_WINDOW_SEGMENTS as WINDOW_SEGMENTS, type TakenRows } from "../protocol/messages.ts";
 
 /** How a result is read. */
 export interface ResultStreamOptions {
   /** For messages: the result and the job. */
   readonly name: string;
   readonly subtasks: number;
+  /** Rows at the start of each subtask that an earlier reader took. Default: none. */
+  readonly skip?: readonly number[];
   readonly classes: ClassRegistry;
   /** Allows a subtask to have sent so many segments in all. */
   readonly grant: (subtask: number, attempt: number, granted: number) => void;
-  /** Reading is over; called once. `complete`: all rows arrived. */
-  readonly onEnd: (complete: boolean) => void;
+  /** Reading is over, with everything or before; called once. `taken`: how far it came in each subtask. */
+  readonly onEnd: (taken: readonly TakenRows[]) => void;
 }
 
 /** One subtask's rows. */
@@ -43,10 +43,23 @@ interface Lane {
   attempt: number;
   /** Number of the next segment. */
   next: number;
-  consumed: number;
+  /** Segments that were read, and those of them that the JobManager may forget. */
+  read: number;
+  taken: number;
   granted: number;
   pieces: Uint8Array[];
+  /** Rows of the next segment that are not for this reader. */
+  skip: number;
   ended: boolean;
+}
+
+/** The rows that were given out last: those of a segment, or one of several segments. */
+interface Given {
+  readonly lane: Lane;
+  readonly subtask: number;
+  readonly segments: number;
+  readonly skipped: number;
+  readonly rows: number;
 }
 
 interface Arrived {
@@ -63,6 +76,7 @@ export class ResultStream implements ResultReader {
   #memory: SegmentMemory = segmentMemory(new ArrayBuffer(0));
   #open: number;
   #waiting: { readonly resolve: (rows: readonly unknown[] | null) => void; readonly reject: (error: Error) => void } | undefined;
+  #given: Given | undefined;
   #failure: Error | undefined;
   #closed = false;
   #ended = false;
@@ -70,29 +84,30 @@ export class ResultStream implements ResultReader {
   constructor(options: ResultStreamOptions) {
     this.#options = options;
     this.#open = options.subtasks;
-    this.#lanes = Array.from({ length: options.subtasks }, () => this.#lane(0));
+    this.#lanes = Array.from({ length: options.subtasks }, (_, subtask) => this.#lane(0, options.skip?.[subtask]));
   }
 
   /** Lets the subtasks begin. */
   start(): void {
     this.#lanes.forEach((lane, subtask) => this.#grant(lane, subtask));
-    if (this.#open === 0) this.#end(true);
+    if (this.#open === 0) this.#end();
   }
 
   next(): Promise<readonly unknown[] | null> {
     if (this.#waiting !== undefined)
       return Promise.reject(new ProtocolError(`${this.#options.name} is being read already; one call of next() at a time.`));
+    this.#takeGiven();
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
       this.#serve();
     });
   }
 
-  close(): void {
+  close(unread = 0): void {
     if (this.#closed) return;
     this.#closed = true;
     this.#arrived.length = 0;
-    this.#end(false);
+    this.#end(unread);
     this.#serve();
   }
 
@@ -125,34 +140,52 @@ export class ResultStream implements ResultReader {
   fail(error: Error): void {
     if (this.#closed || this.#failure !== undefined || this.#open === 0) return;
     this.#failure = error;
-    this.#end(false);
+    this.#end();
     this.#serve();
   }
 
-  #end(complete: boolean): void {
+  #end(unread = 0): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#options.onEnd(complete);
+    const given = unread > 0 ? this.#given : undefined;
+    this.#options.onEnd(
+      this.#lanes.map((lane) => {
+        if (lane !== given?.lane) return { segments: lane.read - lane.pieces.length, rows: lane.skip };
+        const rows = given.segments === 1 ? given.skipped + given.rows - unread : 0;
+        return { segments: lane.read - given.segments, rows };
+      }),
+    );
   }
 
-  #lane(attempt: number): Lane {
+  #lane(attempt: number, skip = 0): Lane {
     return {
       decoder: new BatchDecoder({ classes: this.#options.classes }),
       attempt,
       next: 0,
-      consumed: 0,
+      read: 0,
+      taken: 0,
       granted: 0,
       pieces: [],
+      skip,
       ended: false,
     };
   }
 
   #grant(lane: Lane, subtask: number): void {
-    const granted = lane.consumed + WINDOW_SEGMENTS;
-    // Fewer, larger steps: one message per half window.
-    if (granted - lane.granted < WINDOW_SEGMENTS / 2) return;
+    const granted = lane.taken + WINDOW_SEGMENTS;
+    // Fewer, larger steps: one message per half window, unless the subtask waits for it.
+    if (granted <= lane.granted || (granted - lane.granted < WINDOW_SEGMENTS / 2 && lane.read < lane.granted)) return;
     lane.granted = granted;
     this.#options.grant(subtask, lane.attempt, granted);
+  }
+
+  /** The program has taken what it was given. */
+  #takeGiven(): void {
+    if (this.#given === undefined) return;
+    const { lane, subtask } = this.#given;
+    this.#given = undefined;
+    lane.taken = lane.read;
+    this.#grant(lane, subtask);
   }
 
   /** Answers the call that waits, if there is one and something to say. */
@@ -178,21 +211,32 @@ export class ResultStream implements ResultReader {
 
   #read({ lane, subtask, segment }: Arrived): unknown[] {
     const memory = this.#aligned(segment);
-    const rows: unknown[] = [];
+    let rows: unknown[] = [];
+    let segments = 1;
+    const skipped = lane.skip;
+    lane.skip = 0;
     switch (segmentKind(memory, 0)) {
       case SegmentKind.rows: {
         const count = segmentRows(memory, 0);
         if (count > 0) lane.decoder.decode(memory, SEGMENT_HEADER_BYTES, count, rows, new Float64Array(count));
+        if (skipped > 0) rows = rows.slice(skipped);
         break;
       }
       case SegmentKind.piece: {
         lane.pieces.push(memory.bytes.slice(SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES + segmentPayloadBytes(memory, 0)));
-        if ((segmentFlags(memory, 0) & LAST_PIECE) === 0) break;
+        if ((segmentFlags(memory, 0) & LAST_PIECE) === 0) {
+          lane.read++;
+          if (lane.pieces.length >= WINDOW_SEGMENTS) lane.taken = lane.read;
+          this.#grant(lane, subtask);
+          return rows;
+        }
+        segments = lane.pieces.length;
         rows.push(lane.decoder.decodeRow(Buffer.concat(lane.pieces.splice(0))).row);
         break;
       }
       case SegmentKind.end: {
-        if (!lane.ended && --this.#open === 0) this.#end(true);
+        lane.read++;
+        if (!lane.ended && --this.#open === 0) this.#end();
         lane.ended = true;
         return rows;
       }
@@ -200,8 +244,9 @@ export class ResultStream implements ResultReader {
       case SegmentKind.idle:
         break;
     }
-    lane.consumed++;
-    this.#grant(lane, subtask);
+    lane.read++;
+    this.#given = { lane, subtask, segments, skipped, rows: rows.length };
+    if (rows.length === 0) this.#takeGiven();
     return rows;
   }
 

@@ -16,8 +16,10 @@ import type {
   ChannelSegments,
   ClientConversation,
   JobTopic,
+  OpenedResult,
   Registration,
   RegistrationConversation,
+  TakenRows,
   TaskStateChange,
 } from "../protocol/messages.ts";
 import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/cluster-overview.ts";
@@ -316,12 +318,12 @@ export class Dispatcher {
   }
 
   /** @throws NotFoundError, ConflictError */
-  openResult(client: string, id: JobId, name: string): { readonly subtasks: number } {
+  openResult(client: string, id: JobId, name: string): OpenedResult {
     return this.#find(id).openResult(name, client);
   }
 
-  closeResult(client: string, id: JobId, name: string): void {
-    this.#jobs.get(id)?.closeResult(name, client);
+  closeResult(client: string, id: JobId, name: string, taken: readonly TakenRows[]): void {
+    this.#jobs.get(id)?.closeResult(name, client, taken);
   }
 
   grantResult(client: string, grant: ChannelGrant): void {

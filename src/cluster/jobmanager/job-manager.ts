@@ -195,7 +195,7 @@ export class JobManager {
       overview: (_, peer) => asked(peer, () => dispatcher.overview()),
       watchCluster: ({ on }, peer) => asked(peer, (client) => dispatcher.watchCluster(client, on)),
       openResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.openResult(client, job, name)),
-      closeResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.closeResult(client, job, name)),
+      closeResult: ({ job, name, taken }, peer) => asked(peer, (client) => dispatcher.closeResult(client, job, name, taken)),
       grantResult: (grant, peer) => asked(peer, (client) => dispatcher.grantResult(client, grant)),
       feedSegments: (message, peer, segments) => asked(peer, (client) => dispatcher.feedSegments(client, message, segments)),
       shutdownCluster: async (_, peer) => {

@@ -21,7 +21,7 @@ import {
 import type { JobId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
 import type { Attachments } from "../protocol/conversation.ts";
-import type { ChannelGrant, ChannelSegments, TaskStateChange } from "../protocol/messages.ts";
+import type { ChannelGrant, ChannelSegments, OpenedResult, TakenRows, TaskStateChange } from "../protocol/messages.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Emit } from "./effect.ts";
 import { type Execution, ExecutionGraph } from "./execution-graph.ts";
@@ -302,7 +302,7 @@ export class JobMaster {
   // ------------------------------------------------------------------------------------------------- results and feeds
 
   /** @throws NotFoundError when it has no such result; ConflictError while another client reads it. */
-  openResult(name: string, reader: string): { readonly subtasks: number } {
+  openResult(name: string, reader: string): OpenedResult {
     const result = this.#results.get(name);
     if (result === undefined) {
       const known = [...this.#results.keys()].map((other) => JSON.stringify(other)).join(", ");
@@ -311,11 +311,11 @@ export class JobMaster {
       );
     }
     this.#follow(name, result.open(reader));
-    return { subtasks: result.subtasks };
+    return { subtasks: result.subtasks, skip: result.skip };
   }
 
-  closeResult(name: string, reader: string): void {
-    this.#results.get(name)?.close(reader);
+  closeResult(name: string, reader: string, taken: readonly TakenRows[]): void {
+    this.#results.get(name)?.close(reader, taken);
   }
 
   /** A client is gone: what it read is free for others. */

@@ -11,12 +11,13 @@
  * missing. Segments are opaque but for three words of their headers: their kind, their number of rows, and whether a piece is the last of
  * its row.
  *
- * Delivery is at most once: what was sent to a reader that vanished is gone, and the next reader begins where that one stopped.
- * Exactly-once to clients needs checkpoints.
+ * A reader that closes says how far it came, and the next one begins with the row after. Of a reader that vanished nobody knows; what was
+ * sent to it is gone, so that no row is seen twice. Exactly-once to clients whatever happens needs checkpoints.
  */
 import { LAST_PIECE, SEGMENT_HEADER_BYTES, SegmentKind } from "../../core/data/element.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { ConflictError, DeadlineError, type DreyError, JobFailedError, ProtocolError } from "../../core/types/errors.ts";
+import { RESULT_WINDOW_SEGMENTS, type TakenRows } from "../protocol/messages.ts";
 
 /** What happens when a result's rows have no room any more (`execution.results.overflow`). */
 export type OverflowPolicy = "block" | "drop-oldest" | "fail";
@@ -74,6 +75,10 @@ interface Channel {
   /** Segments that went to the present reader, and may have gone. */
   sent: number;
   readable: number;
+  /** The last of those, which it may not have taken. At most a window of them, since it grants no more before it takes some. */
+  readonly untaken: Uint8Array[];
+  /** Rows at the start of the queue's first segment that earlier readers have taken. */
+  skip: number;
 }
 
 /** The buffer of one result. */
@@ -98,6 +103,8 @@ export class ResultBuffer {
       midRow: false,
       sent: 0,
       readable: 0,
+      untaken: [],
+      skip: 0,
     }));
   }
 
@@ -114,6 +121,11 @@ export class ResultBuffer {
   /** Memory that is kept, in bytes. */
   get bufferedBytes(): number {
     return this.#channels.reduce((sum, { queuedBytes }) => sum + queuedBytes, 0);
+  }
+
+  /** By subtask: rows at its start that the reader that comes now must pass over. */
+  get skip(): readonly number[] {
+    return this.#channels.map(({ skip }) => skip);
   }
 
   /** Rows that were dropped for want of room. */
@@ -199,9 +211,10 @@ export class ResultBuffer {
 
   /**
    * A client begins to read; what it may be sent starts at nothing.
-   * @throws ConflictError while another client reads.
+   * @throws ConflictError while another client reads and has not got everything.
    */
   open(reader: string): ResultChange {
+    if (this.#reader !== undefined && this.#allSent) this.close(this.#reader);
     if (this.#reader !== undefined) {
       throw new ConflictError(
         `${this.#options.name} is read by ${this.#reader === reader ? "this client already" : "another client"}; close that reader first.`,
@@ -218,14 +231,32 @@ export class ResultBuffer {
     return this.#change([]);
   }
 
-  /** The reader closed it or is gone. Harmless when somebody else reads. The rest of a row that it has read in part goes with it. */
-  close(reader: string): void {
+  /**
+   * The reader closed it, or (without `taken`) is gone. Harmless when somebody else reads. The rest of a row that it has read in part goes
+   * with it.
+   */
+  close(reader: string, taken: readonly TakenRows[] = []): void {
     if (this.#reader !== reader) return;
     this.#reader = undefined;
-    for (const channel of this.#channels) {
+    for (const [subtask, channel] of this.#channels.entries()) {
+      const came = taken[subtask];
+      if (came !== undefined) this.#putBack(channel, came);
+      else if (channel.sent > 0) channel.skip = 0;
+      channel.untaken.length = 0;
       if (channel.midRow) this.#dropRow(channel, 0);
       channel.midRow = false;
     }
+  }
+
+  /** What was sent to a reader and not taken by it is the next one's. */
+  #putBack(channel: Channel, { segments, rows }: TakenRows): void {
+    const first = channel.sent - channel.untaken.length;
+    const back = channel.untaken.slice(Math.max(0, segments - first));
+    channel.queue.unshift(...back);
+    for (const segment of back) channel.queuedBytes += cost(segment);
+    channel.skip = rows;
+    // A reader counts no pieces of a row that it has not whole; they are gone only if they are more than a window.
+    channel.midRow = segments < first;
   }
 
   /**
@@ -236,8 +267,15 @@ export class ResultBuffer {
     const channel = this.#channels[subtask];
     if (channel === undefined || this.#reader !== reader) return this.#change([]);
     channel.readable = Math.max(channel.readable, granted);
+    this.#forgetTaken(channel);
     const deliveries = this.#deliver(channel, subtask);
     return this.#change(this.#grant(channel, subtask), deliveries);
+  }
+
+  /** A reader grants a window beyond what it has taken. */
+  #forgetTaken(channel: Channel): void {
+    const kept = Math.max(0, channel.sent - channel.readable + RESULT_WINDOW_SEGMENTS);
+    if (channel.untaken.length > kept) channel.untaken.splice(0, channel.untaken.length - kept);
   }
 
   /** What the task may send beyond what it may already. Told in strides, and always to a task that has nothing left. */
@@ -266,15 +304,18 @@ export class ResultBuffer {
         bytes += segment.byteLength;
       }
       const segments = channel.queue.splice(0, count);
+      channel.untaken.push(...segments);
       channel.queuedBytes -= segments.reduce((sum, segment) => sum + cost(segment), 0);
       deliveries.push({ reader, subtask, sequence: channel.sent, segments });
       channel.sent += count;
       const last = segments[count - 1] as Uint8Array;
       channel.midRow = kindOf(last) === SegmentKind.piece && !isLastPiece(last);
     }
-    // Who has got everything is no reader any more.
-    if (this.#channels.every(({ end, queue }) => end !== undefined && queue.length === 0)) this.#reader = undefined;
     return deliveries;
+  }
+
+  get #allSent(): boolean {
+    return this.#channels.every(({ end, queue }) => end !== undefined && queue.length === 0);
   }
 
   /** Makes room by the oldest segments, whole rows at a time; never by the last segment, nor by the rest of a row that is half read. */
@@ -285,6 +326,7 @@ export class ResultBuffer {
     while (channel.queuedBytes > this.#shareBytes) {
       const oldest = queue[first];
       if (oldest === undefined || kindOf(oldest) === SegmentKind.end) return;
+      if (first === 0) channel.skip = 0;
       if (kindOf(oldest) === SegmentKind.piece) this.#dropRow(channel, first);
       else this.#passOver(channel, queue.splice(first, 1)[0] as Uint8Array);
     }

@@ -374,14 +374,31 @@ export type ClientConversation = {
   readonly overview: Call<Record<string, never>, ClusterOverview>;
   readonly watchCluster: Call<{ readonly on: boolean }, void>;
   /** Takes a result: segments follow as events, as far as granted. One reader at a time; a second one is refused while the first lives. */
-  readonly openResult: Call<{ readonly job: JobId; readonly name: string }, { readonly subtasks: number }>;
-  readonly closeResult: Call<{ readonly job: JobId; readonly name: string }, void>;
+  readonly openResult: Call<{ readonly job: JobId; readonly name: string }, OpenedResult>;
+  /** The reader has enough, or everything. `taken`: how far it came, by subtask; the next reader begins there. */
+  readonly closeResult: Call<{ readonly job: JobId; readonly name: string; readonly taken: readonly TakenRows[] }, void>;
   readonly grantResult: Event<ChannelGrant>;
   /** Rows of a feed (attachments: segments), as far as granted. */
   readonly feedSegments: Event<ChannelSegments>;
   /** Ends the JobManager and its TaskManagers; running jobs are cancelled first. */
   readonly shutdownCluster: Call<Record<string, never>, void>;
 };
+
+/** Segments that a reader of a result may be sent beyond those that it has taken: it grants so many more than it took. */
+export const RESULT_WINDOW_SEGMENTS = 8;
+
+/** What the reader of a result learns first. */
+export interface OpenedResult {
+  readonly subtasks: number;
+  /** By subtask: rows at the start of its first segment that an earlier reader has taken. */
+  readonly skip: readonly number[];
+}
+
+/** How far a reader came in the rows of one subtask: whole segments since it came, and rows of the next one. */
+export interface TakenRows {
+  readonly segments: number;
+  readonly rows: number;
+}
 
 const topics: v.GenericSchema<unknown, JobTopic[]> = v.array(v.picklist(["status", "metrics", "log"]));
 const empty: v.GenericSchema<unknown, Record<string, never>> = v.strictObject({});
@@ -400,8 +417,11 @@ export const clientConversation: ClientConversation = {
   metricsHistory: call(ofJob, v.strictObject({ reports: v.array(metricsReport) })),
   overview: call(empty, clusterOverview),
   watchCluster: call(v.strictObject({ on: v.boolean() }), nothing),
-  openResult: call(ofChannel, v.strictObject({ subtasks: count })),
-  closeResult: call(ofChannel, nothing),
+  openResult: call(ofChannel, v.strictObject({ subtasks: count, skip: v.array(count) })),
+  closeResult: call(
+    v.strictObject({ job: id<JobId>(), name: text(), taken: v.array(v.strictObject({ segments: count, rows: count })) }),
+    nothing,
+  ),
   grantResult: event(channelGrant),
   feedSegments: event(channelSegments),
   shutdownCluster: call(empty, nothing),

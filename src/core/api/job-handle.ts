@@ -132,12 +132,15 @@ export function rowsOf<T>(open: () => Promise<ResultReader>, left: () => void = 
   return new Observable<T>((subscriber) => {
     let reader: ResultReader | undefined;
     let over = false;
+    let unread = 0;
     const read = async (): Promise<void> => {
       reader = await open();
       if (!subscriber.closed) {
         for (let rows = await reader.next(); rows !== null; rows = await reader.next()) {
+          unread = rows.length;
           for (const row of rows) {
             if (subscriber.closed) return;
+            unread--;
             subscriber.next(row as T);
           }
         }
@@ -153,7 +156,7 @@ export function rowsOf<T>(open: () => Promise<ResultReader>, left: () => void = 
       subscriber.error(error);
     });
     return () => {
-      reader?.close();
+      reader?.close(unread);
       // Before `open` has answered there is nothing to leave yet; `read` does so when it has.
       if (!over && reader !== undefined) left();
     };

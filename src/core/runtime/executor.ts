@@ -28,8 +28,11 @@ export interface SubmitOptions {
 export interface ResultReader {
   /** The next rows, at least one; null after the last. Rejects with the job's failure. One call at a time. */
   next(): Promise<readonly unknown[] | null>;
-  /** Stops reading; rows that were not read stay with the job. */
-  close(): void;
+  /**
+   * Stops reading; rows that were not read stay with the job, for the next reader.
+   * @param unread how many of the rows that `next` gave last were not taken; default 0.
+   */
+  close(unread?: number): void;
 }
 
 /** What a listener is told. `status` comes at once with the present state, the others as they are reported. */

@@ -63,7 +63,7 @@ export class FakeJobManager {
       metricsHistory: () => ({ reports: [] }),
       overview: () => ({ version: VERSION, pid: 1, address: "", startedAtMs: 0, slotsTotal: 0, slotsFree: 0, taskManagers: [], jobs: [] }),
       watchCluster: () => undefined,
-      openResult: () => ({ subtasks: 1 }),
+      openResult: () => ({ subtasks: 1, skip: [0] }),
       closeResult: () => undefined,
       grantResult: () => undefined,
       feedSegments: () => undefined,

@@ -1,19 +1,21 @@
 import { describe, expect, it } from "vitest";
-import { ResultStream, WINDOW_SEGMENTS } from "../../../src/cluster/client/result-reader.ts";
+import { ResultStream } from "../../../src/cluster/client/result-reader.ts";
+import { type TakenRows, RESULT_WINDOW_SEGMENTS as WINDOW_SEGMENTS } from "../../../src/cluster/protocol/messages.ts";
 import { noClasses } from "../../../src/core/data/classes.ts";
 import { jobId } from "../../../src/core/types/ids.ts";
 import { SegmentWriter } from "./segments.ts";
 
 /** A stream with everything it says recorded. */
-function opened(subtasks = 1) {
+function opened(subtasks = 1, skip: readonly number[] = []) {
   const grants: [subtask: number, attempt: number, granted: number][] = [];
-  const ends: boolean[] = [];
+  const ends: (readonly TakenRows[])[] = [];
   const stream = new ResultStream({
     name: 'result "r"',
     subtasks,
+    skip,
     classes: noClasses,
     grant: (...grant) => grants.push(grant),
-    onEnd: (complete) => ends.push(complete),
+    onEnd: (taken) => ends.push(taken),
   });
   stream.start();
   const arrive = (subtask: number, sequence: number, ...segments: Uint8Array[]): void =>
@@ -33,7 +35,7 @@ describe("a result", () => {
     expect(await stream.next()).toEqual([{ n: 11 }]);
     expect(ends).toEqual([]);
     expect(await stream.next()).toBeNull();
-    expect(ends).toEqual([true]);
+    expect(ends).toEqual([[{ segments: 2, rows: 0 }, { segments: 3, rows: 0 }]]);
     expect(await stream.next()).toBeNull();
   });
 
@@ -50,7 +52,9 @@ describe("a result", () => {
     const writer = new SegmentWriter();
     for (let i = 0; i < WINDOW_SEGMENTS; i++) arrive(0, i, writer.rows(i));
     expect(grants).toHaveLength(1);
+    // Whoever asks for more has taken what he got.
     for (let i = 0; i < WINDOW_SEGMENTS; i++) await stream.next();
+    void stream.next();
     expect(grants.at(-1)).toEqual([0, 0, 2 * WINDOW_SEGMENTS]);
     // Cumulative and rising; few messages.
     expect(grants.map(([, , granted]) => granted)).toEqual([WINDOW_SEGMENTS, 1.5 * WINDOW_SEGMENTS, 2 * WINDOW_SEGMENTS]);
@@ -81,7 +85,7 @@ describe("a result", () => {
     arrive(0, 2, writer.rows(3));
     expect(await stream.next()).toEqual([1]);
     await expect(stream.next()).rejects.toThrow('rows of result "r" got lost on their way: segment 2 of subtask 0 came after 0.');
-    expect(ends).toEqual([false]);
+    expect(ends).toHaveLength(1);
   });
 
   it("gives what has arrived before it tells of a failure", async () => {
@@ -90,7 +94,7 @@ describe("a result", () => {
     stream.fail(new Error("the job failed"));
     expect(await stream.next()).toEqual([1]);
     await expect(stream.next()).rejects.toThrow("the job failed");
-    expect(ends).toEqual([false]);
+    expect(ends).toHaveLength(1);
   });
 
   it("a reader that closes waits for nothing any more", async () => {
@@ -100,7 +104,17 @@ describe("a result", () => {
     expect(await next).toBeNull();
     arrive(0, 0, new SegmentWriter().rows(1));
     expect(await stream.next()).toBeNull();
-    expect(ends).toEqual([false]);
+    expect(ends).toEqual([[{ segments: 0, rows: 0 }]]);
+  });
+
+  it("a reader that closes tells how far it came, to the row", async () => {
+    const { stream, arrive, ends } = opened(2, [1, 2]);
+    const writer = new SegmentWriter();
+    arrive(0, 0, writer.rows("a", "b", "c", "d"), ...writer.pieces("long", 3).slice(0, 1));
+    expect(await stream.next()).toEqual(["b", "c", "d"]);
+    stream.close(2);
+    // Of the second subtask, nothing came: what others took of it stays taken.
+    expect(ends).toEqual([[{ segments: 0, rows: 2 }, { segments: 0, rows: 2 }]]);
   });
 
   it("is read by one call at a time", async () => {
@@ -114,6 +128,6 @@ describe("a result", () => {
   it("without subtasks has ended at once", async () => {
     const { stream, ends } = opened(0);
     expect(await stream.next()).toBeNull();
-    expect(ends).toEqual([true]);
+    expect(ends).toEqual([[]]);
   });
 });

@@ -11,10 +11,10 @@ import {
 
 const SEGMENT_BYTES = 16 * 1024;
 
-/** One subtask's side of a channel. */
+/** One subtask's side of a channel to a client: each segment can be read without those before it. */
 export class SegmentWriter {
   readonly #memory = segmentMemory(new ArrayBuffer(SEGMENT_BYTES));
-  readonly #encoder = new BatchEncoder();
+  readonly #encoder = new BatchEncoder({ separable: true });
 
   rows(...rows: unknown[]): Uint8Array {
     const written = this.#encoder.encode(

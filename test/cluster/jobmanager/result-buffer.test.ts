@@ -223,6 +223,34 @@ describe("reading a result", () => {
     expect(rest[0]!.segments.map((piece) => piece[32])).toEqual([1, 2, 3]);
   });
 
+  test("what a reader that closes has not taken is the next one's, to the row", () => {
+    const buffer = bufferOf("block");
+    const task = new Task(buffer);
+    for (let index = 0; index < 4; index++) task.send(rows(5, 100, index));
+    task.send(END);
+    buffer.open("first");
+    expect(delivered(buffer.read("first", 0, 8))).toHaveLength(5);
+    buffer.close("first", [{ segments: 1, rows: 3 }]);
+    buffer.open("second");
+    expect(buffer.skip).toEqual([3]);
+    expect(delivered(buffer.read("second", 0, 8)).map((piece) => piece[32])).toEqual([1, 2, 3, undefined]);
+    buffer.close("second", [{ segments: 4, rows: 0 }]);
+    buffer.open("third");
+    expect([buffer.skip, delivered(buffer.read("third", 0, 8))]).toEqual([[0], [END]]);
+  });
+
+  test("no more than a window is kept for a reader that is still there", () => {
+    const buffer = bufferOf("block", { capacityBytes: 1_000_000 });
+    const task = new Task(buffer);
+    for (let index = 0; index < 100; index++) task.send(rows(1, 100, index));
+    buffer.open("first");
+    for (let granted = 8; granted <= 48; granted += 4) buffer.read("first", 0, granted);
+    // It has taken 40 at least.
+    buffer.close("first", [{ segments: 41, rows: 0 }]);
+    buffer.open("second");
+    expect(delivered(buffer.read("second", 0, 3)).map((piece) => piece[32])).toEqual([41, 42, 43]);
+  });
+
   test("who comes after everything was read learns that it is the end", () => {
     const buffer = bufferOf("block");
     const task = new Task(buffer);
