@@ -3,8 +3,9 @@
  *
  * A subtask may send only as many segments as were granted (cumulative counts, so that a lost or doubled grant heals), and a segment
  * counts as taken when the program took its rows; the JobManager keeps what is not, so that the next reader can go on at that row. Only of
- * a row in more pieces than the window the first ones must be given up before it is whole. At most `RESULT_WINDOW_SEGMENTS` per subtask lie here: a program that reads slowly slows
- * the job down, and memory stays bounded. Rows of one subtask keep their order; between subtasks they come as they arrive.
+ * a row in more pieces than the window the first ones must be given up before it is whole. At most `RESULT_WINDOW_SEGMENTS` per subtask
+ * lie here: a program that reads slowly slows the job down, and memory stays bounded. Rows of one subtask keep their order; between
+ * subtasks they come as they arrive.
  */
 import { BatchDecoder } from "../../core/data/codec.ts";
 import type { ClassRegistry } from "../../core/data/classes.ts";
