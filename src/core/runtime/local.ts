@@ -4,7 +4,7 @@
  * what can't travel fails in the same way. With `ship`, functions are copied for each subtask as well.
  */
 import { ClassRegistry, type ShippedClass } from "../data/classes.ts";
-import { type CompiledJob, type JobGraph, type TaskSpec, targetsOf } from "../graph/job-graph.ts";
+import { type CompiledJob, type JobGraph, type JobVertex, type TaskSpec, targetsOf } from "../graph/job-graph.ts";
 import {
   type ExecutionInfo,
   type JobDetails,
@@ -14,7 +14,8 @@ import {
   type TaskState,
   isFinal,
 } from "../graph/job-status.ts";
-import { NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
+import type { OperatorSpec } from "../graph/stream-graph.ts";
+import { GraphError, NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
 import { type EdgeId, type JobId, newJobId, taskManagerId } from "../types/ids.ts";
 import { Configuration, options } from "../types/options.ts";
 import { ResultDecoder } from "./client-channel.ts";
@@ -30,7 +31,8 @@ export type ShippedJob = () => Promise<{ readonly tasks: readonly TaskSpec[]; re
 export interface LocalExecutorOptions {
   /**
    * Captures the functions of a job as for a cluster. Absent: each subtask gets function objects (process functions, sinks) of its own,
-   * copied field by field, but plain functions are called as they are and share what they captured.
+   * copied field by field (those with #private fields are used as they are, and only once), but plain functions are called as they are
+   * and share what they captured.
    */
   readonly ship?: (job: CompiledJob, classes: SubmitOptions["classes"]) => Promise<ShippedJob>;
 }
@@ -54,7 +56,7 @@ export class LocalExecutor implements JobExecutor {
     const byHand = submitOptions.classes.map((constructor): ShippedClass => ({ name: constructor.name, constructor, privateFields: [] }));
     const shipped: ShippedJob =
       this.#options.ship === undefined
-        ? async () => ({ tasks: compiled.tasks.map(ownInstances), classes: byHand })
+        ? async () => ({ tasks: compiled.tasks.map((task, index) => ownInstances(task, compiled.graph.vertices[index]!)), classes: byHand })
         : await this.#options.ship(compiled, submitOptions.classes);
     const job = new LocalJob(compiled.graph, submitOptions.feeds);
     this.#jobs.add(job);
@@ -391,12 +393,67 @@ function take(result: {
   return rows.length === 0 && result.ended.every(Boolean) ? null : rows;
 }
 
-/** A task's spec with its objects copied, functions kept. */
-function ownInstances<T>(value: T): T {
-  if (typeof value !== "object" || value === null || value instanceof Date) return value;
-  if (Array.isArray(value)) return value as T;
-  const copy = Object.create(Object.getPrototypeOf(value) as object | null) as Record<string, unknown>;
-  for (const [key, inner] of Object.entries(value))
-    copy[key] = key === "operators" ? (inner as unknown[]).map(ownInstances) : ownInstances(inner);
-  return copy as T;
+/** A task's spec with function objects of its own; plain functions and rows are shared. @throws GraphError where that can't be had. */
+function ownInstances(task: TaskSpec, { parallelism }: JobVertex): TaskSpec {
+  const operators = task.operators.map((operator) => {
+    const copies = new Map<object, object>();
+    const copy = (value: unknown): unknown => {
+      try {
+        return Array.isArray(value) ? value : copyOf(value, parallelism > 1, copies);
+      } catch (error) {
+        if (!(error instanceof PrivateFields)) throw error;
+        throw new GraphError(
+          `"${operator.name}" has parallelism ${parallelism} and an object with #private fields, which can't be copied for each subtask in one ` +
+            `thread (${error.message}); let it have parallelism 1 here, or run it on a cluster.`,
+        );
+      }
+    };
+    const spec = Object.fromEntries(Object.entries(operator.spec).map(([key, value]) => [key, copy(value)])) as unknown as OperatorSpec;
+    return { ...operator, spec };
+  });
+  return { ...task, operators };
+}
+
+class PrivateFields extends Error {}
+
+/** A copy with the same classes. What has #private fields is handed on itself, unless there must be `several`. */
+function copyOf(value: unknown, several: boolean, copies: Map<object, object>): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  const known = copies.get(value);
+  if (known !== undefined) return known;
+  const inner = (it: unknown): unknown => copyOf(it, several, copies);
+  const prototype = Object.getPrototypeOf(value) as object | null;
+  if (hasPrivateFields(prototype)) {
+    if (several) throw new PrivateFields(`class ${prototype?.constructor.name}`);
+    return value;
+  }
+  const remember = <T extends object>(copy: T): T => (copies.set(value, copy), copy);
+  if (Array.isArray(value)) {
+    const copy = remember(new Array<unknown>(value.length));
+    for (const [index, item] of value.entries()) copy[index] = inner(item);
+    return copy;
+  }
+  if (value instanceof Map) {
+    const copy = remember(new Map());
+    for (const [key, item] of value) copy.set(inner(key), inner(item));
+    return copy;
+  }
+  if (value instanceof Set) {
+    const copy = remember(new Set());
+    for (const item of value) copy.add(inner(item));
+    return copy;
+  }
+  if (value instanceof Date || value instanceof RegExp || ArrayBuffer.isView(value)) return remember(structuredClone(value) as object);
+  // Other objects of the platform keep what they are in slots that nobody can copy.
+  if (Object.prototype.toString.call(value) !== "[object Object]") return value;
+  const copy = remember(Object.create(prototype) as Record<string, unknown>);
+  for (const [key, item] of Object.entries(value)) copy[key] = inner(item);
+  return copy;
+}
+
+function hasPrivateFields(prototype: object | null): boolean {
+  for (let p = prototype; p !== null && p !== Object.prototype; p = Object.getPrototypeOf(p) as object | null) {
+    if (typeof p.constructor === "function" && /\bthis\.#[\w$]/.test(Function.prototype.toString.call(p.constructor))) return true;
+  }
+  return false;
 }
