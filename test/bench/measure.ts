@@ -1,9 +1,10 @@
 /**
- * Measures jobs on a local cluster. A figure is about the job alone: from the first subtask that runs to the last that has finished; CPU time is
- * that of all processes of the cluster and of this one, from submission to the end.
+ * Measures jobs on a local cluster. A figure is about the job alone: from the first subtask that runs to the last that has finished; CPU
+ * time is that of all processes of the cluster and of this one, from submission to the end.
  *
- * A run before it warms up the processes: their main threads, caches and connections. Subtasks run in threads of their own, which are new for every
- * job, so each measured run includes the time in which V8 compiles and optimises its functions; longer runs have less of it per event.
+ * A run before it warms up the processes: their main threads, caches and connections. Subtasks run in threads of their own, which are new
+ * for every job, so each measured run includes the time in which V8 compiles and optimises its functions; longer runs have less of it per
+ * event.
  */
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
@@ -46,7 +47,8 @@ export async function measure(program: (env: Environment, events: number) => voi
       const { details } = await env.execute("bench");
       const after = cpuSeconds(cluster);
       const times = details.executions.map(({ timestamps }) => timestamps);
-      const seconds = (Math.max(...times.map((it) => it["FINISHED"] as number)) - Math.min(...times.map((it) => it["RUNNING"] as number))) / 1_000;
+      const from = Math.min(...times.map((it) => it["RUNNING"] as number));
+      const seconds = (Math.max(...times.map((it) => it["FINISHED"] as number)) - from) / 1_000;
       const cpu = before === undefined || after === undefined ? undefined : after - before;
       return {
         events: count,
@@ -74,7 +76,8 @@ export interface Latency {
 
 /**
  * Runs a job and gathers how old its rows are when they arrive.
- * @param latencies declares the job: a stream of ages in milliseconds. The first third of them, while functions are being compiled, does not count.
+ * @param latencies declares the job: a stream of ages in milliseconds. The first third of them, while functions are being compiled, does
+ * not count.
  */
 export async function measureLatency(
   latencies: (env: Environment) => AsyncIterable<number>, options: Omit<MeasureOptions, "events" | "runs" | "warmUp">,
@@ -83,7 +86,10 @@ export async function measureLatency(
     const ages: number[] = [];
     for await (const age of latencies(env)) ages.push(age);
     const settled = ages.slice(Math.floor(ages.length / 3)).sort((a, b) => a - b);
-    const at = (share: number): number => Math.round((settled[Math.min(settled.length - 1, Math.floor(settled.length * share))] ?? Number.NaN) * 1_000) / 1_000;
+    const at = (share: number): number => {
+      const age = settled[Math.min(settled.length - 1, Math.floor(settled.length * share))] ?? Number.NaN;
+      return Math.round(age * 1_000) / 1_000;
+    };
     return { rows: settled.length, p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
   });
 }
@@ -103,7 +109,8 @@ export function figuresText(figures: Measurement | Latency): string {
   if ("p50Ms" in figures) return `${figures.rows} rows: p50 ${figures.p50Ms} ms, p99 ${figures.p99Ms} ms, max ${figures.maxMs} ms`;
   const { seconds, eventsPerSecond, eventsPerCpuSecond, peakMiB } = figures;
   const memory = Object.entries(peakMiB ?? {}).map(([name, mib]) => `${name} ${mib}`).join(", ");
-  return `${thousands(eventsPerSecond)} events/s, ${thousands(eventsPerCpuSecond)} per CPU-second, ${seconds.toFixed(2)} s; peak MiB: ${memory}`;
+  const speed = `${thousands(eventsPerSecond)} events/s, ${thousands(eventsPerCpuSecond)} per CPU-second`;
+  return `${speed}, ${seconds.toFixed(2)} s; peak MiB: ${memory}`;
 }
 
 function thousands(count: number | undefined): string {
@@ -125,7 +132,8 @@ export function wholeNumber(flag: string, text: string, least: number): number {
 }
 
 async function withCluster<T>(
-  { parallelism = 1, taskManagers = 1 }: Pick<MeasureOptions, "parallelism" | "taskManagers">, use: (cluster: LocalCluster, env: Environment) => Promise<T>,
+  { parallelism = 1, taskManagers = 1 }: Pick<MeasureOptions, "parallelism" | "taskManagers">,
+  use: (cluster: LocalCluster, env: Environment) => Promise<T>,
 ): Promise<T> {
   const cluster = await LocalCluster.start({ taskManagers, slots: Math.ceil(parallelism / taskManagers) });
   const env = environment({ cluster, parallelism });
@@ -159,7 +167,10 @@ function cpuSeconds(cluster: LocalCluster): number | undefined {
 }
 
 function peaks(cluster: LocalCluster): Readonly<Record<string, number>> | undefined {
-  const all = ofProcesses(cluster, (pid) => Math.round(Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024));
+  const all = ofProcesses(cluster, (pid) => {
+    const kibibytes = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    return Math.round(Number(kibibytes) / 1_024);
+  });
   return all === undefined ? undefined : Object.fromEntries(all);
 }
 

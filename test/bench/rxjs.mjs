@@ -1,5 +1,5 @@
-// The job "window" as it is written with RxJS alone, in one thread: 1,000 keys counted per second of event time, 100,000 events in it, every
-// tenth filtered out. What drey's job of the same name (npm run bench -- job --job window) is to be compared with.
+// The job "window" as it is written with RxJS alone, in one thread: 1,000 keys counted per second of event time, 100,000 events in it,
+// every tenth filtered out. What drey's job of the same name (npm run bench -- job --job window) is to be compared with.
 // Run: npm run bench -- rxjs [--n 2000000] [--json]        (about 5 seconds)
 //
 //   operators   with RxJS's own operators: a group per window, which ends with the first event of a later one, and in it a group per key
@@ -65,12 +65,14 @@ for (const [name, windowed] of [["operators", withOperators], ["by hand", byHand
   const { seconds, cpuSeconds, results, counted } = run(windowed, n);
   // Every tenth event is filtered out, and all others are in one window.
   if (counted !== n - Math.ceil(n / 10)) throw new Error(`RxJS ${name}: the windows have ${counted} events of ${n}.`);
-  const figures = { events: n, results, seconds, eventsPerSecond: Math.round(n / seconds), cpuSeconds, eventsPerCpuSecond: Math.round(n / cpuSeconds) };
-  const { eventsPerSecond, eventsPerCpuSecond } = figures;
+  const [eventsPerSecond, eventsPerCpuSecond] = [Math.round(n / seconds), Math.round(n / cpuSeconds)];
+  const figures = { events: n, results, seconds, eventsPerSecond, cpuSeconds, eventsPerCpuSecond };
+  const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version };
+  const speed = `${Math.round(eventsPerSecond / 1_000)} k events/s, ${Math.round(eventsPerCpuSecond / 1_000)} k per CPU-second`;
   console.log(
     values.json
-      ? JSON.stringify({ job: "window", variant: `RxJS, ${name}`, ...figures, cpu: cpus()[0]?.model, cores: cpus().length, node: process.version })
-      : `${name.padEnd(11)}${Math.round(eventsPerSecond / 1_000)} k events/s, ${Math.round(eventsPerCpuSecond / 1_000)} k per CPU-second, ${seconds.toFixed(2)} s`,
+      ? JSON.stringify({ job: "window", variant: `RxJS, ${name}`, ...figures, ...machine })
+      : `${name.padEnd(11)}${speed}, ${seconds.toFixed(2)} s`,
   );
 }
 

@@ -1,5 +1,6 @@
 /**
- * Four small jobs, the same as the DataStream programs that Apache Flink is measured with in ../compare: `npm run bench -- job --job window --n 5000000`.
+ * Four small jobs, the same as the DataStream programs that Apache Flink is measured with in ../compare:
+ * `npm run bench -- job --job window --n 5000000`.
  *
  *   window      1,000 keys counted per second of event time; 100,000 events in it, every tenth filtered out
  *   nexwindow   bids of the Nexmark generator counted per auction and second; 10,000 events in it
@@ -7,9 +8,9 @@
  *   mapnochain  the same with every operator in a thread of its own
  */
 import { parseArgs } from "node:util";
-import { type DataStream, type Environment, type GenerateOptions, count, discard, seconds, tumbling } from "drey";
-import { figuresText, machine, measure, measureLatency, median, preciseNow, wholeNumber } from "../measure.ts";
-import { NexmarkGenerator } from "../nexmark/generator.ts";
+import { discard } from "drey";
+import { figuresText, machine, measure, measureLatency, median, wholeNumber } from "../measure.ts";
+import { jobs, latencies } from "./jobs.ts";
 
 const USAGE = `npm run bench -- job [options]
 
@@ -24,66 +25,10 @@ const USAGE = `npm run bench -- job [options]
   --json                one line of JSON per job
 `;
 
-/** Results of a job at full speed. */
-const jobs: Readonly<Record<string, (env: Environment, generate: GenerateOptions) => DataStream<unknown>>> = {
-  window: (env, generate) =>
-    env
-      .generate((i) => i, generate)
-      .map((i) => ({ key: keyOf(i), i, time: Math.floor(i / 100) }))
-      .filter((event) => event.i % 10 !== 0)
-      .withTimestamps((event) => event.time)
-      .keyBy((event) => event.key)
-      .window(tumbling(seconds(1)))
-      .aggregate(count()),
-
-  nexwindow: (env, generate) => {
-    const nexmark = new NexmarkGenerator({ rate: 10_000 });
-    return env
-      .generate((i) => {
-        const event = nexmark.event(i);
-        const isBid = event.kind === "bid";
-        return { auction: isBid ? event.auction : -1, price: isBid ? event.price : 0, time: event.dateTime };
-      }, generate)
-      .map((event) => ({ auction: event.auction, price: Math.floor((event.price * 908) / 1_000), time: event.time }))
-      .filter((event) => event.auction >= 0)
-      .withTimestamps((event) => event.time)
-      .keyBy((event) => event.auction)
-      .window(tumbling(seconds(1)))
-      .aggregate(count());
-  },
-
-  map: (env, generate) => env.generate((i) => i, generate).map((i) => i * 31 + 7),
-
-  mapnochain: (env, generate) => env.generate((i) => i, generate).map((i) => i * 31 + 7).startNewChain(),
-};
-
 /** A second or two of work. */
-const defaultEvents: Readonly<Record<string, number>> = { window: 5_000_000, nexwindow: 3_000_000, map: 50_000_000, mapnochain: 10_000_000 };
-
-/** How old, in milliseconds, the latest record is that a result waited for, when the result is there. Event time goes with the clock. */
-const latencies: Readonly<Record<string, (env: Environment, generate: GenerateOptions & { rowsPerSecond: number }) => DataStream<number>>> = {
-  window: (env, generate) =>
-    env
-      .generate((i) => ({ key: keyOf(i), i, time: Math.floor((i * 1_000) / generate.rowsPerSecond), made: preciseNow() }), generate)
-      .filter((event) => event.i % 10 !== 0)
-      .withTimestamps((event) => event.time)
-      .keyBy((event) => event.key)
-      .window(tumbling(seconds(1)))
-      .aggregate({ createAccumulator: () => 0, add: (event, latest) => Math.max(latest, event.made), getResult: (latest) => latest })
-      .map((made) => preciseNow() - made),
-
-  map: (env, generate) => env.generate(preciseNow, generate).map((made) => preciseNow() - made),
-
-  mapnochain: (env, generate) => env.generate(preciseNow, generate).map((made) => preciseNow() - made).startNewChain(),
+const defaultEvents: Readonly<Record<string, number>> = {
+  window: 5_000_000, nexwindow: 3_000_000, map: 50_000_000, mapnochain: 10_000_000,
 };
-
-/** A thousand keys in no order. */
-function keyOf(i: number): number {
-  let bits = i ^ (i >>> 16);
-  bits = Math.imul(bits, 0x7feb352d);
-  bits = Math.imul(bits ^ (bits >>> 15), 0x846ca68b);
-  return ((bits ^ (bits >>> 16)) & 0x7fffffff) % 1_000;
-}
 
 /** Called by `drey run`. */
 export default async function main(args: readonly string[]): Promise<void> {
@@ -120,6 +65,7 @@ export default async function main(args: readonly string[]): Promise<void> {
     const figures = values.latency && latency !== undefined
       ? await measureLatency((env) => latency(env, { count: values.n === undefined ? 10 * rowsPerSecond : events, rowsPerSecond }), shape)
       : median(await measure((env, of) => void job(env, { count: of }).sinkTo(discard()), { ...shape, events, runs, ...warmUp }));
-    process.stdout.write(values.json ? `${JSON.stringify({ job: name, ...shape, ...figures, ...machine() })}\n` : `${name.padEnd(11)}${figuresText(figures)}\n`);
+    const json = { job: name, ...shape, ...figures, ...machine() };
+    process.stdout.write(`${values.json ? JSON.stringify(json) : `${name.padEnd(11)}${figuresText(figures)}`}\n`);
   }
 }

@@ -3,7 +3,7 @@
  * One line per query; with `--json`, one line of JSON.
  */
 import { parseArgs } from "node:util";
-import { discard } from "drey";
+import { type Environment, discard } from "drey";
 import { type Latency, figuresText, machine, measure, measureLatency, median, preciseNow, wholeNumber } from "../measure.ts";
 import { NexmarkGenerator } from "./generator.ts";
 import { queries } from "./queries/index.ts";
@@ -48,29 +48,34 @@ export default async function main(args: readonly string[]): Promise<void> {
     parallelism: wholeNumber("--parallelism", values.parallelism, 1),
     taskManagers: wholeNumber("--task-managers", values["task-managers"], 1),
   };
+  const measuring = {
+    runs: wholeNumber("--runs", values.runs, 1),
+    ...(values["warm-up"] === undefined ? {} : { warmUp: wholeNumber("--warm-up", values["warm-up"], 0) }),
+  };
   const rowsPerSecond = wholeNumber("--rate", values.rate, 1);
   for (const name of values.query.split(",")) {
     const query = queries[name];
-    if (query === undefined) throw new Error(`there is no query ${JSON.stringify(name)}; the queries are ${Object.keys(queries).join(", ")}.`);
+    if (query === undefined) {
+      throw new Error(`there is no query ${JSON.stringify(name)}; the queries are ${Object.keys(queries).join(", ")}.`);
+    }
+    const program = (env: Environment, count: number): void =>
+      void query.answer(nexmarkStreams(env, (position) => nexmark.eventAt(position), { count })).sinkTo(discard());
     const figures = values.latency
       ? await latencyOf(name, query, nexmark, { count: events, rowsPerSecond }, shape)
-      : median(
-          await measure((env, count) => void query.answer(nexmarkStreams(env, (position) => nexmark.eventAt(position), { count })).sinkTo(discard()), {
-            ...shape,
-            events,
-            runs: wholeNumber("--runs", values.runs, 1),
-            ...(values["warm-up"] === undefined ? {} : { warmUp: wholeNumber("--warm-up", values["warm-up"], 0) }),
-          }),
-        );
-    process.stdout.write(`${values.json ? JSON.stringify({ query: name, ...shape, ...figures, ...machine() }) : `${name.padEnd(5)}${figuresText(figures)}`}\n`);
+      : median(await measure(program, { ...shape, ...measuring, events }));
+    const json = { query: name, ...shape, ...figures, ...machine() };
+    process.stdout.write(`${values.json ? JSON.stringify(json) : `${name.padEnd(5)}${figuresText(figures)}`}\n`);
   }
 }
 
 /** Event time is the time at which an event is made, so that a row's age can be told from it. */
 function latencyOf(
-  name: string, query: AnyQuery, nexmark: NexmarkGenerator, generate: { count: number; rowsPerSecond: number }, shape: { parallelism: number; taskManagers: number },
+  name: string, query: AnyQuery, nexmark: NexmarkGenerator, generate: { count: number; rowsPerSecond: number },
+  shape: { parallelism: number; taskManagers: number },
 ): Promise<Latency> {
-  if (query.columns["dateTime"] === undefined) throw new Error(`rows of ${name} have no time of a bid; ask for the latency of another query, or of a job.`);
+  if (query.columns["dateTime"] === undefined) {
+    throw new Error(`rows of ${name} have no time of a bid; ask for the latency of another query, or of a job.`);
+  }
   return measureLatency((env) => {
     const streams = nexmarkStreams(env, (position) => ({ ...nexmark.eventAt(position), dateTime: preciseNow() }), generate);
     return query.answer(streams).map((row) => preciseNow() - (row["dateTime"] as number));

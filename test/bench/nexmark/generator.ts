@@ -2,8 +2,8 @@
  * The events of the Nexmark benchmark: an auction house, where persons join (1 of 50 events), open auctions (3) and bid (46).
  *
  * Event `i` is a pure function of seed, base time, rate and `i`: 32-bit mixing of a counter, and integers below 2^53. So every reader can
- * compute its share, any run can be repeated, and the same function in Java feeds Apache Flink with the same bytes. Proportions, hot keys and
- * sizes follow the public generators (nexmark/nexmark, Apache Beam).
+ * compute its share, any run can be repeated, and the same function in Java feeds Apache Flink with the same bytes. Proportions, hot keys
+ * and sizes follow the public generators (nexmark/nexmark, Apache Beam).
  */
 
 /** Somebody who joined the auction house. */
@@ -81,8 +81,8 @@ const HOT_CHANNELS = ["Google", "Facebook", "Baidu", "Apple"];
 
 /** round(10^(j/16) · 10^6): prices are log-uniform from 100 to 10^8, in 16 straight pieces per decade. */
 const PRICE_STEPS = [
-  1_000_000, 1_154_782, 1_333_521, 1_539_927, 1_778_279, 2_053_525, 2_371_374, 2_738_420, 3_162_278, 3_651_741, 4_216_965, 4_869_675, 5_623_413, 6_493_816,
-  7_498_942, 8_659_643, 10_000_000,
+  1_000_000, 1_154_782, 1_333_521, 1_539_927, 1_778_279, 2_053_525, 2_371_374, 2_738_420, 3_162_278, 3_651_741, 4_216_965, 4_869_675,
+  5_623_413, 6_493_816, 7_498_942, 8_659_643, 10_000_000,
 ];
 const POWERS_OF_TEN = [1, 10, 100, 1_000, 10_000, 100_000];
 
@@ -185,7 +185,8 @@ function person(seed: number, round: number, dateTime: number, { pool, digits }:
   const city = CITIES[below(draw(seed, 9), CITIES.length)] as string;
   const state = STATES[below(draw(seed, 10), STATES.length)] as string;
   const length = 8 + name.length + emailAddress.length + creditCard.length + city.length + state.length;
-  return { kind: "person", id: FIRST_ID + round, name, emailAddress, creditCard, city, state, dateTime, extra: extra(seed, 11, length, 200, pool) };
+  const rest = extra(seed, 11, length, 200, pool);
+  return { kind: "person", id: FIRST_ID + round, name, emailAddress, creditCard, city, state, dateTime, extra: rest };
 }
 
 /** The first of its hundred. */
@@ -228,7 +229,7 @@ function mix(value: number): number {
   return bits ^ (bits >>> 16);
 }
 
-/** The random number `index` of a seed: 32 bits, with a sign. The body is that of `mix`: V8 inlines one call where it would not inline two. */
+/** The random number `index` of a seed: 32 bits, with a sign. The body is that of `mix`: V8 inlines one call where it would not two. */
 function draw(seed: number, index: number): number {
   let bits = seed + Math.imul(index, GAMMA);
   bits = Math.imul(bits ^ (bits >>> 16), 0x7feb352d);

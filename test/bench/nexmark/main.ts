@@ -51,7 +51,8 @@ export default async function main(args: readonly string[]): Promise<void> {
   const rate = wholeNumber("--rate", values.rate, 1);
   const outOfOrderGroup = wholeNumber("--out-of-order-group", values["out-of-order-group"], 1);
   if (outOfOrderGroup % 953 === 0 || outOfOrderGroup > 4 * rate) {
-    throw new Error(`--out-of-order-group is ${outOfOrderGroup}; it must not be a multiple of 953, and at most 4 · rate (${4 * rate}), or events come too late.`);
+    const most = `at most 4 · rate (${4 * rate}), or events come too late`;
+    throw new Error(`--out-of-order-group is ${outOfOrderGroup}; it must not be a multiple of 953, and ${most}.`);
   }
   const generator = { seed: wholeNumber("--seed", values.seed, 0), baseMs: wholeNumber("--base", values.base, 0), rate, outOfOrderGroup };
   const count = wholeNumber("--events", values.events, 0);

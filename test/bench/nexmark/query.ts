@@ -1,6 +1,7 @@
 /**
  * A Nexmark query: a program in the public API, and what is needed to compare its answer with another engine's. Answers are compared as
- * canonical rows: one line a row, columns in order, joined by commas, sorted by bytes. An answer that changes over time is compared by its last state.
+ * canonical rows: one line a row, columns in order, joined by commas, sorted by bytes. An answer that changes over time is compared by its
+ * last state.
  */
 import { type DataStream, type Environment, type GenerateOptions, seconds } from "drey";
 import { type Auction, type Bid, type GeneratorOptions, NexmarkGenerator, type NexmarkEvent, type Person } from "./generator.ts";
@@ -56,7 +57,9 @@ export function nexmarkStreams(env: Environment, eventAt: (position: number) => 
 }
 
 /** Runs a query and gathers its answer. @returns the canonical rows, each without its line end. */
-export async function answerOf(env: Environment, query: AnyQuery, generator: GeneratorOptions, generate: GenerateOptions): Promise<string[]> {
+export async function answerOf(
+  env: Environment, query: AnyQuery, generator: GeneratorOptions, generate: GenerateOptions,
+): Promise<string[]> {
   const answer = new Answer(query);
   const nexmark = new NexmarkGenerator(generator);
   const streams = nexmarkStreams(env, (position) => nexmark.eventAt(position), generate);

@@ -1,6 +1,6 @@
 /**
- * The answers of the queries, worked out from all events at once with loops and arrays: no streams, no state, no watermarks. It shares nothing
- * with the queries but the events, so that a mistake would have to be made twice.
+ * The answers of the queries, worked out from all events at once with loops and arrays: no streams, no state, no watermarks. It shares
+ * nothing with the queries but the events, so that a mistake would have to be made twice.
  */
 import type { Auction, Bid, NexmarkEvent, Person } from "./generator.ts";
 
@@ -35,10 +35,14 @@ const answers: Readonly<Record<string, (events: Events) => Row[]>> = {
   q3: ({ persons, auctions }) =>
     persons
       .filter((it) => ["OR", "ID", "CA"].includes(it.state))
-      .flatMap((person) => auctions.filter((it) => it.category === 10 && it.seller === person.id).map((it) => [person.name, person.city, person.state, it.id])),
+      .flatMap(({ id, name, city, state }) =>
+        auctions.filter((it) => it.category === 10 && it.seller === id).map((it) => [name, city, state, it.id]),
+      ),
 
   q4: (events) =>
-    [...groups(sales(events), ({ auction }) => auction.category)].map(([category, sold]) => [category, mean(sold.map(({ best }) => best.price))]),
+    [...groups(sales(events), ({ auction }) => auction.category)].map(([category, sold]) => [
+      category, mean(sold.map(({ best }) => best.price)),
+    ]),
 
   q5: ({ bids }) =>
     windowEnds(bids, 2_000, 10_000).flatMap((end) => {
@@ -73,7 +77,8 @@ const answers: Readonly<Record<string, (events: Events) => Row[]>> = {
       best.auction, best.bidder, best.price, time(best.dateTime), best.extra,
     ]),
 
-  q10: ({ bids }) => bids.map((it) => [it.auction, it.bidder, it.price, time(it.dateTime), it.extra, day(it.dateTime), minute(it.dateTime)]),
+  q10: ({ bids }) =>
+    bids.map((it) => [it.auction, it.bidder, it.price, time(it.dateTime), it.extra, day(it.dateTime), minute(it.dateTime)]),
 
   q11: ({ bids }) =>
     [...groups(bids, (it) => it.bidder)].flatMap(([bidder, its]) => {
@@ -103,7 +108,10 @@ const answers: Readonly<Record<string, (events: Events) => Row[]>> = {
   q15: ({ bids }) => [...groups(bids, (it) => day(it.dateTime))].map(([of, its]) => [of, ...figures(its)]),
 
   q16: ({ bids }) =>
-    [...groups(bids, (it) => `${it.channel},${day(it.dateTime)}`)].map(([of, its]) => [of, its.map((it) => minute(it.dateTime)).sort().at(-1) as string, ...figures(its)]),
+    [...groups(bids, (it) => `${it.channel},${day(it.dateTime)}`)].map(([of, its]) => {
+      const latest = its.map((it) => minute(it.dateTime)).sort().at(-1) as string;
+      return [of, latest, ...figures(its)];
+    }),
 
   q17: ({ bids }) =>
     [...groups(bids, (it) => `${it.auction},${day(it.dateTime)}`)].map(([of, its]) => {
@@ -113,7 +121,9 @@ const answers: Readonly<Record<string, (events: Events) => Row[]>> = {
     }),
 
   q18: ({ bids }) =>
-    [...groups(bids, (it) => `${it.bidder},${it.auction}`).values()].map((its) => bidRow(its.reduce((a, b) => (b.dateTime >= a.dateTime ? b : a)))),
+    [...groups(bids, (it) => `${it.bidder},${it.auction}`).values()].map((its) =>
+      bidRow(its.reduce((a, b) => (b.dateTime >= a.dateTime ? b : a))),
+    ),
 
   q19: ({ bids }) =>
     [...groups(bids, (it) => it.auction).values()].flatMap((its) =>
@@ -125,7 +135,8 @@ const answers: Readonly<Record<string, (events: Events) => Row[]>> = {
       .filter((auction) => auction.category === 10)
       .flatMap((it) =>
         bids.filter((bid) => bid.auction === it.id).map((bid) => [
-          ...bidRow(bid), it.itemName, it.description, it.initialBid, it.reserve, time(it.dateTime), time(it.expires), it.seller, it.category, it.extra,
+          ...bidRow(bid), it.itemName, it.description, it.initialBid, it.reserve, time(it.dateTime), time(it.expires), it.seller,
+          it.category, it.extra,
         ]),
       ),
 

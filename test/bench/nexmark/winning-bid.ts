@@ -13,7 +13,7 @@ export interface Sold extends Omit<Auction, "kind"> {
   readonly bidExtra: string;
 }
 
-/** Emits an auction with the best of the bids made while it was open (the highest, of equal ones the earliest), again for each better one. */
+/** Emits an auction with the best of the bids made while it was open (the highest, then the earliest), and again for each better one. */
 export class WinningBid extends CoProcessFunction<Auction, Bid, Sold> {
   auction!: ValueState<Auction>;
   best!: ValueState<Offer>;

@@ -15,12 +15,14 @@ function occurrences(text: string, letter: string): number {
 /** Calculation: a filter, arithmetic, and a function of the user. Prices are in thousandths of a euro. */
 export const q14: AnyQuery = query({
   asks: "bids between 1 and 50 million euros, by day or by night, and how many letters c are in their extra",
-  columns: { auction: "number", bidder: "number", price: "thousandths", bidTimeType: "text", dateTime: "timestamp", extra: "text", cCounts: "number" },
+  columns: {
+    auction: "number", bidder: "number", price: "thousandths", bidTimeType: "text", dateTime: "timestamp", extra: "text", cCounts: "number",
+  },
   answer: ({ bids }) =>
     bids
       .filter((bid) => bid.price * 908 > 1_000_000_000 && bid.price * 908 < 50_000_000_000)
       .map((bid) => ({
-        auction: bid.auction, bidder: bid.bidder, price: bid.price * 908, bidTimeType: bidTimeType(hourOf(bid.dateTime)), dateTime: bid.dateTime,
-        extra: bid.extra, cCounts: occurrences(bid.extra, "c"),
+        auction: bid.auction, bidder: bid.bidder, price: bid.price * 908, bidTimeType: bidTimeType(hourOf(bid.dateTime)),
+        dateTime: bid.dateTime, extra: bid.extra, cCounts: occurrences(bid.extra, "c"),
       })),
 });

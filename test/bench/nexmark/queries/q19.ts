@@ -41,7 +41,8 @@ function isHigher(a: Bid, b: Bid): boolean {
 export const q19: AnyQuery = query({
   asks: "per auction, the ten highest bids with their rank",
   columns: {
-    auction: "number", bidder: "number", price: "number", channel: "text", url: "text", dateTime: "timestamp", extra: "text", rank: "number",
+    auction: "number", bidder: "number", price: "number", channel: "text", url: "text", dateTime: "timestamp", extra: "text",
+    rank: "number",
   },
   key: ["auction", "rank"],
   answer: ({ bids }) => bids.keyBy((bid) => bid.auction).process(new HighestBids()),

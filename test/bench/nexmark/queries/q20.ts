@@ -44,8 +44,9 @@ function joined({ auction, bidder, price, channel, url, dateTime, extra }: Bid, 
 export const q20: AnyQuery = query({
   asks: "bids on auctions of category 10, with the auction",
   columns: {
-    auction: "number", bidder: "number", price: "number", channel: "text", url: "text", dateTime: "timestamp", extra: "text", itemName: "text", description: "text",
-    initialBid: "number", reserve: "number", auctionTime: "timestamp", expires: "timestamp", seller: "number", category: "number", auctionExtra: "text",
+    auction: "number", bidder: "number", price: "number", channel: "text", url: "text", dateTime: "timestamp", extra: "text",
+    itemName: "text", description: "text", initialBid: "number", reserve: "number", auctionTime: "timestamp", expires: "timestamp",
+    seller: "number", category: "number", auctionExtra: "text",
   },
   answer: ({ auctions, bids }) =>
     auctions

@@ -12,6 +12,8 @@ export const q21: AnyQuery = query({
   columns: { auction: "number", bidder: "number", price: "number", channel: "text", channelId: "text" },
   answer: ({ bids }) =>
     bids
-      .map((bid) => ({ auction: bid.auction, bidder: bid.bidder, price: bid.price, channel: bid.channel, channelId: channelId(bid.channel, bid.url) }))
+      .map((bid) => ({
+        auction: bid.auction, bidder: bid.bidder, price: bid.price, channel: bid.channel, channelId: channelId(bid.channel, bid.url),
+      }))
       .filter((bid) => bid.channelId !== null),
 });

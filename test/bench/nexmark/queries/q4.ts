@@ -53,7 +53,8 @@ class WinningPrice extends CoProcessFunction<Auction, Bid, Change> {
 
   #offer(sale: Sale, price: number, dateTime: number, out: Collector<Change>): void {
     if (price <= sale.price || dateTime < sale.from || dateTime > sale.to) return;
-    out.collect(sale.price < 0 ? { category: sale.category, auctions: 1, price } : { category: sale.category, auctions: 0, price: price - sale.price });
+    const isFirst = sale.price < 0;
+    out.collect({ category: sale.category, auctions: isFirst ? 1 : 0, price: isFirst ? price : price - sale.price });
     sale.price = price;
   }
 }

@@ -1,4 +1,7 @@
-import { type Collector, KeyedProcessFunction, ProcessFunction, type ProcessContext, type RuntimeContext, type TimerContext, type ValueState, valueState } from "drey";
+import {
+  type Collector, KeyedProcessFunction, ProcessFunction, type ProcessContext, type RuntimeContext, type TimerContext, type ValueState,
+  valueState,
+} from "drey";
 import type { Bid } from "../generator.ts";
 import { type AnyQuery, query } from "../query.ts";
 

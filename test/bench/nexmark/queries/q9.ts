@@ -5,8 +5,9 @@ import { WinningBid } from "../winning-bid.ts";
 export const q9: AnyQuery = query({
   asks: "every auction with its winning bid",
   columns: {
-    id: "number", itemName: "text", description: "text", initialBid: "number", reserve: "number", dateTime: "timestamp", expires: "timestamp", seller: "number",
-    category: "number", extra: "text", auction: "number", bidder: "number", price: "number", bidTime: "timestamp", bidExtra: "text",
+    id: "number", itemName: "text", description: "text", initialBid: "number", reserve: "number", dateTime: "timestamp",
+    expires: "timestamp", seller: "number", category: "number", extra: "text",
+    auction: "number", bidder: "number", price: "number", bidTime: "timestamp", bidExtra: "text",
   },
   key: ["id"],
   answer: ({ auctions, bids }) =>
