@@ -55,20 +55,33 @@ export function metricIndex(name: string): number {
   return index;
 }
 
+/** Behind the metrics stands since when the task has been waiting (wall clock, 0: it is not): for input, and for room in an output. */
+export const IDLE_SINCE: number = taskMetrics.length;
+/** See IDLE_SINCE. */
+export const BACK_PRESSURED_SINCE: number = taskMetrics.length + 1;
+const ARRAY_LENGTH = taskMetrics.length + 2;
+
 /** Bytes that the metrics of one subtask need. */
-export const TASK_METRICS_BYTES: number = taskMetrics.length * 8;
+export const TASK_METRICS_BYTES: number = ARRAY_LENGTH * 8;
 
 /** A fresh array over memory that may be shared. Watermarks start at -Infinity, everything else at 0. */
 export function taskMetricsArray(memory: ArrayBufferLike = new ArrayBuffer(TASK_METRICS_BYTES)): Float64Array {
-  const values = new Float64Array(memory, 0, taskMetrics.length);
+  const values = new Float64Array(memory, 0, ARRAY_LENGTH);
   values[metricIndex("currentInputWatermark")] = Number.NEGATIVE_INFINITY;
   values[metricIndex("currentOutputWatermark")] = Number.NEGATIVE_INFINITY;
   return values;
 }
 
-/** The values by name. */
-export function readTaskMetrics(values: Float64Array): Record<string, number> {
-  return Object.fromEntries(taskMetrics.map((info, index) => [info.name, values[index] as number]));
+/**
+ * The values by name. A wait that is still going on counts up to now.
+ * @param nowMs wall clock of the reader, which is the task's.
+ */
+export function readTaskMetrics(values: Float64Array, nowMs: number = Date.now()): Record<string, number> {
+  const read = Object.fromEntries(taskMetrics.map((info, index) => [info.name, values[index] as number]));
+  const waited = (since: number): number => (since === 0 ? 0 : Math.max(0, nowMs - since));
+  read["accumulateIdleTimeMs"] = (read["accumulateIdleTimeMs"] as number) + waited(values[IDLE_SINCE] as number);
+  read["accumulateBackPressuredTimeMs"] = (read["accumulateBackPressuredTimeMs"] as number) + waited(values[BACK_PRESSURED_SINCE] as number);
+  return read;
 }
 
 /**

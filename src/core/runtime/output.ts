@@ -44,6 +44,8 @@ export interface Output {
   emitIdle(): void;
   /** Writes what is gathered. */
   flush(): void;
+  /** Writes what is gathered for consumers that have read at least half of what they were sent. @returns true when nothing is left. */
+  flushWhereRead(): boolean;
   /** Writes segments that found their channel full. @returns true when none is left. */
   drain(): boolean;
   /** Writes everything and the end of input. */
@@ -224,6 +226,16 @@ abstract class Writers implements Output {
 
   emitIdle(): void {
     for (const writer of this.writers) writer.signal(SegmentKind.idle);
+  }
+
+  flushWhereRead(): boolean {
+    let all = true;
+    for (const writer of this.writers) {
+      if (writer.gathered === 0) continue;
+      if (writer.channel.queued * 2 <= writer.channel.capacity) writer.write(MIN_WATERMARK);
+      else all = false;
+    }
+    return all;
   }
 
   flush(): void {

@@ -17,7 +17,7 @@ import type { EdgeId } from "../types/ids.ts";
 import { type Configuration, options } from "../types/options.ts";
 import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
 import { InputGate } from "./input-gate.ts";
-import { metricIndex } from "./metrics.ts";
+import { BACK_PRESSURED_SINCE, IDLE_SINCE, metricIndex } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
 import { type Output, output } from "./output.ts";
 
@@ -104,6 +104,7 @@ export class Task {
   #wanted = false;
   #lastFlushMs = 0;
   #gathering = false;
+  #gatheringSinceMs = 0;
   #nextHeapCheckMs = 0;
   #lastMarkMs = 0;
 
@@ -222,11 +223,12 @@ export class Task {
       this.#serveClock(now);
       if (this.#source === undefined ? this.#gate.ended : this.#sourceEnded) this.#endInput();
       if (worked || this.#ended) {
+        if (!this.#gathering) this.#gatheringSinceMs = now;
         this.#gathering = true;
-        if (now - this.#lastFlushMs >= this.#bufferTimeoutMs) this.#flush(now);
+        if (now - this.#gatheringSinceMs >= this.#bufferTimeoutMs) this.#flush(now);
         return "worked";
       }
-      if (this.#gathering && now - this.#lastFlushMs >= Math.min(IDLE_FLUSH_MS, this.#bufferTimeoutMs)) this.#flush(now);
+      if (this.#gathering && now - this.#lastFlushMs >= Math.min(IDLE_FLUSH_MS, this.#bufferTimeoutMs)) this.#flushIdle(now);
       return "idle";
     } catch (error) {
       if (error === CANCELED) throw error;
@@ -250,10 +252,10 @@ export class Task {
       if (step !== "idle") continue;
       const timeoutMs = this.nextWakeMs() - this.#host.now();
       if (timeoutMs <= 0) continue;
-      const from = this.#markBusy();
+      const from = this.#beginWait(IDLE);
       this.#host.doorbell.park(timeoutMs, ready);
       this.#wanted = false;
-      this.#mark(IDLE, from);
+      this.#endWait(IDLE, from);
     }
     this.#markBusy();
   }
@@ -265,11 +267,12 @@ export class Task {
     let sliceEndMs = performance.now() + SLICE_MS;
     for (let step = this.step(); step !== "finished"; step = this.step()) {
       if (step === "worked" && performance.now() < sliceEndMs) continue;
-      const from = this.#markBusy();
+      const waiting = step === "worked" ? BUSY : step === "blocked" ? BACK_PRESSURED : IDLE;
+      const from = this.#beginWait(waiting);
       const timeoutMs = step === "worked" ? 0 : step === "blocked" ? 50 : Math.max(0, this.nextWakeMs() - this.#host.now());
       await this.#host.wait(timeoutMs, step === "blocked" ? drained : ready);
       this.#wanted = false;
-      if (step !== "worked") this.#mark(step === "blocked" ? BACK_PRESSURED : IDLE, from);
+      this.#endWait(waiting, from);
       sliceEndMs = performance.now() + SLICE_MS;
     }
     this.#markBusy();
@@ -350,6 +353,15 @@ export class Task {
     for (const it of this.#outputs) it.flush();
   }
 
+  /** Writes what is gathered for consumers that keep up. Those that are behind get larger batches, up to the buffer timeout. */
+  #flushIdle(now: number): void {
+    if (now - this.#gatheringSinceMs >= this.#bufferTimeoutMs) return this.#flush(now);
+    let all = true;
+    for (const it of this.#outputs) all = it.flushWhereRead() && all;
+    this.#lastFlushMs = now;
+    this.#gathering = !all;
+  }
+
   #drained(): boolean {
     let done = true;
     for (const it of this.#outputs) done = it.drain() && done;
@@ -357,20 +369,33 @@ export class Task {
   }
 
   #waitForRoom(channel: OutputChannel): void {
-    const from = this.#markBusy();
+    const from = this.#beginWait(BACK_PRESSURED);
     const ready = (): boolean => channel.tryAcquire() >= 0;
     while (channel.tryAcquire() < 0) {
       this.#host.doorbell.park(100, ready);
       if (this.#host.poll()) throw CANCELED;
       this.#host.metrics[TURNS] = (this.#host.metrics[TURNS] as number) + 1;
     }
-    this.#mark(BACK_PRESSURED, from);
+    this.#endWait(BACK_PRESSURED, from);
   }
 
-  /** Counts the time since the last mark as busy. @returns now, for the next mark. */
-  #markBusy(): number {
-    this.#mark(BUSY, this.#lastMarkMs);
+  /** Time up to now was busy; what comes is a wait of this kind. @returns now, for `#endWait`. */
+  #beginWait(kind: number): number {
+    this.#markBusy();
+    const since = sinceOf(kind);
+    if (since !== undefined) this.#host.metrics[since] = this.#host.now();
     return this.#lastMarkMs;
+  }
+
+  #endWait(kind: number, from: number): void {
+    this.#mark(kind, from);
+    const since = sinceOf(kind);
+    if (since !== undefined) this.#host.metrics[since] = 0;
+  }
+
+  /** Counts the time since the last mark as busy. */
+  #markBusy(): void {
+    this.#mark(BUSY, this.#lastMarkMs);
   }
 
   #mark(metric: number, fromMs: number): void {
@@ -445,6 +470,8 @@ export class Task {
 }
 
 const noWhere = (): void => undefined;
+
+const sinceOf = (kind: number): number | undefined => (kind === IDLE ? IDLE_SINCE : kind === BACK_PRESSURED ? BACK_PRESSURED_SINCE : undefined);
 
 function usage(outputs: readonly Output[]): number {
   let queued = 0;
