@@ -23,9 +23,11 @@ export const cancelCommand: Command = {
     await withCluster(values, async (client) => {
       const id = await findJob(client, text);
       const job = await client.job(id);
-      await job.cancel();
+      const { state: before } = await job.details();
+      if (!isFinal(before)) await job.cancel();
       const { state } = await untilFinal(job, END_TIMEOUT_MS);
-      process.stdout.write(state === "CANCELED" ? `Cancelled job ${id}.\n` : `Job ${id} had ended before: it is ${state}.\n`);
+      const cancelled = state === "CANCELED" && !isFinal(before);
+      process.stdout.write(cancelled ? `Cancelled job ${id}.\n` : `Job ${id} had ended before: it is ${state}.\n`);
     });
     return 0;
   },

@@ -38,7 +38,8 @@ export const clusterCommand: Command = {
       flags,
     );
     const [what] = positionals;
-    if (positionals.length !== 1) throw new UsageError("`drey cluster` needs one of start, stop and status.");
+    if (what === undefined) throw new UsageError("`drey cluster` needs one of start, stop and status.");
+    if (positionals.length > 1) throw new UsageError(`\`drey cluster ${what}\` takes flags only, not ${JSON.stringify(positionals[1])}.`);
     const name = values.name ?? DEFAULT_CLUSTER;
     switch (what) {
       case "start": {

@@ -1,7 +1,7 @@
 /** `drey list`: the jobs of a cluster. */
 import { type JobSummary, isFinal } from "../../core/graph/job-status.ts";
 import { formatDuration } from "../../core/types/duration.ts";
-import { type Command, clusterFlags, readArguments, withCluster } from "./command.ts";
+import { type Command, UsageError, clusterFlags, readArguments, withCluster } from "./command.ts";
 import { plainText, table } from "./table.ts";
 
 const flags = {
@@ -19,7 +19,8 @@ export const listCommand: Command = {
   flags,
   notes: "Without -r, -s and -a: jobs that run or wait.",
   async run(args) {
-    const { values } = readArguments(args, flags);
+    const { values, positionals } = readArguments(args, flags);
+    if (positionals.length > 0) throw new UsageError(`\`drey list\` takes flags only, not ${JSON.stringify(positionals[0])}.`);
     const waits = ({ state }: JobSummary): boolean => state === "CREATED" || state === "WAITING";
     const wanted = (job: JobSummary): boolean => {
       if (values.all === true) return true;
@@ -30,11 +31,18 @@ export const listCommand: Command = {
     if (values.json === true) process.stdout.write(`${JSON.stringify(jobs, null, 2)}\n`);
     else
       process.stdout.write(
-        jobs.length === 0 ? `There are no ${values.all === true ? "" : "running or waiting "}jobs.\n` : jobsText(jobs, Date.now()),
+        jobs.length === 0 ? `There are no ${kindsOf(values)}jobs.\n` : jobsText(jobs, Date.now()),
       );
     return 0;
   },
 };
+
+/** The jobs that were asked for, before the word "jobs". */
+function kindsOf({ all, running, scheduled }: { readonly all?: boolean; readonly running?: boolean; readonly scheduled?: boolean }): string {
+  if (all === true) return "";
+  if (running === scheduled) return "running or waiting ";
+  return running === true ? "running " : "waiting ";
+}
 
 /** Jobs as a table. */
 export function jobsText(jobs: readonly JobSummary[], nowMs: number): string {

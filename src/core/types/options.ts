@@ -263,7 +263,7 @@ function nearest(key: string): string {
   const hit = allOptions.find(
     (option) => option.key.toLowerCase() === wanted || option.key.endsWith(`.${wanted}`) || distance(option.key, wanted) <= 3,
   );
-  return hit === undefined ? " `drey --help` lists the options." : ` Did you mean ${hit.key}?`;
+  return hit === undefined ? " `drey --options` lists them." : ` Did you mean ${hit.key}?`;
 }
 
 /** Levenshtein distance. */

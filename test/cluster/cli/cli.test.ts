@@ -60,6 +60,8 @@ describe("drey", () => {
     [["list"], 1, "no cluster is running here; start one with `drey cluster start`", ""],
     [["cancel"], 1, "`drey cancel` needs one job id", ""],
     [["cluster"], 1, "needs one of start, stop and status", ""],
+    [["cluster", "start", "now"], 1, '`drey cluster start` takes flags only, not "now"', ""],
+    [["list", "all"], 1, '`drey list` takes flags only, not "all"', ""],
     [["cluster", "stop"], 1, "", 'No cluster "default" runs here.'],
     [["cluster", "start", "--name", "../x"], 1, "can't be named", ""],
   ])("answers %j with exit code %d and a sentence", async (args, code, stderr, stdout) => {
@@ -235,12 +237,14 @@ describe("drey cluster", () => {
     await vi.waitFor(async () => expect((await drey("list", "-r")).stdout).toMatch(new RegExp(`${id} +RUNNING .* forever\n`)), {
       timeout: 8_000,
     });
-    expect((await drey("list", "-s")).stdout).toBe("There are no running or waiting jobs.\n");
+    expect((await drey("list", "-s")).stdout).toBe("There are no waiting jobs.\n");
 
     folder.write("count.ts", COUNT);
     expect(await drey("run", "-q", "count.ts")).toMatchObject({ code: 0, stdout: "1\n3\n" });
 
     expect(await drey("cancel", id.slice(0, 12))).toMatchObject({ code: 0, stdout: `Cancelled job ${id}.\n` });
+    expect(await drey("cancel", id)).toMatchObject({ code: 0, stdout: `Job ${id} had ended before: it is CANCELED.\n` });
+    expect((await drey("list")).stdout).toBe("There are no running or waiting jobs.\n");
     expect(await drey("cancel", "ffff")).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no job ffff on the cluster") });
     const all = JSON.parse((await drey("list", "-a", "--json")).stdout) as { name: string; state: string }[];
     expect(all.map(({ name, state }) => `${name} ${state}`).sort()).toEqual(["count zones FINISHED", "forever CANCELED"]);
