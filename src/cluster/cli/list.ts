@@ -38,7 +38,15 @@ export const listCommand: Command = {
 };
 
 /** The jobs that were asked for, before the word "jobs". */
-function kindsOf({ all, running, scheduled }: { readonly all?: boolean; readonly running?: boolean; readonly scheduled?: boolean }): string {
+function kindsOf({
+  all,
+  running,
+  scheduled,
+}: {
+  readonly all?: boolean;
+  readonly running?: boolean;
+  readonly scheduled?: boolean;
+}): string {
   if (all === true) return "";
   if (running === scheduled) return "running or waiting ";
   return running === true ? "running " : "waiting ";

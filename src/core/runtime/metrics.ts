@@ -80,7 +80,8 @@ export function readTaskMetrics(values: Float64Array, nowMs: number = Date.now()
   const read = Object.fromEntries(taskMetrics.map((info, index) => [info.name, values[index] as number]));
   const waited = (since: number): number => (since === 0 ? 0 : Math.max(0, nowMs - since));
   read["accumulateIdleTimeMs"] = (read["accumulateIdleTimeMs"] as number) + waited(values[IDLE_SINCE] as number);
-  read["accumulateBackPressuredTimeMs"] = (read["accumulateBackPressuredTimeMs"] as number) + waited(values[BACK_PRESSURED_SINCE] as number);
+  read["accumulateBackPressuredTimeMs"] =
+    (read["accumulateBackPressuredTimeMs"] as number) + waited(values[BACK_PRESSURED_SINCE] as number);
   return read;
 }
 

@@ -471,7 +471,8 @@ export class Task {
 
 const noWhere = (): void => undefined;
 
-const sinceOf = (kind: number): number | undefined => (kind === IDLE ? IDLE_SINCE : kind === BACK_PRESSURED ? BACK_PRESSURED_SINCE : undefined);
+const sinceOf = (kind: number): number | undefined =>
+  kind === IDLE ? IDLE_SINCE : kind === BACK_PRESSURED ? BACK_PRESSURED_SINCE : undefined;
 
 function usage(outputs: readonly Output[]): number {
   let queued = 0;
