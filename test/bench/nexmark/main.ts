@@ -7,8 +7,9 @@ import { writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { environment } from "drey";
 import { wholeNumber } from "../measure.ts";
-import { answerOf } from "./query.ts";
+import { NexmarkGenerator } from "./generator.ts";
 import { queries } from "./queries/index.ts";
+import { answerOf } from "./query.ts";
 
 const USAGE = `npm run nexmark -- <query> [options]
 
@@ -54,10 +55,11 @@ export default async function main(args: readonly string[]): Promise<void> {
     const most = `at most 4 · rate (${4 * rate}), or events come too late`;
     throw new Error(`--out-of-order-group is ${outOfOrderGroup}; it must not be a multiple of 953, and ${most}.`);
   }
-  const generator = { seed: wholeNumber("--seed", values.seed, 0), baseMs: wholeNumber("--base", values.base, 0), rate, outOfOrderGroup };
+  const [seed, baseMs] = [wholeNumber("--seed", values.seed, 0), wholeNumber("--base", values.base, 0)];
+  const nexmark = new NexmarkGenerator({ seed, baseMs, rate, outOfOrderGroup });
   const count = wholeNumber("--events", values.events, 0);
   const env = environment({ parallelism, taskManagers, slots: Math.ceil(parallelism / taskManagers) });
-  const lines = await answerOf(env, query, generator, { count }).finally(() => env.close());
+  const lines = await answerOf(env, query, (position) => nexmark.eventAt(position), count).finally(() => env.close());
   const text = lines.map((line) => `${line}\n`).join("");
   if (values.out === "-") process.stdout.write(text);
   else if (values.out !== undefined) await writeFile(values.out, text);

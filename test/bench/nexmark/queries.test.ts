@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 import { LocalCluster, environment } from "drey";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type GeneratorOptions, NexmarkGenerator } from "./generator.ts";
+import { type GeneratorOptions, NexmarkGenerator, type NexmarkEvent } from "./generator.ts";
 import { queries } from "./queries/index.ts";
 import { type AnyQuery, answerOf } from "./query.ts";
 import { referenceAnswer } from "./reference.ts";
@@ -24,14 +24,30 @@ beforeAll(async () => {
 afterAll(() => cluster.stop());
 
 const answered = (name: string, generator: GeneratorOptions, count: number, parallelism = 1): Promise<string[]> => {
+  const nexmark = new NexmarkGenerator(generator);
   const env = environment({ cluster, parallelism });
-  return answerOf(env, queries[name] as AnyQuery, generator, { count }).finally(() => env.close());
+  return answerOf(env, queries[name] as AnyQuery, (position) => nexmark.eventAt(position), count).finally(() => env.close());
 };
 
 const expected = (name: string, generator: GeneratorOptions, count: number): string[] => {
   const nexmark = new NexmarkGenerator(generator);
   return referenceAnswer(name, Array.from({ length: count }, (_, position) => nexmark.eventAt(position)));
 };
+
+/** Answers for events that are given one by one. */
+const answeredFor = (name: string, events: readonly NexmarkEvent[]): Promise<string[]> => {
+  const env = environment({ cluster });
+  const answer = answerOf(env, queries[name] as AnyQuery, (position) => events[position] as NexmarkEvent, events.length);
+  return answer.finally(() => env.close());
+};
+
+const bidOf = (auction: number, price: number, dateTime: number): NexmarkEvent => ({
+  kind: "bid", auction, bidder: 2_000, price, channel: "Apple", url: "https://www.nexmark.com/a/b/c/item.htm?query=1", dateTime, extra: "",
+});
+
+const auctionOf = (id: number, dateTime: number, expires: number): NexmarkEvent => ({
+  kind: "auction", id, itemName: "", description: "", initialBid: 1, reserve: 2, dateTime, expires, seller: 3_000, category: 10, extra: "",
+});
 
 describe("Nexmark answers as worked out by hand", () => {
   // Half a minute of event time across midnight, 10 milliseconds between events: nothing is tied.
@@ -49,6 +65,37 @@ describe("Nexmark answers as worked out by hand", () => {
   test.each(["q9", "q18", "q19"])("%s, where many bids have the same time: the first or the last that arrived", async (name) => {
     const dense = { seed: 3, rate: 20_000 };
     expect(await answered(name, dense, 5_000)).toEqual(expected(name, dense, 5_000));
+  });
+});
+
+describe("Nexmark answers at the edges", () => {
+  const times = (lines: readonly string[]): number[] =>
+    lines.map((line) => Date.parse(`${line.split(",").find((cell) => cell.includes("T"))}Z`));
+
+  test("q7: a bid at the very end of a window joins its highest ones, and never outbids them", async () => {
+    const joins = [bidOf(1, 50, 9_000), bidOf(2, 50, 10_000), bidOf(3, 70, 12_000)];
+    const outbids = [bidOf(1, 50, 9_000), bidOf(2, 60, 10_000), bidOf(3, 70, 12_000)];
+    expect(times(await answeredFor("q7", joins))).toEqual([9_000, 10_000, 12_000]);
+    expect(times(await answeredFor("q7", outbids))).toEqual([9_000, 12_000]);
+    for (const events of [joins, outbids]) expect(await answeredFor("q7", events)).toEqual(referenceAnswer("q7", events));
+  });
+
+  test("q9: an auction's first and last moment count, the ones before and after do not", async () => {
+    const auction = auctionOf(1_000, 5_000, 6_000);
+    for (const [at, wins] of [[4_999, false], [5_000, true], [6_000, true], [6_001, false]] as const) {
+      expect(await answeredFor("q9", [bidOf(1_000, 100, at), auction])).toHaveLength(wins ? 1 : 0);
+      expect(await answeredFor("q9", [auction, bidOf(1_000, 100, at)])).toHaveLength(wins ? 1 : 0);
+    }
+  });
+
+  test("q11: a bid exactly 10 seconds after another belongs to its session, a millisecond later to the next one", async () => {
+    expect(await answeredFor("q11", [bidOf(1, 1, 0), bidOf(1, 1, 10_000)])).toHaveLength(1);
+    expect(await answeredFor("q11", [bidOf(1, 1, 0), bidOf(1, 1, 10_001)])).toHaveLength(2);
+  });
+
+  test("q9, q19: of equal prices the earlier bid is better, also when it comes later", async () => {
+    const events = [auctionOf(1_000, 0, 9_000), bidOf(1_000, 100, 3_000), bidOf(1_000, 100, 2_000), bidOf(1_000, 100, 2_500)];
+    for (const name of ["q9", "q19"]) expect(await answeredFor(name, events)).toEqual(referenceAnswer(name, events));
   });
 });
 

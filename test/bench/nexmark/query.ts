@@ -4,7 +4,7 @@
  * last state.
  */
 import { type DataStream, type Environment, type GenerateOptions, seconds } from "drey";
-import { type Auction, type Bid, type GeneratorOptions, NexmarkGenerator, type NexmarkEvent, type Person } from "./generator.ts";
+import type { Auction, Bid, NexmarkEvent, Person } from "./generator.ts";
 
 /** What a query reads: the events, in event time, and each kind of them. */
 export interface NexmarkStreams {
@@ -56,14 +56,12 @@ export function nexmarkStreams(env: Environment, eventAt: (position: number) => 
   };
 }
 
-/** Runs a query and gathers its answer. @returns the canonical rows, each without its line end. */
+/** Runs a query over `count` events and gathers its answer. @returns the canonical rows, each without its line end. */
 export async function answerOf(
-  env: Environment, query: AnyQuery, generator: GeneratorOptions, generate: GenerateOptions,
+  env: Environment, query: AnyQuery, eventAt: (position: number) => NexmarkEvent, count: number,
 ): Promise<string[]> {
   const answer = new Answer(query);
-  const nexmark = new NexmarkGenerator(generator);
-  const streams = nexmarkStreams(env, (position) => nexmark.eventAt(position), generate);
-  for await (const row of query.answer(streams)) answer.add(row);
+  for await (const row of query.answer(nexmarkStreams(env, eventAt, { count }))) answer.add(row);
   return answer.lines();
 }
 
