@@ -19,7 +19,7 @@ rides.filter(async (ride) => (await fetchFare(ride.zone)) > 1);
 rides.keyBy(async (ride) => ride.zone);
 // says: map() takes a synchronous function
 rides.pipe(map(async (ride) => ride.zone));
-// says: Type 'Promise<boolean>' is not assignable to type 'boolean'
+// says: filter() takes a synchronous function
 rides.pipe(filter(async (ride) => ride.zone > 1));
 // says: keyBy() takes a synchronous function
 rides.pipe(keyBy(async (ride) => ride.zone));

@@ -16,9 +16,9 @@ export function map<T, R>(map: ((value: T) => R) & Synchronous<R, "map()">): (st
 
 /** See `DataStream.filter`. */
 export function filter<T, S extends T>(predicate: (value: T) => value is S): (stream: DataStream<T>) => DataStream<S>;
-export function filter<T>(predicate: (value: T) => boolean): (stream: DataStream<T>) => DataStream<T>;
-export function filter<T>(predicate: (value: T) => boolean): (stream: DataStream<T>) => DataStream<T> {
-  return (stream) => stream.filter(predicate);
+export function filter<T, R>(predicate: ((value: T) => R) & Synchronous<R, "filter()">): (stream: DataStream<T>) => DataStream<T>;
+export function filter<T, R>(predicate: ((value: T) => R) & Synchronous<R, "filter()">): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.filter<R>(predicate);
 }
 
 /** See `DataStream.flatMap`. */
