@@ -3,8 +3,24 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  type ClusterClient, CaptureError, ConfigurationError, GraphError, JobCanceledError, JobFailedError, type JobSummary, LocalCluster, NotFoundError, type ProgramOptions,
-  RecordError, UserFunctionError, environment, jsonLines, map, filter, keyBy, reduce,
+  type ClusterClient,
+  CaptureError,
+  ConfigurationError,
+  GraphError,
+  JobCanceledError,
+  JobFailedError,
+  type JobSummary,
+  LocalCluster,
+  NotFoundError,
+  type ProgramOptions,
+  RecordError,
+  UserFunctionError,
+  environment,
+  jsonLines,
+  map,
+  filter,
+  keyBy,
+  reduce,
 } from "drey";
 import { Observable, Subject, firstValueFrom, from, interval, lastValueFrom, range, take, toArray } from "rxjs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -38,10 +54,14 @@ const program = (options: ProgramOptions): typeof env => (env = environment({ cl
 /** The jobs of this test. */
 const jobs = async (): Promise<readonly JobSummary[]> => (await client.jobs()).filter(({ job }) => !before.has(job));
 const states = async (): Promise<string[]> => (await jobs()).map(({ state }) => state);
-const statesBecome = (expected: readonly string[]): Promise<void> => vi.waitFor(async () => expect(await states()).toEqual(expected), deadline);
+const statesBecome = (expected: readonly string[]): Promise<void> =>
+  vi.waitFor(async () => expect(await states()).toEqual(expected), deadline);
 
 /** Over all subtasks of operators that match, the latest value of a metric, once `enough`. */
-async function metric(job: { metricsHistory(): ReturnType<Awaited<ReturnType<ClusterClient["attach"]>>["metricsHistory"]> }, name: string): Promise<number> {
+async function metric(
+  job: { metricsHistory(): ReturnType<Awaited<ReturnType<ClusterClient["attach"]>>["metricsHistory"]> },
+  name: string,
+): Promise<number> {
   const latest = new Map<string, number>();
   for (const { subtasks } of await job.metricsHistory()) {
     for (const { vertex, subtask, values } of subtasks) latest.set(`${vertex}/${subtask}`, values[name] ?? 0);
@@ -83,8 +103,14 @@ describe("a stream is cold", () => {
   it("so nothing runs before somebody subscribes, and two subscribers have two jobs", async () => {
     const stream = env.of(1, 2, 3).map((x) => x * 2);
     expect(await states()).toEqual([]);
-    const [a, b] = await Promise.all([lastValueFrom(stream.toObservable().pipe(toArray())), lastValueFrom(stream.toObservable().pipe(toArray()))]);
-    expect([a, b]).toEqual([[2, 4, 6], [2, 4, 6]]);
+    const [a, b] = await Promise.all([
+      lastValueFrom(stream.toObservable().pipe(toArray())),
+      lastValueFrom(stream.toObservable().pipe(toArray())),
+    ]);
+    expect([a, b]).toEqual([
+      [2, 4, 6],
+      [2, 4, 6],
+    ]);
     await statesBecome(["FINISHED", "FINISHED"]);
   });
 
@@ -92,7 +118,11 @@ describe("a stream is cold", () => {
     const folder = mkdtempSync(join(tmpdir(), "drey-api-"));
     const source = env.of(1, 2, 3);
     source.map((x) => x + 1).sinkTo(jsonLines(join(folder, "out")));
-    source.map((): number => { throw new Error("not asked for"); }).sinkTo(() => undefined);
+    source
+      .map((): number => {
+        throw new Error("not asked for");
+      })
+      .sinkTo(() => undefined);
     expect(await source.filter((x) => x > 1).collect()).toEqual([2, 3]);
     expect(existsSync(join(folder, "out"))).toBe(false);
     rmSync(folder, { recursive: true });
@@ -108,7 +138,10 @@ describe("a stream is cold", () => {
   it("and several outputs are one job", async () => {
     const source = env.generate((i) => i, { count: 1_000 });
     const job = await env.submit({ name: "both", outputs: { even: source.filter((x) => x % 2 === 0), texts: source.map((x) => `#${x}`) } });
-    const [even, texts] = await Promise.all([lastValueFrom(job.outputs.even.pipe(toArray())), lastValueFrom(job.outputs.texts.pipe(toArray()))]);
+    const [even, texts] = await Promise.all([
+      lastValueFrom(job.outputs.even.pipe(toArray())),
+      lastValueFrom(job.outputs.texts.pipe(toArray())),
+    ]);
     expect([even.length, even[499], texts.length, texts[999]]).toEqual([500, 998, 1_000, "#999"]);
     expect((await job.result()).details.state).toBe("FINISHED");
     expect((await jobs()).map(({ name, state }) => [name, state])).toEqual([["both", "FINISHED"]]);
@@ -116,9 +149,17 @@ describe("a stream is cold", () => {
 
   it("and the methods and the pipeable operators make the same graph", async () => {
     const rows = Array.from({ length: 50 }, (_, i) => ({ k: i % 3, n: i }));
-    const methods = env.from(rows).map((row) => ({ ...row, n: row.n + 1 })).filter((row) => row.n % 2 === 0).keyBy((row) => row.k).reduce((a, b) => ({ k: a.k, n: a.n + b.n }));
+    const methods = env
+      .from(rows)
+      .map((row) => ({ ...row, n: row.n + 1 }))
+      .filter((row) => row.n % 2 === 0)
+      .keyBy((row) => row.k)
+      .reduce((a, b) => ({ k: a.k, n: a.n + b.n }));
     const piped = env.from(rows).pipe(
-      map((row) => ({ ...row, n: row.n + 1 })), filter((row) => row.n % 2 === 0), keyBy((row) => row.k), reduce((a, b) => ({ k: a.k, n: a.n + b.n })),
+      map((row) => ({ ...row, n: row.n + 1 })),
+      filter((row) => row.n % 2 === 0),
+      keyBy((row) => row.k),
+      reduce((a, b) => ({ k: a.k, n: a.n + b.n })),
     );
     expect(await piped.collect()).toEqual(await methods.collect());
   });
@@ -163,7 +204,9 @@ describe("whoever has enough", () => {
 
   it("unsubscribes, even before the job was accepted, and the job is cancelled or never starts", async () => {
     let rows = 0;
-    endless().subscribe(() => rows++).unsubscribe();
+    endless()
+      .subscribe(() => rows++)
+      .unsubscribe();
     const subscription = endless().subscribe(() => rows++);
     await vi.waitFor(() => expect(rows).toBeGreaterThan(0), deadline);
     subscription.unsubscribe();
@@ -223,7 +266,12 @@ describe("a job's end", () => {
 
 describe("rows that the program brings", () => {
   it("come from an Observable, which is unsubscribed when the job is cancelled", async () => {
-    expect(await env.fromObservable(range(0, 5_000)).map((x) => x * 2).collect()).toEqual(Array.from({ length: 5_000 }, (_, i) => i * 2));
+    expect(
+      await env
+        .fromObservable(range(0, 5_000))
+        .map((x) => x * 2)
+        .collect(),
+    ).toEqual(Array.from({ length: 5_000 }, (_, i) => i * 2));
     let unsubscribed = false;
     const rows$ = new Observable<number>((subscriber) => {
       const ticks = interval(2).subscribe(subscriber);
@@ -238,10 +286,12 @@ describe("rows that the program brings", () => {
 
   it("from an Observable wait up to a bound, then fail the job with a sentence that says what helps", async () => {
     const busy = env.fromObservable(range(0, 50_000), { buffer: 10_000 }).map((x) => {
-      for (const end = Date.now() + 20; Date.now() < end; );
+      for (const end = Date.now() + 20; Date.now() < end;);
       return x;
     });
-    await expect(busy.collect()).rejects.toThrow(/The Observable is 10000 rows ahead of the job\. Give fromObservable\(\) a larger \{ buffer \}/);
+    await expect(busy.collect()).rejects.toThrow(
+      /The Observable is 10000 rows ahead of the job\. Give fromObservable\(\) a larger \{ buffer \}/,
+    );
     await vi.waitFor(async () => expect(["FAILED", "CANCELED"]).toContain((await states())[0]), deadline);
   });
 
@@ -271,11 +321,14 @@ describe("rows that the program brings", () => {
       if (taken.length === 3) {
         // Time for a feed that knows no bound to run away; then the distance is what it is.
         let seen = -1;
-        await vi.waitFor(() => {
-          const was = seen;
-          seen = made;
-          expect(seen).toBe(was);
-        }, { timeout: 20_000, interval: 300 });
+        await vi.waitFor(
+          () => {
+            const was = seen;
+            seen = made;
+            expect(seen).toBe(was);
+          },
+          { timeout: 20_000, interval: 300 },
+        );
         break;
       }
     }
@@ -294,7 +347,12 @@ describe("rows that the program brings", () => {
         yield i;
       }
     };
-    expect(await env.from(rows()).map((x) => x + 1).collect()).toEqual([1, 2, 3, 4, 5]);
+    expect(
+      await env
+        .from(rows())
+        .map((x) => x + 1)
+        .collect(),
+    ).toEqual([1, 2, 3, 4, 5]);
     expect(asked).toEqual([0, 1, 2, 3, 4]);
   });
 
@@ -321,13 +379,22 @@ describe("rows travel by value", () => {
   });
 
   it("and an instance that would lose its #private state is an error that names the class", async () => {
-    const failing = program({ chaining: false }).of("ann", "bob").map((name) => new Account(name).deposit(5)).map((account) => account.balance);
+    const failing = program({ chaining: false })
+      .of("ann", "bob")
+      .map((name) => new Account(name).deposit(5))
+      .map((account) => account.balance);
     const error = (await failing.collect().catch((it: unknown) => it)) as JobFailedError;
     expect(error.message).toMatch(/Account.*#balance/);
     expect(error.cause).toBeInstanceOf(RecordError);
     // Before any exchange it is whole, and so is one that travels with the code.
     const savings = new Account("cy").deposit(7);
-    expect(await program({}).of(1, 2).map((x) => new Account("dee").deposit(x)).map((account) => account.balance + savings.balance).collect()).toEqual([8, 9]);
+    expect(
+      await program({})
+        .of(1, 2)
+        .map((x) => new Account("dee").deposit(x))
+        .map((account) => account.balance + savings.balance)
+        .collect(),
+    ).toEqual([8, 9]);
   });
 
   it("and what can't travel is named with the way to it, before anything runs", async () => {
@@ -343,7 +410,25 @@ describe("rows travel by value", () => {
   });
 
   it("and keys are compared by structure", async () => {
-    const keys = [0, -0, Number.NaN, Number("x"), 1n, 1n, 1, "1", new Date(5), new Date(5), [1, "a"], [1, "a"], { a: 1, b: { c: null } }, { b: { c: null }, a: 1 }, "é", "é", true];
+    const keys = [
+      0,
+      -0,
+      Number.NaN,
+      Number("x"),
+      1n,
+      1n,
+      1,
+      "1",
+      new Date(5),
+      new Date(5),
+      [1, "a"],
+      [1, "a"],
+      { a: 1, b: { c: null } },
+      { b: { c: null }, a: 1 },
+      "é",
+      "é",
+      true,
+    ];
     const counted = await program({ parallelism: 4 })
       .from(keys.map((key, id) => ({ key, id })))
       .keyBy((row) => row.key)
@@ -359,13 +444,23 @@ describe("rows travel by value", () => {
 
   it("also large ones", async () => {
     const text = "drey — ".repeat(700_000);
-    const rows = await program({ chaining: false, parallelism: 2 }).of(1, 2, 3).map((n) => ({ n, text })).keyBy((row) => row.n).reduce((_, row) => row).collect();
+    const rows = await program({ chaining: false, parallelism: 2 })
+      .of(1, 2, 3)
+      .map((n) => ({ n, text }))
+      .keyBy((row) => row.n)
+      .reduce((_, row) => row)
+      .collect();
     expect(rows.map(({ n }) => n).sort()).toEqual([1, 2, 3]);
     for (const row of rows) expect(row.text === text).toBe(true);
   });
 
   it("and many small ones come in their order", async () => {
-    const rows = await program({ parallelism: 4 }).generate((i) => i, { count: 100_000 }).setParallelism(1).keyBy(() => "all").reduce((_, x) => x).collect();
+    const rows = await program({ parallelism: 4 })
+      .generate((i) => i, { count: 100_000 })
+      .setParallelism(1)
+      .keyBy(() => "all")
+      .reduce((_, x) => x)
+      .collect();
     expect(rows).toHaveLength(100_000);
     expect(rows.every((row, index) => row === index)).toBe(true);
   });
@@ -374,7 +469,10 @@ describe("rows travel by value", () => {
 describe("results wait for a slow reader", () => {
   const rowBytes = 1_000;
   const endless = (resultOptions: Record<string, unknown>) =>
-    program({ configuration: { "execution.results.buffer-size": "1 mb", ...resultOptions } }).generate((i) => ({ i, text: `${i}`.padEnd(rowBytes) }));
+    program({ configuration: { "execution.results.buffer-size": "1 mb", ...resultOptions } }).generate((i) => ({
+      i,
+      text: `${i}`.padEnd(rowBytes),
+    }));
 
   it("in a bounded buffer, and the job waits with them", async () => {
     const job = await env.submit({ outputs: { rows: endless({}) } }).catch(() => undefined);
@@ -382,15 +480,20 @@ describe("results wait for a slow reader", () => {
     const stream = endless({});
     const running = await env.submit({ outputs: { rows: stream } });
     let written = -1;
-    await vi.waitFor(async () => {
-      const was = written;
-      written = await metric(running, "numRecordsOut");
-      expect(written).toBeGreaterThan(1_000);
-      expect(written).toBe(was);
-    }, { timeout: 20_000, interval: 500 });
+    await vi.waitFor(
+      async () => {
+        const was = written;
+        written = await metric(running, "numRecordsOut");
+        expect(written).toBeGreaterThan(1_000);
+        expect(written).toBe(was);
+      },
+      { timeout: 20_000, interval: 500 },
+    );
     // The buffer of the JobManager, and what lies on the way to it.
     expect(written * rowBytes).toBeLessThan(8 * 1024 * 1024);
-    expect((await lastValueFrom(running.outputs.rows.pipe(take(20_000), toArray()))).map(({ i }) => i)).toEqual(Array.from({ length: 20_000 }, (_, i) => i));
+    expect((await lastValueFrom(running.outputs.rows.pipe(take(20_000), toArray()))).map(({ i }) => i)).toEqual(
+      Array.from({ length: 20_000 }, (_, i) => i),
+    );
     await running.cancel();
   });
 

@@ -4,8 +4,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
-  type ClusterClient, ConnectionError, type JobFailedError, type JobHandle, LocalCluster, OutOfMemoryError, type ProgramOptions, TaskManagerLostError, UserFunctionError,
-  environment, seconds, tumbling,
+  type ClusterClient,
+  ConnectionError,
+  type JobFailedError,
+  type JobHandle,
+  LocalCluster,
+  OutOfMemoryError,
+  type ProgramOptions,
+  TaskManagerLostError,
+  UserFunctionError,
+  environment,
+  seconds,
+  tumbling,
 } from "drey";
 import { filter as filterRows, firstValueFrom, lastValueFrom, take, toArray } from "rxjs";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
@@ -20,7 +30,13 @@ beforeAll(async () => {
   cluster = await LocalCluster.start({
     taskManagers: 2,
     slots: 2,
-    options: { "metrics.interval": 200, "task.cancellation.timeout": "1 s", "taskmanager.memory.task.heap.size": "96 mb", "heartbeat.interval": 300, "heartbeat.timeout": "3 s" },
+    options: {
+      "metrics.interval": 200,
+      "task.cancellation.timeout": "1 s",
+      "taskmanager.memory.task.heap.size": "96 mb",
+      "heartbeat.interval": 300,
+      "heartbeat.timeout": "3 s",
+    },
   });
   client = await cluster.connect();
 });
@@ -40,8 +56,15 @@ function program(options: ProgramOptions = {}): ReturnType<typeof environment> {
   programs.push(made);
   return made;
 }
-const failure = async (promise: Promise<unknown>): Promise<JobFailedError> => (await promise.then(() => expect.unreachable("it did not fail"), (error: unknown) => error)) as JobFailedError;
-const running = (job: JobHandle<never> | JobHandle): Promise<unknown> => firstValueFrom(job.status$.pipe(filterRows(({ state, executions }) => state === "RUNNING" && executions.every((it) => it.state === "RUNNING"))));
+const failure = async (promise: Promise<unknown>): Promise<JobFailedError> =>
+  (await promise.then(
+    () => expect.unreachable("it did not fail"),
+    (error: unknown) => error,
+  )) as JobFailedError;
+const running = (job: JobHandle<never> | JobHandle): Promise<unknown> =>
+  firstValueFrom(
+    job.status$.pipe(filterRows(({ state, executions }) => state === "RUNNING" && executions.every((it) => it.state === "RUNNING"))),
+  );
 
 type Values = Readonly<Record<string, number>>;
 /** The latest values of each subtask by the name of its vertex. */
@@ -52,17 +75,31 @@ async function metricsOf(job: JobHandle | JobHandle<never>): Promise<ReadonlyMap
     for (const { job: of, vertex, subtask, values } of subtasks) if (of === job.id) latest.set(`${vertex}/${subtask}`, values);
   }
   return new Map(
-    graph.vertices.map((vertex) => [vertex.name, Array.from({ length: vertex.parallelism }, (_, subtask) => latest.get(`${vertex.id}/${subtask}`) ?? {})]),
+    graph.vertices.map((vertex) => [
+      vertex.name,
+      Array.from({ length: vertex.parallelism }, (_, subtask) => latest.get(`${vertex.id}/${subtask}`) ?? {}),
+    ]),
   );
 }
-const sum = (values: readonly Values[] | undefined, name: string): number => (values ?? []).reduce((total, it) => total + (it[name] ?? 0), 0);
+const sum = (values: readonly Values[] | undefined, name: string): number =>
+  (values ?? []).reduce((total, it) => total + (it[name] ?? 0), 0);
 
 describe("slots", () => {
   it("are waited for, with the reason shown, until a TaskManager joins", async () => {
     const small = await LocalCluster.start({ taskManagers: 1, slots: 1 });
     const env = environment({ cluster: small });
     try {
-      const job = await env.submit({ name: "wide", outputs: { rows: env.generate((i) => i, { count: 100 }).setParallelism(2).keyBy((x) => x % 7).reduce((_, x) => x).setParallelism(2) } });
+      const job = await env.submit({
+        name: "wide",
+        outputs: {
+          rows: env
+            .generate((i) => i, { count: 100 })
+            .setParallelism(2)
+            .keyBy((x) => x % 7)
+            .reduce((_, x) => x)
+            .setParallelism(2),
+        },
+      });
       const waiting = await firstValueFrom(job.status$.pipe(filterRows(({ state }) => state === "WAITING")));
       expect(waiting.waitingFor).toMatch(/2 slots.*1 (is|are) free/);
       const other = await environment({ cluster: small }).of(1, 2).collect();
@@ -80,13 +117,23 @@ describe("slots", () => {
 
   it("that never come fail the job after slot.request.timeout, with the reason", async () => {
     const env = program({ configuration: { "slot.request.timeout": "300 ms" } });
-    env.generate((i) => i).setParallelism(5).sinkTo(() => undefined).setParallelism(5);
+    env
+      .generate((i) => i)
+      .setParallelism(5)
+      .sinkTo(() => undefined)
+      .setParallelism(5);
     expect((await failure(env.execute("too wide"))).message).toMatch(/needs 5 slots.*4 (are|is) free/);
   });
 
   it("are shared by several jobs at once, each with its own rows", async () => {
     const results = await Promise.all(
-      Array.from({ length: 6 }, (_, n) => program().generate((i) => i * 10 + n, { count: 2_000 }).keyBy((x) => x % 50).reduce((_, x) => x).collect()),
+      Array.from({ length: 6 }, (_, n) =>
+        program()
+          .generate((i) => i * 10 + n, { count: 2_000 })
+          .keyBy((x) => x % 50)
+          .reduce((_, x) => x)
+          .collect(),
+      ),
     );
     for (const [n, rows] of results.entries()) expect(rows).toEqual(Array.from({ length: 2_000 }, (_, i) => i * 10 + n));
   });
@@ -145,7 +192,10 @@ describe("a job outlives its client", () => {
     await vi.waitFor(async () => expect((await (await client.attach(id)).details()).state).toBe("CANCELED"), deadline);
   });
 
-  it.each([["process.exit(4)", 4], ["await env.close()", 0]])("and with it the local cluster that it had, when it ends by `%s` in the middle of a job", async (end, code) => {
+  it.each([
+    ["process.exit(4)", 4],
+    ["await env.close()", 0],
+  ])("and with it the local cluster that it had, when it ends by `%s` in the middle of a job", async (end, code) => {
     const other = folder.node(
       "local.mjs",
       `import { environment } from "drey";
@@ -159,18 +209,21 @@ describe("a job outlives its client", () => {
     await nothingIsLeft(folder);
   });
 
-  it.each(["SIGINT", "SIGKILL"] as const)("and with it the local cluster that it had, when it gets %s in the middle of a job", async (signal) => {
-    const other = folder.node(
-      "local.mjs",
-      `import { environment } from "drey";
+  it.each(["SIGINT", "SIGKILL"] as const)(
+    "and with it the local cluster that it had, when it gets %s in the middle of a job",
+    async (signal) => {
+      const other = folder.node(
+        "local.mjs",
+        `import { environment } from "drey";
        const env = environment();
        env.generate((i) => i).keyBy((x) => x % 3).reduce((_, x) => x).setParallelism(2).subscribe((row) => row === 0 && console.log("rows"));`,
-    );
-    await other.said(/rows/);
-    other.kill(signal);
-    expect((await other.ended).signal).toBe(signal);
-    await nothingIsLeft(folder);
-  });
+      );
+      await other.said(/rows/);
+      other.kill(signal);
+      expect((await other.ended).signal).toBe(signal);
+      await nothingIsLeft(folder);
+    },
+  );
 });
 
 /** What a process was started with; nothing when it is gone. */
@@ -185,7 +238,8 @@ function environmentOf(pid: string): string {
 /** No process that was started in this folder's environment, and no file of one. */
 async function nothingIsLeft(folder: ProgramFolder): Promise<void> {
   const mine = folder.env["TMPDIR"] as string;
-  const left = (): string[] => readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && runs(Number(pid)) && environmentOf(pid).includes(`TMPDIR=${mine}`));
+  const left = (): string[] =>
+    readdirSync("/proc").filter((pid) => /^\d+$/.test(pid) && runs(Number(pid)) && environmentOf(pid).includes(`TMPDIR=${mine}`));
   await vi.waitFor(() => expect(left()).toEqual([]), deadline);
   expect(readdirSync(mine)).toEqual([]);
 }
@@ -202,7 +256,10 @@ describe("a failure", () => {
         return x;
       })
       .name("picky");
-    const line = readFileSync(fileURLToPath(import.meta.url), "utf8").split("\n").findIndex((text) => text.endsWith("// the line that fails")) + 1;
+    const line =
+      readFileSync(fileURLToPath(import.meta.url), "utf8")
+        .split("\n")
+        .findIndex((text) => text.endsWith("// the line that fails")) + 1;
     const error = await failure(stream.collect());
     expect(error.message).toMatch(/^Job ".*" failed: "picky" \(subtask [12] of 2\) threw TypeError: can't bear 777/);
     const cause = error.cause as UserFunctionError;
@@ -212,11 +269,20 @@ describe("a failure", () => {
   });
 
   it("of a TaskManager fails its job with that reason and frees its slots, and the next job runs", async () => {
-    const other = await LocalCluster.start({ taskManagers: 2, slots: 1, options: { "heartbeat.interval": 200, "heartbeat.timeout": "2 s" } });
+    const other = await LocalCluster.start({
+      taskManagers: 2,
+      slots: 1,
+      options: { "heartbeat.interval": 200, "heartbeat.timeout": "2 s" },
+    });
     const env = environment({ cluster: other });
     const observer = await other.connect();
     try {
-      env.generate((i) => i).keyBy((x) => x % 7).reduce((_, x) => x).sinkTo(() => undefined).setParallelism(2);
+      env
+        .generate((i) => i)
+        .keyBy((x) => x % 7)
+        .reduce((_, x) => x)
+        .sinkTo(() => undefined)
+        .setParallelism(2);
       const job = await env.submit("loses a part");
       await running(job);
       const result = failure(job.result());
@@ -225,7 +291,12 @@ describe("a failure", () => {
       expect(error.cause).toBeInstanceOf(TaskManagerLostError);
       expect(error.message).toMatch(/TaskManager tm-1-\w+ .*(lost|connection|answer|ended)/);
       await vi.waitFor(async () => expect(await observer.overview()).toMatchObject({ slotsTotal: 1, slotsFree: 1 }), deadline);
-      expect(await env.of(1, 2, 3).map((x) => x + 1).collect()).toEqual([2, 3, 4]);
+      expect(
+        await env
+          .of(1, 2, 3)
+          .map((x) => x + 1)
+          .collect(),
+      ).toEqual([2, 3, 4]);
     } finally {
       await observer.close();
       await env.close();
@@ -235,7 +306,16 @@ describe("a failure", () => {
 
   it("of a task that outgrows its slot stays its own: the job beside it in the same TaskManager goes on", async () => {
     const calm = program();
-    const ticking = await calm.submit({ name: "calm", outputs: { ticks: calm.generate((i) => i, { rowsPerSecond: 200 }).setParallelism(3).map((x) => x).setParallelism(3) } });
+    const ticking = await calm.submit({
+      name: "calm",
+      outputs: {
+        ticks: calm
+          .generate((i) => i, { rowsPerSecond: 200 })
+          .setParallelism(3)
+          .map((x) => x)
+          .setParallelism(3),
+      },
+    });
     await running(ticking);
     let ticks = 0;
     const subscription = ticking.outputs.ticks.subscribe(() => ticks++);
@@ -255,9 +335,12 @@ describe("a failure", () => {
 
   it("to come back from a user's function is ended with the job's cancellation", async () => {
     const env = program();
-    env.of(1).map((x) => {
-      for (;;) if (x < 0) return x;
-    }).sinkTo(() => undefined);
+    env
+      .of(1)
+      .map((x) => {
+        for (;;) if (x < 0) return x;
+      })
+      .sinkTo(() => undefined);
     const job = await env.submit("hangs");
     await running(job);
     const began = performance.now();
@@ -316,7 +399,14 @@ describe("malformed input", () => {
   it("is found at its line also in a large file that several subtasks read", async () => {
     const env = program({ parallelism: 2 });
     const path = join(folder, "many.jsonl");
-    const error = await failure(env.fromJsonLines<{ n: number }>(path).keyBy(() => 0).reduce((_, row) => row).filter(() => false).collect());
+    const error = await failure(
+      env
+        .fromJsonLines<{ n: number }>(path)
+        .keyBy(() => 0)
+        .reduce((_, row) => row)
+        .filter(() => false)
+        .collect(),
+    );
     expect(error.message).toContain(`${path}, line 190001 is not JSON`);
     const job = await env.submit({ outputs: { counts: env.fromJsonLines<{ n: number }>(path, { malformed: "skip" }).map(({ n }) => n) } });
     const seen = await lastValueFrom(job.outputs.counts.pipe(toArray()));
@@ -337,7 +427,14 @@ describe("metrics", () => {
   it("count what flowed, to the record, and one connection for each pair of TaskManagers", async () => {
     const env = program({ parallelism: 4, chaining: false });
     const job = await env.submit({
-      outputs: { rows: env.generate((i) => i, { count: 40_000 }).flatMap((x) => [x, -x]).keyBy((x) => x % 101).reduce((_, x) => x).filter((x) => x % 2 === 0) },
+      outputs: {
+        rows: env
+          .generate((i) => i, { count: 40_000 })
+          .flatMap((x) => [x, -x])
+          .keyBy((x) => x % 101)
+          .reduce((_, x) => x)
+          .filter((x) => x % 2 === 0),
+      },
     });
     let connections = 0;
     const watching = client.overview$.subscribe(({ taskManagers }) => {
@@ -363,10 +460,23 @@ describe("metrics", () => {
 
   it("show where the time goes: a slow sink is busy, what is before it waits, and a source that waits is idle", async () => {
     const env = program();
-    env.generate((i) => i).startNewChain().name("fast").map((x) => x).startNewChain().name("between").sinkTo((x: number) => {
-      for (const end = performance.now() + 2; performance.now() < end && x >= 0; );
-    }).disableChaining().name("slow");
-    env.generate((i) => i, { rowsPerSecond: 5 }).name("calm").sinkTo(() => undefined).name("quiet");
+    env
+      .generate((i) => i)
+      .startNewChain()
+      .name("fast")
+      .map((x) => x)
+      .startNewChain()
+      .name("between")
+      .sinkTo((x: number) => {
+        for (const end = performance.now() + 2; performance.now() < end && x >= 0;);
+      })
+      .disableChaining()
+      .name("slow");
+    env
+      .generate((i) => i, { rowsPerSecond: 5 })
+      .name("calm")
+      .sinkTo(() => undefined)
+      .name("quiet");
     const job = await env.submit("slow sink");
     await vi.waitFor(async () => {
       const metrics = await metricsOf(job);
@@ -389,7 +499,12 @@ describe("metrics", () => {
   it("show event time: the watermark moves on as the rows do", async () => {
     const env = program({ configuration: { "pipeline.auto-watermark-interval": "50 ms" } });
     const began = Date.UTC(2026, 0, 1);
-    const stream = env.generate((i) => ({ at: began + i * 1_000 }), { rowsPerSecond: 500 }).withTimestamps((row) => row.at, { outOfOrderness: seconds(5) }).keyBy(() => 0).window(tumbling(seconds(60))).count();
+    const stream = env
+      .generate((i) => ({ at: began + i * 1_000 }), { rowsPerSecond: 500 })
+      .withTimestamps((row) => row.at, { outOfOrderness: seconds(5) })
+      .keyBy(() => 0)
+      .window(tumbling(seconds(60)))
+      .count();
     const job = await env.submit({ outputs: { stream } });
     const [first] = await lastValueFrom(job.outputs.stream.pipe(take(1), toArray()));
     expect(first).toEqual({ key: 0, start: began, end: began + 60_000, count: 60 });

@@ -6,8 +6,23 @@
  * keep their order; timers give what belongs to their time and nothing else.
  */
 import {
-  type AggregateFunction, type Collector, type DataStream, type Environment, KeyedProcessFunction, type ProcessContext, type RuntimeContext, type TimerContext,
-  type ListState, type MapState, type ValueState, listState, mapState, session, sliding, tumbling, valueState,
+  type AggregateFunction,
+  type Collector,
+  type DataStream,
+  type Environment,
+  KeyedProcessFunction,
+  type ProcessContext,
+  type RuntimeContext,
+  type TimerContext,
+  type ListState,
+  type MapState,
+  type ValueState,
+  listState,
+  mapState,
+  session,
+  sliding,
+  tumbling,
+  valueState,
 } from "drey";
 import fc from "fast-check";
 import { Observable } from "rxjs";
@@ -42,7 +57,10 @@ const LATENESS_MS = 50;
 
 const word = fc.oneof(fc.string({ maxLength: 8 }), fc.string({ unit: "grapheme", maxLength: 6 }), fc.constant("\ud800"));
 const number = fc.oneof(fc.integer(), fc.double(), fc.constantFrom(-0, Number.NaN, Infinity, 2 ** 53));
-const point = fc.oneof(fc.tuple(number, number).map(([x, y]) => new Point(x, y)), fc.tuple(fc.integer(), fc.bigInt()).map(([x, y]) => new Point(x, y)));
+const point = fc.oneof(
+  fc.tuple(number, number).map(([x, y]) => new Point(x, y)),
+  fc.tuple(fc.integer(), fc.bigInt()).map(([x, y]) => new Point(x, y)),
+);
 const leaf = fc.oneof(word, number, fc.boolean(), fc.bigInt(), fc.date(), fc.constantFrom(null, undefined), point);
 const order = fc.record({
   customer: fc.record({ name: word, since: fc.oneof(fc.date({ noInvalidDate: true }), fc.constant(null)) }),
@@ -55,21 +73,37 @@ const payload: fc.Arbitrary<unknown> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ number, word, point: fc.option(point) }, { requiredKeys: ["word"] }) },
   { weight: 2, arbitrary: leaf },
   { weight: 1, arbitrary: fc.array(leaf, { maxLength: 4 }) },
-  { weight: 1, arbitrary: fc.tuple(fc.array(fc.tuple(word, leaf), { maxLength: 3 }), fc.array(leaf, { maxLength: 3 })).map(([entries, items]) => ({ map: new Map(entries), set: new Set(items) })) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .tuple(fc.array(fc.tuple(word, leaf), { maxLength: 3 }), fc.array(leaf, { maxLength: 3 }))
+      .map(([entries, items]) => ({ map: new Map(entries), set: new Set(items) })),
+  },
 );
 
 /** Rows in the order in which they come, out of order in time within the bound. A few are drawn and then repeated, so that there is something to carry. */
 export const rows: fc.Arbitrary<readonly Row[]> = fc
   .record({
-    drawn: fc.array(fc.record({ key: fc.constantFrom(...KEYS), late: fc.integer({ min: 0, max: LATENESS_MS }), step: fc.integer({ min: 0, max: 40 }), value: fc.integer({ min: -9, max: 9 }), payload }), { minLength: 1, maxLength: 40 }),
+    drawn: fc.array(
+      fc.record({
+        key: fc.constantFrom(...KEYS),
+        late: fc.integer({ min: 0, max: LATENESS_MS }),
+        step: fc.integer({ min: 0, max: 40 }),
+        value: fc.integer({ min: -9, max: 9 }),
+        payload,
+      }),
+      { minLength: 1, maxLength: 40 },
+    ),
     repeat: fc.constantFrom(1, 1, 10, 60),
   })
   .map(({ drawn, repeat }) => {
     let now = 0;
-    return Array.from({ length: repeat }, () => drawn).flat().map(({ key, late, step, value, payload }, id) => {
-      now += step;
-      return { key, id, at: now - late, value, payload };
-    });
+    return Array.from({ length: repeat }, () => drawn)
+      .flat()
+      .map(({ key, late, step, value, payload }, id) => {
+        now += step;
+        return { key, id, at: now - late, value, payload };
+      });
   });
 
 // ------------------------------------------------------------------------------------------------------------- grammar
@@ -115,11 +149,20 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ op: fc.constant("map" as const), add }),
   fc.record({ op: fc.constant("filter" as const), modulo, rest: fc.integer({ min: 0, max: 1 }) }),
   fc.record({ op: fc.constant("flatMap" as const), copies: fc.integer({ min: 0, max: 3 }) }),
-  fc.record({ op: fc.constant("exchange" as const), how: fc.constantFrom<Exchange>("rebalance", "rescale", "shuffle", "broadcast", "global"), add }),
+  fc.record({
+    op: fc.constant("exchange" as const),
+    how: fc.constantFrom<Exchange>("rebalance", "rescale", "shuffle", "broadcast", "global"),
+    add,
+  }),
   fc.record({ op: fc.constant("reduce" as const), key }),
   fc.record({ op: fc.constant("state" as const), key }),
   fc.record({ op: fc.constant("timers" as const), key, sizeMs }),
-  fc.record({ op: fc.constantFrom("tumbling" as const, "sliding" as const, "session" as const), key, sizeMs, parts: fc.integer({ min: 1, max: 4 }) }),
+  fc.record({
+    op: fc.constantFrom("tumbling" as const, "sliding" as const, "session" as const),
+    key,
+    sizeMs,
+    parts: fc.integer({ min: 1, max: 4 }),
+  }),
   fc.record({ op: fc.constant("union" as const), modulo, add }),
   fc.record({ op: fc.constant("connect" as const), modulo, key, sizeMs }),
   fc.record({ op: fc.constant("coMap" as const), modulo, add }),
@@ -212,7 +255,15 @@ export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]
         const { op, sizeMs, parts } = step;
         const window = op === "tumbling" ? tumbling(sizeMs) : op === "sliding" ? sliding(sizeMs * parts, sizeMs) : session(sizeMs);
         stream = settle(
-          stream.keyBy(keyOf(step.key)).window(window).aggregate(digest, (result, { window: { start, end } }) => ({ ...result, id: start, at: end - 1, payload: { start, end, was: result.payload } })),
+          stream
+            .keyBy(keyOf(step.key))
+            .window(window)
+            .aggregate(digest, (result, { window: { start, end } }) => ({
+              ...result,
+              id: start,
+              at: end - 1,
+              payload: { start, end, was: result.payload },
+            })),
         );
         order = "per key";
         break;
@@ -251,20 +302,30 @@ function sourceOf(env: Environment, source: Source, rows: readonly Row[]): DataS
     case "iterable":
       return env.from({ [Symbol.iterator]: () => rows[Symbol.iterator]() });
     case "async iterable":
-      return env.from((async function* () { yield* rows; })());
+      return env.from(
+        (async function* () {
+          yield* rows;
+        })(),
+      );
     case "function":
-      return env.from(function* () { yield* rows; });
+      return env.from(function* () {
+        yield* rows;
+      });
     case "observable":
-      return env.fromObservable(new Observable<Row>((subscriber) => {
-        for (const row of rows) subscriber.next(row);
-        subscriber.complete();
-      }));
+      return env.fromObservable(
+        new Observable<Row>((subscriber) => {
+          for (const row of rows) subscriber.next(row);
+          subscriber.complete();
+        }),
+      );
     case "generate":
       return env.generate((index) => rows[index] as Row, { count: rows.length });
   }
 }
 
-const adding = (add: number) => (row: Row): Row => ({ ...row, value: row.value + add });
+const adding =
+  (add: number) =>
+  (row: Row): Row => ({ ...row, value: row.value + add });
 
 function keyOf(kind: KeyKind): (row: Row) => unknown {
   const keys = KEYS;
@@ -291,7 +352,12 @@ const keepFirst = (first: Row): Row => first;
 /** Commutative: what an aggregate can know of its records, whatever their order. */
 const digest: AggregateFunction<Row, { key: string; sum: number; ids: number[]; norms: number }, Row> = {
   createAccumulator: () => ({ key: "", sum: 0, ids: [], norms: 0 }),
-  add: (row, { sum, ids, norms }) => ({ key: row.key, sum: sum + row.value, ids: [...ids, row.id], norms: norms + (row.payload instanceof Point ? 1 : 0) }),
+  add: (row, { sum, ids, norms }) => ({
+    key: row.key,
+    sum: sum + row.value,
+    ids: [...ids, row.id],
+    norms: norms + (row.payload instanceof Point ? 1 : 0),
+  }),
   getResult: ({ key, sum, ids, norms }) => ({ key, id: 0, at: 0, value: sum, payload: { ids: [...ids].sort((a, b) => a - b), norms } }),
   // An accumulator without records has no key.
   merge: (a, b) => ({ key: a.ids.length === 0 ? b.key : a.key, sum: a.sum + b.sum, ids: [...a.ids, ...b.ids], norms: a.norms + b.norms }),
@@ -348,7 +414,13 @@ class PerStretch extends KeyedProcessFunction<unknown, Row, Row> {
   override onTimer(end: number, _context: TimerContext, out: Collector<Row>): void {
     const rows = this.rows.get(end) ?? [];
     this.rows.remove(end);
-    out.collect({ key: (rows[0] as Row).key, id: end, at: end, value: rows.reduce((sum, row) => sum + row.value, 0), payload: rows.map((row) => row.id).sort((a, b) => a - b) });
+    out.collect({
+      key: (rows[0] as Row).key,
+      id: end,
+      at: end,
+      value: rows.reduce((sum, row) => sum + row.value, 0),
+      payload: rows.map((row) => row.id).sort((a, b) => a - b),
+    });
   }
 }
 

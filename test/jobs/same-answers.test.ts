@@ -5,7 +5,6 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { type Pipeline, type Row, build, pipelines, rows } from "./pipelines.ts";
 
-
 /** DREY_RUNS=500 looks longer. A failure prints its seed and its pipeline; it is not shrunk, since jobs on a cluster take their time. */
 const runs = process.env["DREY_RUNS"];
 vi.setConfig({ testTimeout: runs === undefined ? 120_000 : 3_600_000, hookTimeout: 60_000 });

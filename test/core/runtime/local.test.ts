@@ -1,5 +1,13 @@
 import { describe, expect, test } from "vitest";
-import { KeyedProcessFunction, type ProcessContext, type RuntimeContext, type ValueState, type Collector, localEnvironment, valueState } from "../../../src/core/index.ts";
+import {
+  KeyedProcessFunction,
+  type ProcessContext,
+  type RuntimeContext,
+  type ValueState,
+  type Collector,
+  localEnvironment,
+  valueState,
+} from "../../../src/core/index.ts";
 
 /** Counts in every kind of field. */
 class Counts extends KeyedProcessFunction<number, number, string> {
@@ -34,7 +42,12 @@ class Private extends KeyedProcessFunction<number, number, number> {
 describe("in one thread", () => {
   test("each subtask has a process function of its own, whatever its fields are", async () => {
     const counts = new Counts();
-    const rows = await localEnvironment().of(0, 1, 2, 3, 4, 5, 6, 7).keyBy((x) => x % 4).process(counts).setParallelism(4).collect();
+    const rows = await localEnvironment()
+      .of(0, 1, 2, 3, 4, 5, 6, 7)
+      .keyBy((x) => x % 4)
+      .process(counts)
+      .setParallelism(4)
+      .collect();
     // 8 records of 4 keys: if the subtasks shared one list, somebody would have counted to 8.
     const longest = Math.max(...rows.map((row) => Number(row.split(",")[0])));
     expect(longest).toBeLessThan(8);
@@ -48,8 +61,16 @@ describe("in one thread", () => {
   });
 
   test("a process function with #private fields works with one subtask, and is refused for several", async () => {
-    const counted = (parallelism: number): Promise<number[]> => localEnvironment().of(1, 2, 1, 1).keyBy((x) => x).process(new Private()).setParallelism(parallelism).collect();
+    const counted = (parallelism: number): Promise<number[]> =>
+      localEnvironment()
+        .of(1, 2, 1, 1)
+        .keyBy((x) => x)
+        .process(new Private())
+        .setParallelism(parallelism)
+        .collect();
     expect(await counted(1)).toEqual([1, 1, 2, 3]);
-    await expect(counted(2)).rejects.toThrow(/"Private" has parallelism 2 and an object with #private fields, .* \(class Private\); let it have parallelism 1 here/);
+    await expect(counted(2)).rejects.toThrow(
+      /"Private" has parallelism 2 and an object with #private fields, .* \(class Private\); let it have parallelism 1 here/,
+    );
   });
 });
