@@ -202,7 +202,8 @@ describe("a job outlives its client", () => {
        const env = environment();
        env.generate((i) => { for (;;) if (i < 0) return i; }).sinkTo(() => undefined);
        const job = await env.submit("hangs");
-       await new Promise((resolve) => job.status$.subscribe(({ executions }) => executions.every((it) => it.state === "RUNNING") && resolve()));
+       const runs = ({ executions }) => executions.every((it) => it.state === "RUNNING");
+       await new Promise((resolve) => job.status$.subscribe((details) => runs(details) && resolve()));
        ${end};`,
     );
     expect((await other.ended).code, other.stderr).toBe(code);
@@ -216,7 +217,8 @@ describe("a job outlives its client", () => {
         "local.mjs",
         `import { environment } from "drey";
        const env = environment();
-       env.generate((i) => i).keyBy((x) => x % 3).reduce((_, x) => x).setParallelism(2).subscribe((row) => row === 0 && console.log("rows"));`,
+       const stream = env.generate((i) => i).keyBy((x) => x % 3).reduce((_, x) => x).setParallelism(2);
+       stream.subscribe((row) => row === 0 && console.log("rows"));`,
       );
       await other.said(/rows/);
       other.kill(signal);

@@ -81,7 +81,10 @@ const payload: fc.Arbitrary<unknown> = fc.oneof(
   },
 );
 
-/** Rows in the order in which they come, out of order in time within the bound. A few are drawn and then repeated, so that there is something to carry. */
+/**
+ * Rows in the order in which they come, out of order in time within the bound. A few are drawn and then repeated, so that there is
+ * something to carry.
+ */
 export const rows: fc.Arbitrary<readonly Row[]> = fc
   .record({
     drawn: fc.array(
@@ -191,7 +194,10 @@ export interface Built {
   readonly order: Order;
 }
 
-/** The pipeline as a stream of `env`, over these rows. Steps that need an order which is not there any more do the commutative thing instead. */
+/**
+ * The pipeline as a stream of `env`, over these rows. Steps that need an order which is not there any more do the commutative thing
+ * instead.
+ */
 export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]): Built {
   const widest = pipeline.groups ? 2 : 4;
   const most = (parallelism: number): number => Math.min(parallelism, widest);
