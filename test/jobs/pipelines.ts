@@ -136,6 +136,8 @@ export interface Setting {
 
 export interface Pipeline {
   readonly source: Source;
+  /** Watermarks after each record and not only now and then: much of what happens, happens between them. */
+  readonly punctuated: boolean;
   /** Parallelism of operators that set none. */
   readonly parallelism: number;
   readonly chaining: boolean;
@@ -178,6 +180,7 @@ const setting: fc.Arbitrary<Setting> = fc.record({
 
 export const pipelines: fc.Arbitrary<Pipeline> = fc.record({
   source: fc.constantFrom<Source>("array", "array", "iterable", "async iterable", "function", "observable", "generate"),
+  punctuated: fc.boolean(),
   parallelism: fc.integer({ min: 1, max: 4 }),
   chaining: fc.boolean(),
   groups: fc.constantFrom(false, false, true),
@@ -206,7 +209,10 @@ export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]
   let parallelism = pipeline.source === "generate" ? most(pipeline.parallelism) : 1;
   if (pipeline.source === "generate") source.setParallelism(parallelism);
   let order: Order = parallelism === 1 ? "per key" : "none";
-  let stream = source.withTimestamps((row) => row.at, { outOfOrderness: LATENESS_MS }).setParallelism(parallelism);
+  const watermarks = pipeline.punctuated
+    ? { punctuated: (_row: Row, timestamp: number): number => timestamp - LATENESS_MS - 1 }
+    : { outOfOrderness: LATENESS_MS };
+  let stream = source.withTimestamps((row) => row.at, watermarks).setParallelism(parallelism);
 
   for (const [step, { parallelism: wanted = pipeline.parallelism, chaining, slots }] of pipeline.steps) {
     const next = most(wanted);

@@ -51,8 +51,9 @@ async function answer(env: Environment, pipeline: Pipeline, input: readonly Row[
 function differences(got: Answer, expected: Answer): string[] {
   return [...new Set([...got.keys(), ...expected.keys()])].flatMap((key) => {
     const [a, b] = [got.get(key) ?? [], expected.get(key) ?? []];
-    const at = a.findIndex((row, index) => row !== b[index]);
-    if (at < 0 && a.length === b.length) return [];
+    const found = a.findIndex((row, index) => row !== b[index]);
+    if (found < 0 && a.length === b.length) return [];
+    const at = found < 0 ? a.length : found;
     return [`key ${JSON.stringify(key)}, row ${at}: ${a[at]} instead of ${b[at]} (${a.length} rows, not ${b.length})`];
   });
 }
