@@ -1,5 +1,6 @@
 /** `reduce` on a keyed stream: per key the running combination of all records so far, emitted after each record. */
-import { type KeyToken, keyToken } from "../data/keys.ts";
+import { keyToken } from "../data/keys.ts";
+import { KeyTable } from "../state/key-table.ts";
 import { flattenKept, flattenString } from "../data/text.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
@@ -16,11 +17,16 @@ export const reduceOperator: OperatorKind<ReduceSpec> = {
   create: (spec, context) => new ReduceOperator(spec, context),
 };
 
+/** In place, so that changing it costs no second look-up. */
+interface Accumulated {
+  value: unknown;
+}
+
 class ReduceOperator implements Operator {
   readonly #key: (value: unknown) => unknown;
   readonly #reduce: (accumulated: unknown, value: unknown) => unknown;
   readonly #context: OperatorContext;
-  readonly #accumulated = new Map<KeyToken, unknown>();
+  readonly #accumulated = new KeyTable<Accumulated>();
 
   constructor(spec: ReduceSpec, context: OperatorContext) {
     this.#key = spec.key as (value: unknown) => unknown;
@@ -30,10 +36,11 @@ class ReduceOperator implements Operator {
 
   process(value: unknown, timestamp: number): void {
     const token = keyToken(this.#key(value));
-    const before = this.#accumulated.get(token);
-    // `undefined` is never an accumulated value worth keeping: a first record stands for itself.
-    const after = before === undefined ? value : this.#reduce(before, value);
-    this.#accumulated.set(before === undefined && typeof token === "string" ? flattenString(token) : token, flattenKept(after));
-    this.#context.emit(after, timestamp);
+    let accumulated = this.#accumulated.get(token);
+    if (accumulated === undefined) {
+      accumulated = { value: flattenKept(value) };
+      this.#accumulated.set(typeof token === "string" ? flattenString(token) : token, accumulated);
+    } else accumulated.value = flattenKept(this.#reduce(accumulated.value, value));
+    this.#context.emit(accumulated.value, timestamp);
   }
 }

@@ -8,6 +8,7 @@
 import { type KeyToken, keyToken } from "../data/keys.ts";
 import { flattenString, flattenStrings } from "../data/text.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
+import { KeyTable } from "../state/key-table.ts";
 import { TimerQueue } from "../state/timers.ts";
 import type { SessionWindows } from "../time/window.ts";
 import { RecordError } from "../types/errors.ts";
@@ -34,7 +35,7 @@ export class SessionOperator implements Operator {
   readonly #functions: AggregateFunctions;
   readonly #merge: (a: unknown, b: unknown) => unknown;
   readonly #keyOf: (value: unknown) => unknown;
-  readonly #keys = new Map<KeyToken, SessionsOfKey>();
+  readonly #keys = new KeyTable<SessionsOfKey>();
   readonly #timers = new TimerQueue();
   #watermark: number = MIN_WATERMARK;
 

@@ -2,7 +2,7 @@
  * Keyed event-time windows with incremental aggregation (Flink: WindowOperator with an AggregateFunction), for windows that begin at
  * regular times.
  *
- * Time is cut into slices, the longest stretches that all windows are made of; a tumbling window is one slice. State is one Map from key
+ * Time is cut into slices, the longest stretches that all windows are made of; a tumbling window is one slice. State is one table from key
  * token to accumulator per slice (measured: 15 M events per CPU-second on 10,000 keys; a Map per key with a timer per window, as
  * Flink lays it out, 1.5 M), and overlapping windows share their slices (7.8 M against 0.8 M with an accumulator per window). All keys of
  * a window fire together, so windows need no timers.
@@ -10,6 +10,7 @@
  * Invariants: a window fires once, when the watermark reaches its end − 1, with timestamp end − 1, in order of the ends; a slice lives
  * until its last window has fired; a record of a slice that is gone is late: it is counted and dropped, or goes to the late output.
  */
+import { KeyTable } from "../state/key-table.ts";
 import { flattenString, flattenStrings } from "../data/text.ts";
 import { isPrimitiveKey, type KeyToken, keyToken } from "../data/keys.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
@@ -56,7 +57,7 @@ class Cell {
 
 interface Slice {
   readonly end: number;
-  readonly cells: Map<KeyToken, Cell>;
+  readonly cells: KeyTable<Cell>;
   /** Keys whose token is not the key itself. */
   readonly keys: Map<KeyToken, unknown>;
 }
@@ -115,7 +116,7 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
     }
     let slice = this.#slices.get(end);
     if (slice === undefined) {
-      slice = { end, cells: new Map(), keys: new Map() };
+      slice = { end, cells: new KeyTable(), keys: new Map() };
       this.#slices.set(end, slice);
       this.#nextEnd = Math.min(this.#nextEnd, Math.max(this.#firstWindowEnd(end), this.#endAfter(this.#watermark)));
     }
@@ -183,23 +184,23 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
     const [single] = slices;
     const window: TimeWindow = { start: end - this.#windows.sizeMs, end };
     if (slices.length === 1 && single !== undefined) {
-      for (const [token, cell] of single.cells) this.#emit(single.keys.get(token) ?? token, cell.accumulator, window);
+      single.cells.forEach((cell, token) => this.#emit(single.keys.get(token) ?? token, cell.accumulator, window));
       return;
     }
     const { createAccumulator } = this.#functions;
     const merge = this.#functions.merge as (a: unknown, b: unknown) => unknown;
-    const merged = new Map<KeyToken, Cell>();
+    const merged = new KeyTable<Cell>();
     for (const { cells } of slices) {
-      for (const [token, { accumulator }] of cells) {
+      cells.forEach(({ accumulator }, token) => {
         const cell = merged.get(token);
         if (cell !== undefined) cell.accumulator = merge(cell.accumulator, accumulator);
         // A merge may change its first argument, and the slice belongs to other windows too.
         else merged.set(token, new Cell(typeof accumulator === "object" ? merge(createAccumulator(), accumulator) : accumulator));
-      }
+      });
     }
     const keyOf = (token: KeyToken): unknown => slices.find(({ keys }) => keys.has(token))?.keys.get(token) ?? token;
     const structured = slices.some(({ keys }) => keys.size > 0);
-    for (const [token, cell] of merged) this.#emit(structured ? keyOf(token) : token, cell.accumulator, window);
+    merged.forEach((cell, token) => this.#emit(structured ? keyOf(token) : token, cell.accumulator, window));
   }
 
   #emit(key: unknown, accumulator: unknown, window: TimeWindow): void {

@@ -1,5 +1,5 @@
 /**
- * Keyed state in memory: per declared state a Map from key token to what the key has. Which key group an entry belongs to is worked out
+ * Keyed state in memory: per declared state a table from key token to what the key has. Which key group an entry belongs to is worked out
  * when a snapshot is taken, not at each access.
  *
  * Invariant: state is reached only while a key is current; the operator sets it before it calls user code.
@@ -8,6 +8,7 @@ import { type KeyToken, keyToken } from "../data/keys.ts";
 import { flattenKept, flattenString } from "../data/text.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { ListState, MapState, StateDescriptor, StateOf, ValueState } from "./descriptors.ts";
+import { KeyTable } from "./key-table.ts";
 
 /** The keyed state of one operator in one subtask. */
 export class HeapBackend {
@@ -75,7 +76,7 @@ interface Table {
 class ValueTable implements Table, ValueState<unknown> {
   readonly #backend: HeapBackend;
   readonly #initial: unknown;
-  readonly #values = new Map<KeyToken, unknown>();
+  readonly #values = new KeyTable<unknown>();
 
   constructor(backend: HeapBackend, initial: unknown) {
     this.#backend = backend;
@@ -92,7 +93,8 @@ class ValueTable implements Table, ValueState<unknown> {
   }
 
   update(value: unknown): void {
-    this.#values.set(kept(this.#values, this.#backend.currentToken), flattenKept(value));
+    if (value === undefined) this.clear();
+    else this.#values.set(kept(this.#values, this.#backend.currentToken), flattenKept(value));
   }
 
   clear(): void {
@@ -104,15 +106,15 @@ class ValueTable implements Table, ValueState<unknown> {
  * A token to put into a map for good. A string out of a segment is a slice that keeps the whole batch alive (2,000 kept strings held
  * 120 MB), so what state keeps is flattened.
  */
-function kept(map: ReadonlyMap<KeyToken, unknown>, token: KeyToken): KeyToken {
-  return typeof token === "string" && !map.has(token) ? flattenString(token) : token;
+function kept(map: { get(token: KeyToken): unknown }, token: KeyToken): KeyToken {
+  return typeof token === "string" && map.get(token) === undefined ? flattenString(token) : token;
 }
 
 const NOTHING: readonly unknown[] = Object.freeze([]);
 
 class ListTable implements Table, ListState<unknown> {
   readonly #backend: HeapBackend;
-  readonly #lists = new Map<KeyToken, unknown[]>();
+  readonly #lists = new KeyTable<unknown[]>();
 
   constructor(backend: HeapBackend) {
     this.#backend = backend;
@@ -146,7 +148,7 @@ class ListTable implements Table, ListState<unknown> {
 class MapTable implements Table, MapState<unknown, unknown> {
   readonly #backend: HeapBackend;
   /** Per key of the stream: token of the user's key to the key itself and its value. */
-  readonly #maps = new Map<KeyToken, Map<KeyToken, [unknown, unknown]>>();
+  readonly #maps = new KeyTable<Map<KeyToken, [unknown, unknown]>>();
 
   constructor(backend: HeapBackend) {
     this.#backend = backend;
