@@ -30,6 +30,8 @@ const mayKnow: Readonly<Record<string, readonly string[]>> = {
   "core/table": ["core/api", "core/connectors", "core/operators", "core/graph", "core/time", "core/data", "core/types"],
   // Libraries use what users use; one that needs more shows what the API lacks.
   "core/lib": ["core/table", "core/api", "core/types"],
+  // The light door, for threads that run functions: none of the rooms that users write programs with.
+  "core/functions": ["core/operators", "core/state", "core/types"],
   core: ["core/*"],
   // What processes say to each other speaks of jobs as data, never of what runs in them.
   "cluster/protocol": ["core/graph", "core/types"],

@@ -131,11 +131,15 @@ export function wholeNumber(flag: string, text: string, least: number): number {
   return value;
 }
 
+/** Enough for the state of the largest query; Flink is measured with more. */
+const HEAP_OF_A_SLOT = "3 gb";
+
 async function withCluster<T>(
   { parallelism = 1, taskManagers = 1 }: Pick<MeasureOptions, "parallelism" | "taskManagers">,
   use: (cluster: LocalCluster, env: Environment) => Promise<T>,
 ): Promise<T> {
-  const cluster = await LocalCluster.start({ taskManagers, slots: Math.ceil(parallelism / taskManagers) });
+  const slots = Math.ceil(parallelism / taskManagers);
+  const cluster = await LocalCluster.start({ taskManagers, slots, options: { "taskmanager.memory.task.heap.size": HEAP_OF_A_SLOT } });
   const env = environment({ cluster, parallelism });
   try {
     return await use(cluster, env);

@@ -5,6 +5,7 @@
 import type { ShippedClass } from "../../core/data/classes.ts";
 import type { CompiledJob, TaskSpec } from "../../core/graph/job-graph.ts";
 // The door itself, and not its parts: its exports travel by name, so its namespace is what is needed.
+import * as functions from "../../core/functions.ts";
 import * as core from "../../core/index.ts";
 import { CaptureError } from "../../core/types/errors.ts";
 import { projectEdges } from "../../core/runtime/projection.ts";
@@ -13,8 +14,9 @@ import { fieldsRead } from "../code/fields-read.ts";
 import { capture, originalClasses, warmUp } from "../code/capture.ts";
 import type { KnownModule } from "../code/identities.ts";
 
-/** Workers load the door of core under both names: nothing else of drey is of use in a function. */
+/** In order of preference: what functions mostly need is light to load; the door of core, under both its names, has everything else. */
 const knownModules: readonly KnownModule[] = [
+  { specifier: "drey/functions", namespace: functions },
   { specifier: "drey/core", namespace: core },
   { specifier: "drey", namespace: core },
 ];

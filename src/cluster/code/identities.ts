@@ -307,7 +307,14 @@ export function importedMember(
       path: exportPath,
     };
   }
-  if (known.some((module) => module.specifier === specifier)) return { specifier, origin: "known", style: "import", path: exportPath };
+  const door = known.find((module) => module.specifier === specifier);
+  if (door !== undefined) {
+    // Another known module that has the same thing may be the lighter one to load: they stand in order of preference.
+    let value: unknown = door.namespace;
+    for (const name of exportPath) value = isReference(value) ? (value as Record<string, unknown>)[name] : undefined;
+    const preferred = known.map((module) => knownModuleMembers(module).get(value)).find((found) => found !== undefined);
+    return preferred ?? { specifier, origin: "known", style: "import", path: exportPath };
+  }
   if (/^(?:npm|jsr|https?):/.test(specifier)) return { specifier, origin: "url", style: "import", path: exportPath };
   const parent = scriptFileUrl(scriptUrl) ?? pathToFileURL(path.join(process.cwd(), "x.js")).href;
   const found = resolveFile(specifier, parent);

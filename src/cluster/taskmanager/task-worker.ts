@@ -183,8 +183,15 @@ function hostOf(assignment: TaskAssignment, classes: ClassRegistry): TaskHost {
 const turnOfEventLoop = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** Shipped code that names drey means this copy of it: classes must be the same ones, and a thread must not load sockets. */
-const resolveDrey = (specifier: string): string | undefined =>
-  specifier === "drey" || specifier === "drey/core" ? new URL("../../core/index.js", import.meta.url).href : undefined;
+const doors: Readonly<Record<string, string>> = {
+  "drey/functions": "../../core/functions.js",
+  "drey/core": "../../core/index.js",
+  drey: "../../core/index.js",
+};
+const resolveDrey = (specifier: string): string | undefined => {
+  const file = doors[specifier];
+  return file === undefined ? undefined : new URL(file, import.meta.url).href;
+};
 
 const lines = new ConsoleLines((line) => report({ kind: "line", line }), new Int32Array(birth.linesOnTheWay));
 lines.takeOver();
