@@ -41,6 +41,7 @@ export class ClientJob implements JobControl {
   #attached = false;
   #feedFailure: Error | undefined;
   #release: (() => void) | undefined;
+  #asking: NodeJS.Immediate | undefined;
 
   constructor({ id, name, connection, classes, register }: ClientJobOptions) {
     this.id = id;
@@ -229,18 +230,30 @@ export class ClientJob implements JobControl {
     }
     this.#register();
     this.#release ??= this.#connection.hold();
-    if (this.#ended) return;
-    const topics = new Set<JobTopic>(["status"]);
-    for (const listener of this.#listeners) {
-      if (listener.metrics !== undefined) topics.add("metrics");
-      if (listener.log !== undefined) topics.add("log");
-    }
-    if ([...topics].every((topic) => this.#watched.has(topic))) return;
-    for (const topic of topics) this.#watched.add(topic);
+    if (this.#ended || this.#wanted.every((topic) => this.#watched.has(topic))) return;
+    // Once for all who come in this turn: who wants status and lines must not hear of the end before the lines that were said before it.
+    this.#asking ??= setImmediate(() => {
+      this.#asking = undefined;
+      this.#ask();
+    });
+  }
+
+  /** What somebody wants to hear. */
+  get #wanted(): readonly JobTopic[] {
+    const listeners = [...this.#listeners];
+    return [
+      "status",
+      ...(listeners.some(({ metrics }) => metrics !== undefined) ? (["metrics"] as const) : []),
+      ...(listeners.some(({ log }) => log !== undefined) ? (["log"] as const) : []),
+    ];
+  }
+
+  #ask(): void {
+    if (this.#release === undefined || this.#ended) return;
+    for (const topic of this.#wanted) this.#watched.add(topic);
+    const topics = [...this.#watched];
     this.#connection
-      .use((jobManager) =>
-        jobManager.call("watchJob", { job: this.id, topics: [...this.#watched] }, { deadlineMs: this.#connection.deadlineMs }),
-      )
+      .use((jobManager) => jobManager.call("watchJob", { job: this.id, topics }, { deadlineMs: this.#connection.deadlineMs }))
       .catch((error: Error) => this.lost(error));
   }
 
