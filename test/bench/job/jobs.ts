@@ -18,11 +18,7 @@ export const jobs: Readonly<Record<string, (env: Environment, generate: Generate
   nexwindow: (env, generate) => {
     const nexmark = new NexmarkGenerator({ rate: 10_000 });
     return env
-      .generate((i) => {
-        const event = nexmark.event(i);
-        const isBid = event.kind === "bid";
-        return { auction: isBid ? event.auction : -1, price: isBid ? event.price : 0, time: event.dateTime };
-      }, generate)
+      .generate((i) => nexmark.bidFigures(i), generate)
       .map((event) => ({ auction: event.auction, price: Math.floor((event.price * 908) / 1_000), time: event.time }))
       .filter((event) => event.auction >= 0)
       .withTimestamps((event) => event.time)

@@ -23,6 +23,14 @@ describe("the Nexmark generator", () => {
   const { n, rate, base, seed } = manifest.events;
   const generator = new NexmarkGenerator({ seed, rate, baseMs: base });
 
+  test("the figures of a bid are those of the whole bid", () => {
+    for (let number = 0; number < 2_000; number++) {
+      const event = generator.event(number);
+      const whole = event.kind === "bid" ? { auction: event.auction, price: event.price } : { auction: -1, price: 0 };
+      expect(generator.bidFigures(number)).toEqual({ ...whole, time: event.dateTime });
+    }
+  });
+
   test("makes the same first events as the Java generator, field by field", () => {
     const lines = gunzipSync(golden("events.head.jsonl.gz")).toString().trimEnd().split("\n");
     for (const [number, line] of lines.entries()) expect(JSON.parse(jsonLine(generator.event(number)))).toEqual(JSON.parse(line));

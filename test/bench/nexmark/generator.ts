@@ -48,6 +48,14 @@ export interface Bid {
   readonly extra: string;
 }
 
+/** What some jobs need of a bid. */
+export interface BidFigures {
+  readonly auction: number;
+  readonly price: number;
+  /** Event time, milliseconds since the epoch. */
+  readonly time: number;
+}
+
 export type NexmarkEvent = Person | Auction | Bid;
 
 export interface GeneratorOptions {
@@ -133,10 +141,23 @@ export class NexmarkGenerator {
     const texts = this.texts ?? (this.texts = textsOf(this.seed));
     const round = Math.floor(number / EVENTS_PER_ROUND);
     const place = number - round * EVENTS_PER_ROUND;
-    const inner = number < 2 ** 32 ? this.lowSeed : mix((Math.floor(number / 2 ** 32) + this.seed + GAMMA) | 0);
-    const seed = mix((number | 0) ^ inner);
+    const seed = this.#seedOf(number);
     if (place > AUCTIONS_PER_ROUND) return bid(seed, round, this.timeOf(number), texts);
     return place === 0 ? person(seed, round, this.timeOf(number), texts) : this.#auction(number, seed, round, place, texts);
+  }
+
+  /** Of event `number` what a count of bids per auction needs: auction and price of a bid, −1 and 0 of any other event, and its time. */
+  bidFigures(number: number): BidFigures {
+    const round = Math.floor(number / EVENTS_PER_ROUND);
+    const time = this.timeOf(number);
+    if (number - round * EVENTS_PER_ROUND <= AUCTIONS_PER_ROUND) return { auction: -1, price: 0, time };
+    const seed = this.#seedOf(number);
+    return { auction: auctionOfBid(seed, round * AUCTIONS_PER_ROUND + AUCTIONS_PER_ROUND - 1), price: price(draw(seed, 5)), time };
+  }
+
+  #seedOf(number: number): number {
+    const inner = number < 2 ** 32 ? this.lowSeed : mix((Math.floor(number / 2 ** 32) + this.seed + GAMMA) | 0);
+    return mix((number | 0) ^ inner);
   }
 
   #auction(number: number, seed: number, round: number, place: number, { pool }: Texts): Auction {
@@ -163,11 +184,10 @@ export class NexmarkGenerator {
 
 function bid(seed: number, round: number, dateTime: number, { pool, channels, urls }: Texts): Bid {
   const lastAuction = round * AUCTIONS_PER_ROUND + AUCTIONS_PER_ROUND - 1;
-  const oldest = Math.max(lastAuction - AUCTIONS_IN_FLIGHT, 0);
   const channel = !rarely(draw(seed, 6), 1) ? CHANNELS + below(draw(seed, 7), HOT_CHANNELS.length) : below(draw(seed, 7), CHANNELS);
   return {
     kind: "bid",
-    auction: FIRST_ID + (!rarely(draw(seed, 1), 1) ? hot(lastAuction) : oldest + below(draw(seed, 2), lastAuction - oldest + 1 + LEAD)),
+    auction: auctionOfBid(seed, lastAuction),
     bidder: FIRST_ID + (!rarely(draw(seed, 3), 2) ? hot(round) + 1 : activePerson(draw(seed, 4), round)),
     price: price(draw(seed, 5)),
     channel: channels[channel] as string,
@@ -175,6 +195,13 @@ function bid(seed: number, round: number, dateTime: number, { pool, channels, ur
     dateTime,
     extra: extra(seed, 8, 32, 100, pool),
   };
+}
+
+/** The auction that a bid is for. */
+function auctionOfBid(seed: number, lastAuction: number): number {
+  if (!rarely(draw(seed, 1), 1)) return FIRST_ID + hot(lastAuction);
+  const oldest = Math.max(lastAuction - AUCTIONS_IN_FLIGHT, 0);
+  return FIRST_ID + oldest + below(draw(seed, 2), lastAuction - oldest + 1 + LEAD);
 }
 
 function person(seed: number, round: number, dateTime: number, { pool, digits }: Texts): Person {
