@@ -41,7 +41,8 @@ export class ClientJob implements JobControl {
   #attached = false;
   #feedFailure: Error | undefined;
   #release: (() => void) | undefined;
-  #asking: NodeJS.Immediate | undefined;
+  /** At the end of this turn it is asked for what is wanted. */
+  #asks = false;
 
   constructor({ id, name, connection, classes, register }: ClientJobOptions) {
     this.id = id;
@@ -230,10 +231,11 @@ export class ClientJob implements JobControl {
     }
     this.#register();
     this.#release ??= this.#connection.hold();
-    if (this.#ended || this.#wanted.every((topic) => this.#watched.has(topic))) return;
+    if (this.#ended || this.#asks || this.#wanted.every((topic) => this.#watched.has(topic))) return;
     // Once for all who come in this turn: who wants status and lines must not hear of the end before the lines that were said before it.
-    this.#asking ??= setImmediate(() => {
-      this.#asking = undefined;
+    this.#asks = true;
+    setImmediate(() => {
+      this.#asks = false;
       this.#ask();
     });
   }
