@@ -62,6 +62,11 @@ export function flagRaised(bell: BellDescriptor): boolean {
   return Atomics.load(bell.words, FLAG) !== 0;
 }
 
+/** The flag itself, for code that looks at it between records: one word, not 0 while a control message waits. The bell's thread. */
+export function controlWord(bell: BellDescriptor): Int32Array {
+  return bell.words.subarray(FLAG, FLAG + 1);
+}
+
 /** How a worker thread without asynchronous operators waits: parked in `Atomics.wait`, so its event loop stands still meanwhile. */
 export class ThreadDoorbell implements Doorbell {
   readonly bell: BellDescriptor;

@@ -19,7 +19,7 @@ import { Configuration } from "../../core/types/options.ts";
 import { decodeBundle } from "../code/bundle.ts";
 import type { CodeBundle } from "../code/bundle.ts";
 import { revive } from "../code/revive.ts";
-import { ThreadDoorbell, ringBell, takeFlag, waitForBell } from "../exchange/doorbell.ts";
+import { ThreadDoorbell, controlWord, ringBell, takeFlag, waitForBell } from "../exchange/doorbell.ts";
 import { RingInput, RingOutput } from "../exchange/ring-channel.ts";
 import { ConsoleLines } from "./console-lines.ts";
 import { failureReport } from "./failure-report.ts";
@@ -168,6 +168,7 @@ function hostOf(assignment: TaskAssignment, classes: ClassRegistry): TaskHost {
     classes,
     configuration: Configuration.of(assignment.options, "the job's options"),
     poll: () => commands.poll(),
+    controlWord: controlWord(birth.bell),
     wait: (timeoutMs, ready) =>
       timeoutMs <= 0 ? turnOfEventLoop() : waitForBell(birth.bell, Math.min(timeoutMs, LOOK_MS), undefined, ready),
     wake: () => ringBell(birth.bell),

@@ -28,6 +28,17 @@ export interface ChainMember {
   };
 }
 
+/** Records between two looks at the control word, a power of two: at each record it cost a tenth of a short chain's speed. */
+const LOOK_EVERY = 16;
+
+/** How a task is reached between two records. */
+export interface ControlWord {
+  /** One word, not 0 while a control message waits. */
+  readonly word: Int32Array;
+  /** Serves it; may throw to leave the chain. */
+  readonly serve: () => void;
+}
+
 /** The generated functions of a task. */
 export interface FusedChain {
   /** Rows of the first input (or of the source), one by one through the chain. `values` may be longer than `count`. */
@@ -51,8 +62,10 @@ export const chainScript = (task: string): string => `drey:chain/${task.replace(
  * @param task name of the task, for stack traces.
  * @param edges the task's edges, and `outputs` what writes them, in the same order.
  */
-export function fuse(task: string, members: readonly ChainMember[], edges: readonly TaskEdge[], outputs: readonly Output[]): FusedChain {
-  const text = new ChainText(members, edges, outputs);
+export function fuse(
+  task: string, members: readonly ChainMember[], edges: readonly TaskEdge[], outputs: readonly Output[], control: ControlWord,
+): FusedChain {
+  const text = new ChainText(members, edges, outputs, control);
   const body = text.write();
   const lines = body.split("\n");
   const owners: number[] = [];
@@ -78,6 +91,7 @@ export function fuse(task: string, members: readonly ChainMember[], edges: reado
 }
 
 class ChainText {
+  readonly #control: ControlWord;
   readonly constants = new Map<string, unknown>();
   readonly #members: readonly ChainMember[];
   readonly #edges: readonly TaskEdge[];
@@ -91,7 +105,8 @@ class ChainText {
   readonly #emitFunctions = new Map<number, string>();
   readonly #watermarkFunctions = new Map<number, string>();
 
-  constructor(members: readonly ChainMember[], edges: readonly TaskEdge[], outputs: readonly Output[]) {
+  constructor(members: readonly ChainMember[], edges: readonly TaskEdge[], outputs: readonly Output[], control: ControlWord) {
+    this.#control = control;
     this.#members = members;
     this.#edges = edges;
     this.#outputs = outputs;
@@ -100,10 +115,13 @@ class ChainText {
   write(): string {
     const head = this.#members[0] as ChainMember;
     const main: string[] = [];
+    const control = this.#constant("control", this.#control.word);
+    const serve = this.#constant("serve", this.#control.serve);
     for (const input of head.inputs === 2 ? ([0, 1] as const) : ([0] as const)) {
       const record = this.#record(0, input, "value", "timestamp");
       main.push(`function process${input === 0 ? "" : "2"}(values, timestamps, count) {
 for (let i = 0; i < count; i++) {
+if ((i & ${LOOK_EVERY - 1}) === 0 && ${control}[0] !== 0) ${serve}();
 const value = values[i];
 const timestamp = timestamps[i];
 ${record}

@@ -35,6 +35,8 @@ export interface TaskHost {
   readonly configuration: Configuration;
   /** Serves waiting control messages. @returns true once the task is cancelled. Cheap when nothing waits. */
   poll(): boolean;
+  /** Not 0 while a control message waits: looked at every few records, so that slow functions don't delay `poll` by a batch. */
+  readonly controlWord?: Int32Array;
   /** For tasks that may not park: waits like a doorbell, but lets the event loop turn. */
   wait(timeoutMs: number, ready: () => boolean): Promise<void>;
   /** Makes a wait that is going on return. Called on the task's own thread, by asynchronous operators. */
@@ -137,7 +139,12 @@ export class Task {
       }, vertex.maxParallelism, subtask);
     });
     this.#members = spec.operators.map((definition) => this.#member(definition));
-    this.#chain = fuse(vertex.id, this.#members, spec.edges, this.#outputs);
+    this.#chain = fuse(vertex.id, this.#members, spec.edges, this.#outputs, {
+      word: host.controlWord ?? new Int32Array(1),
+      serve: () => {
+        if (host.poll()) throw CANCELED;
+      },
+    });
     const head = (this.#members[0] as ChainMember).operator;
     this.#source = "read" in head ? (head as SourceOperator) : undefined;
     const makesWatermarks = this.#members.some(({ operator }) => operator.makesWatermarks === true);
