@@ -84,7 +84,8 @@ export type {
 } from "./graph/job-status.ts";
 export type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./runtime/executor.ts";
 export { LocalExecutor } from "./runtime/local.ts";
-export type { LocalExecutorOptions, ShippedJob } from "./runtime/local.ts";
+export type { LocalExecutorOptions } from "./runtime/local.ts";
+export type { ShippedJob } from "./runtime/local-tasks.ts";
 export { taskMetrics } from "./runtime/metrics.ts";
 export type { MetricInfo } from "./runtime/metrics.ts";
 

@@ -3,8 +3,8 @@
  * turns; every edge that would be an exchange on a cluster is one here too, through the same codec, so that records are copied and
  * what can't travel fails in the same way. With `ship`, functions are copied for each subtask as well.
  */
-import { ClassRegistry, type ShippedClass } from "../data/classes.ts";
-import { type CompiledJob, type JobGraph, type JobVertex, type TaskSpec, targetsOf } from "../graph/job-graph.ts";
+import type { ClassRegistry, ShippedClass } from "../data/classes.ts";
+import type { CompiledJob, JobGraph } from "../graph/job-graph.ts";
 import {
   type ExecutionInfo,
   type JobDetails,
@@ -14,19 +14,17 @@ import {
   type TaskState,
   isFinal,
 } from "../graph/job-status.ts";
-import type { OperatorSpec } from "../graph/stream-graph.ts";
-import { GraphError, NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
-import { type EdgeId, type JobId, newJobId, taskManagerId } from "../types/ids.ts";
+import { NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
+import { type JobId, newJobId, taskManagerId } from "../types/ids.ts";
 import { Configuration, options } from "../types/options.ts";
 import { ResultDecoder } from "./client-channel.ts";
 import type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./executor.ts";
-import { MemoryChannel } from "./memory-channel.ts";
-import { metricRates, readTaskMetrics, taskMetricsArray } from "./metrics.ts";
+import { type ShippedJob, localTasks } from "./local-tasks.ts";
+import type { MemoryChannel } from "./memory-channel.ts";
+import { metricRates, readTaskMetrics } from "./metrics.ts";
 import { type Output, output } from "./output.ts";
-import { Task, type TaskHost } from "./task.ts";
-
-/** A job's functions, copied: one call per subtask gives copies of its own. */
-export type ShippedJob = () => Promise<{ readonly tasks: readonly TaskSpec[]; readonly classes: readonly ShippedClass[] }>;
+import { ownInstances } from "./own-instances.ts";
+import type { Task } from "./task.ts";
 
 export interface LocalExecutorOptions {
   /**
@@ -38,8 +36,6 @@ export interface LocalExecutorOptions {
 }
 
 const LOCAL = taskManagerId("this-thread");
-const SEGMENT_BYTES = 32 * 1024;
-const SEGMENTS = 4;
 const FEED_ROWS = 256;
 /** The thread's event loop turns at least this often. */
 const TURN_MS = 5;
@@ -182,67 +178,29 @@ class LocalJob implements JobControl {
   }
 
   async #start(shipped: ShippedJob): Promise<void> {
-    const channels = new Map<string, MemoryChannel>();
-    const onChange = (): void => this.#wake();
-    const channel = (edge: EdgeId, from: number, to: number): MemoryChannel => {
-      const key = `${edge}/${from}/${to}`;
-      let it = channels.get(key);
-      if (it === undefined) channels.set(key, (it = new MemoryChannel(SEGMENT_BYTES, SEGMENTS, onChange)));
-      return it;
-    };
-    for (const [index, vertex] of this.#graph.vertices.entries()) {
-      const parallelismOf = (id: string): number => this.#graph.vertices.find((it) => it.id === id)?.parallelism ?? 1;
-      for (let subtask = 0; subtask < vertex.parallelism; subtask++) {
-        const copy = await shipped();
-        const classes = new ClassRegistry(copy.classes);
-        const inputs = this.#graph.edges
-          .filter((edge) => edge.target === vertex.id)
-          .map((edge) => {
-            const producers = parallelismOf(edge.source);
-            const from = Array.from({ length: producers }, (_, producer) => producer).filter((producer) =>
-              targetsOf(edge, producer, producers, vertex.parallelism).includes(subtask),
-            );
-            return { edge: edge.id, input: edge.input, channels: from.map((producer) => channel(edge.id, producer, subtask)) };
-          });
-        const outputs = this.#graph.edges
-          .filter((edge) => edge.source === vertex.id)
-          .map((edge) => ({
-            edge: edge.id,
-            channels: targetsOf(edge, subtask, vertex.parallelism, parallelismOf(edge.target)).map((to) => channel(edge.id, subtask, to)),
-          }));
-        for (const result of this.#graph.results.filter((it) => it.vertex === vertex.id)) {
-          const it = channel(result.edge, subtask, 0);
-          outputs.push({ edge: result.edge, channels: [it] });
-          const known = this.#results.get(result.name) ?? { channels: [], decoders: [], ended: [] };
-          this.#results.set(result.name, {
-            channels: [...known.channels, it], decoders: [...known.decoders, new ResultDecoder(classes)], ended: [...known.ended, false],
-          });
-        }
-        for (const feed of this.#graph.feeds.filter((it) => it.vertex === vertex.id)) {
-          const it = channel(feed.edge, 0, subtask);
-          inputs.push({ edge: feed.edge, input: 0, channels: [it] });
-          const rows = this.#feeds.get(feed.name);
-          if (rows !== undefined) void this.#pump(rows, it, classes);
-        }
-        const metrics = taskMetricsArray();
-        const host: TaskHost = {
-          info: { jobName: this.name, vertex, subtask, attempt: 0 },
-          inputs, outputs, metrics, classes,
-          doorbell: { park: () => undefined },
-          configuration: this.#configuration,
-          poll: () => this.#canceled,
-          wait: async () => undefined,
-          wake: onChange,
-          now: () => Date.now(),
-          heapLimitBytes: 0,
-          heapUsed: () => 0,
-          cooperative: true,
-        };
-        const task = new Task(host, copy.tasks[index] as TaskSpec);
-        const execution = { vertex: vertex.id, subtask, state: "CREATED" as TaskState, timestamps: {} };
-        this.#tasks.push({ task, metrics, execution, before: readTaskMetrics(metrics) });
-      }
+    const wake = (): void => this.#wake();
+    const { tasks, results, feeds } = await localTasks(this.#graph, shipped, wake, () => ({
+      doorbell: { park: () => undefined },
+      configuration: this.#configuration,
+      poll: () => this.#canceled,
+      wait: async () => undefined,
+      wake,
+      now: () => Date.now(),
+      heapLimitBytes: 0,
+      heapUsed: () => 0,
+      cooperative: true,
+    }));
+    for (const [name, { channels, classes }] of results) {
+      this.#results.set(name, { channels, decoders: classes.map((it) => new ResultDecoder(it)), ended: channels.map(() => false) });
     }
+    for (const [name, { channel, classes }] of feeds) {
+      const rows = this.#feeds.get(name);
+      if (rows !== undefined) void this.#pump(rows, channel, classes);
+    }
+    this.#tasks = tasks.map(({ task, metrics, vertex, subtask }) => {
+      const execution = { vertex: vertex.id, subtask, state: "CREATED" as TaskState, timestamps: {} };
+      return { task, metrics, execution, before: readTaskMetrics(metrics) };
+    });
     for (const it of this.#tasks) {
       await it.task.open();
       this.#enterTask(it, "RUNNING");
@@ -391,69 +349,4 @@ function take(result: {
     }
   }
   return rows.length === 0 && result.ended.every(Boolean) ? null : rows;
-}
-
-/** A task's spec with function objects of its own; plain functions and rows are shared. @throws GraphError where that can't be had. */
-function ownInstances(task: TaskSpec, { parallelism }: JobVertex): TaskSpec {
-  const operators = task.operators.map((operator) => {
-    const copies = new Map<object, object>();
-    const copy = (value: unknown): unknown => {
-      try {
-        return Array.isArray(value) ? value : copyOf(value, parallelism > 1, copies);
-      } catch (error) {
-        if (!(error instanceof PrivateFields)) throw error;
-        throw new GraphError(
-          `"${operator.name}" has parallelism ${parallelism} and an object with #private fields, which can't be copied for each subtask in one ` +
-            `thread (${error.message}); let it have parallelism 1 here, or run it on a cluster.`,
-        );
-      }
-    };
-    const spec = Object.fromEntries(Object.entries(operator.spec).map(([key, value]) => [key, copy(value)])) as unknown as OperatorSpec;
-    return { ...operator, spec };
-  });
-  return { ...task, operators };
-}
-
-class PrivateFields extends Error {}
-
-/** A copy with the same classes. What has #private fields is handed on itself, unless there must be `several`. */
-function copyOf(value: unknown, several: boolean, copies: Map<object, object>): unknown {
-  if (typeof value !== "object" || value === null) return value;
-  const known = copies.get(value);
-  if (known !== undefined) return known;
-  const inner = (it: unknown): unknown => copyOf(it, several, copies);
-  const prototype = Object.getPrototypeOf(value) as object | null;
-  if (hasPrivateFields(prototype)) {
-    if (several) throw new PrivateFields(`class ${prototype?.constructor.name}`);
-    return value;
-  }
-  const remember = <T extends object>(copy: T): T => (copies.set(value, copy), copy);
-  if (Array.isArray(value)) {
-    const copy = remember(new Array<unknown>(value.length));
-    for (const [index, item] of value.entries()) copy[index] = inner(item);
-    return copy;
-  }
-  if (value instanceof Map) {
-    const copy = remember(new Map());
-    for (const [key, item] of value) copy.set(inner(key), inner(item));
-    return copy;
-  }
-  if (value instanceof Set) {
-    const copy = remember(new Set());
-    for (const item of value) copy.add(inner(item));
-    return copy;
-  }
-  if (value instanceof Date || value instanceof RegExp || ArrayBuffer.isView(value)) return remember(structuredClone(value) as object);
-  // Other objects of the platform keep what they are in slots that nobody can copy.
-  if (Object.prototype.toString.call(value) !== "[object Object]") return value;
-  const copy = remember(Object.create(prototype) as Record<string, unknown>);
-  for (const [key, item] of Object.entries(value)) copy[key] = inner(item);
-  return copy;
-}
-
-function hasPrivateFields(prototype: object | null): boolean {
-  for (let p = prototype; p !== null && p !== Object.prototype; p = Object.getPrototypeOf(p) as object | null) {
-    if (typeof p.constructor === "function" && /\bthis\.#[\w$]/.test(Function.prototype.toString.call(p.constructor))) return true;
-  }
-  return false;
 }
