@@ -65,6 +65,7 @@ export class ClusterClient implements JobExecutor {
         jobLog: ({ lines }) => {
           for (const job of new Set(lines.map((line) => line.job))) ofJob(job)?.log(lines.filter((line) => line.job === job));
         },
+        jobCheckpoints: () => undefined,
         cluster: (overview) => {
           for (const listener of this.#clusterListeners.keys()) listener.overview(overview);
         },

@@ -9,7 +9,7 @@
  * TaskManagers and clients connect to the same socket; who registers is a TaskManager, who says hello a client. It trusts the transport
  * (protocol/rpc.ts) for identities, order, liveness and fencing. Main thread only.
  */
-import { ConflictError, ProtocolError } from "../../core/types/errors.ts";
+import { CheckpointError, ConflictError, ProtocolError } from "../../core/types/errors.ts";
 import type { TaskManagerId } from "../../core/types/ids.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
 import { type Handlers, ReplyWithAttachments } from "../protocol/conversation.ts";
@@ -164,6 +164,8 @@ export class JobManager {
       },
       resultSegments: (message, peer, segments) => this.#decide(() => this.#dispatcher.resultSegments(from(peer), message, segments)),
       grantFeed: (grant, peer) => this.#decide(() => this.#dispatcher.grantFeed(from(peer), grant)),
+      acknowledgeCheckpoint: (_, peer) => void from(peer),
+      declineCheckpoint: (_, peer) => void from(peer),
     };
   }
 
@@ -192,6 +194,12 @@ export class JobManager {
       watchJob: ({ job, topics }, peer) => asked(peer, (client) => dispatcher.watchJob(client, job, topics)),
       unwatchJob: ({ job }, peer) => asked(peer, (client) => dispatcher.unwatchJob(client, job)),
       metricsHistory: ({ job }, peer) => asked(peer, () => ({ reports: dispatcher.metricsHistory(job) })),
+      checkpoints: () => notYet(),
+      triggerCheckpoint: () => notYet(),
+      savepoint: () => notYet(),
+      stopWithSavepoint: () => notYet(),
+      disposeSavepoint: () => notYet(),
+      rescale: () => notYet(),
       overview: (_, peer) => asked(peer, () => dispatcher.overview()),
       watchCluster: ({ on }, peer) => asked(peer, (client) => dispatcher.watchCluster(client, on)),
       openResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.openResult(client, job, name)),
@@ -327,5 +335,9 @@ export class JobManager {
     this.#whenClosed();
   }
 }
+
+const notYet = (): never => {
+  throw new CheckpointError("this JobManager takes no checkpoints.");
+};
 
 const roleOf = (peer: Peer<Called>): Role | undefined => peer.data as Role | undefined;

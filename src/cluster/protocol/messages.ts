@@ -11,6 +11,7 @@
 import * as v from "valibot";
 import type { JobEdge, JobFeed, JobGraph, JobOperator, JobResult, JobVertex } from "../../core/graph/job-graph.ts";
 import {
+  type CheckpointOverview,
   type ExecutionInfo,
   JOB_STATES,
   type JobDetails,
@@ -25,6 +26,18 @@ import {
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId, JobId, OperatorId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
+import {
+  type CheckpointAck,
+  type CheckpointDeployment,
+  type CheckpointTrigger,
+  type RestoreDeployment,
+  checkpointAck,
+  checkpointDeployment,
+  checkpointOverview,
+  checkpointTrigger,
+  location,
+  restoreDeployment,
+} from "./checkpoint-messages.ts";
 import type { Call, Event } from "./conversation.ts";
 import type { ClusterOverview, SlotInfo } from "./cluster-overview.ts";
 
@@ -85,6 +98,18 @@ export interface TaskDeployment {
   readonly feeds: readonly JobFeed[];
   /** Job options, as in JobGraph. */
   readonly options: Readonly<Record<string, string | number | boolean>>;
+  /** Absent: the job has no checkpoints. */
+  readonly checkpoints?: CheckpointDeployment;
+  /** Absent: it begins with nothing. */
+  readonly restore?: RestoreDeployment;
+}
+
+/** Where a job begins that goes on from another run. */
+export interface SubmittedFrom {
+  /** Folder of a savepoint or of a retained checkpoint. */
+  readonly savepoint: string;
+  /** State of operators that the job no longer has is left behind; else it is an error. */
+  readonly allowNonRestoredState: boolean;
 }
 
 /** A subtask changed its state. */
@@ -115,7 +140,7 @@ export interface ChannelGrant {
 }
 
 /** What clients can be told about a job as it happens. */
-export type JobTopic = "status" | "metrics" | "log";
+export type JobTopic = "status" | "metrics" | "log" | "checkpoints";
 
 // -------------------------------------------------------------------------------------------------------------- shapes
 
@@ -196,6 +221,8 @@ const taskDeployment: v.GenericSchema<unknown, TaskDeployment> = v.strictObject(
   results: v.array(jobEnd),
   feeds: v.array(jobEnd),
   options: optionValues,
+  checkpoints: v.exactOptional(checkpointDeployment),
+  restore: v.exactOptional(restoreDeployment),
 });
 const taskState: v.GenericSchema<unknown, TaskState> = v.picklist(TASK_STATES);
 const jobState: v.GenericSchema<unknown, JobState> = v.picklist(JOB_STATES);
@@ -291,6 +318,12 @@ const call = <Request, Reply>(
   request: v.GenericSchema<unknown, Request>,
   reply: v.GenericSchema<unknown, Reply>,
 ): Call<Request, Reply> => ({ request, reply });
+/** A checkpoint may take its time; its own deadline is `execution.checkpointing.timeout`. */
+const SLOW_DEADLINE_MS = 3_600_000;
+const slowCall = <Request, Reply>(
+  request: v.GenericSchema<unknown, Request>,
+  reply: v.GenericSchema<unknown, Reply>,
+): Call<Request, Reply> => ({ request, reply, deadlineMs: SLOW_DEADLINE_MS });
 const event = <Request>(request: v.GenericSchema<unknown, Request>): Event<Request> => ({ request, reply: nothing, event: true });
 
 // ------------------------------------------------------------------------------------------------------- conversations
@@ -308,6 +341,13 @@ export type RegistrationConversation = {
   readonly resultSegments: Event<ChannelSegments>;
   /** The task can take rows of a feed. */
   readonly grantFeed: Event<ChannelGrant>;
+  /** All files of the execution's part are durable. Repeated until answered; one that comes too late is answered all the same. */
+  readonly acknowledgeCheckpoint: Call<{ readonly execution: ExecutionAddress; readonly ack: CheckpointAck }, void>;
+  /** The execution could not take its part. */
+  readonly declineCheckpoint: Call<
+    { readonly execution: ExecutionAddress; readonly checkpoint: number; readonly error: WireError },
+    void
+  >;
 };
 
 /** `RegistrationConversation` with the shapes of its messages, checked as they arrive. */
@@ -330,6 +370,8 @@ export const registrationConversation: RegistrationConversation = {
   fetchCode: call(v.strictObject({ code: text(128) }), nothing),
   resultSegments: event(channelSegments),
   grantFeed: event(channelGrant),
+  acknowledgeCheckpoint: call(v.strictObject({ execution, ack: checkpointAck }), nothing),
+  declineCheckpoint: call(v.strictObject({ execution, checkpoint: count, error: wireError }), nothing),
 };
 
 /** What a TaskManager answers to its JobManager. */
@@ -344,6 +386,20 @@ export type TaskManagerConversation = {
   readonly grantResult: Event<ChannelGrant>;
   /** Rows of a feed (attachments: segments). */
   readonly feedSegments: Event<ChannelSegments>;
+  /**
+   * Barriers start at these executions, tasks without inputs. `folder`: where all files of this checkpoint go, whichever task writes them;
+   * so every TaskManager of the job gets the message, also with no executions. Unknown executions are ignored.
+   */
+  readonly triggerCheckpoint: Event<{
+    readonly job: JobId;
+    readonly trigger: CheckpointTrigger;
+    readonly executions: readonly ExecutionAddress[];
+    readonly folder: string;
+  }>;
+  /** The checkpoint exists: transactions that it covers may be committed, rows that it covers be shown. Covers all earlier ones. */
+  readonly checkpointCompleted: Event<{ readonly job: JobId; readonly checkpoint: number }>;
+  /** The checkpoint will not exist. What was written for it can go; what belongs to it is the next one's. */
+  readonly checkpointAborted: Event<{ readonly job: JobId; readonly checkpoint: number }>;
   readonly shutdown: Event<{ readonly reason: string }>;
 };
 
@@ -354,6 +410,11 @@ export const taskManagerConversation: TaskManagerConversation = {
   releaseJob: call(v.strictObject({ job: id<JobId>() }), nothing),
   grantResult: event(channelGrant),
   feedSegments: event(channelSegments),
+  triggerCheckpoint: event(
+    v.strictObject({ job: id<JobId>(), trigger: checkpointTrigger, executions: v.array(execution), folder: location }),
+  ),
+  checkpointCompleted: event(v.strictObject({ job: id<JobId>(), checkpoint: count })),
+  checkpointAborted: event(v.strictObject({ job: id<JobId>(), checkpoint: count })),
   shutdown: event(v.strictObject({ reason: text() })),
 };
 
@@ -362,7 +423,10 @@ export type ClientConversation = {
   /** Must come first. */
   readonly hello: Call<{ readonly version: string }, { readonly version: string; readonly pid: number }>;
   /** Attachment 0: the code bundle. With `attached`, the job is cancelled when the connection of this client is lost. */
-  readonly submit: Call<{ readonly graph: JobGraph; readonly code: string; readonly attached: boolean }, { readonly job: JobId }>;
+  readonly submit: Call<
+    { readonly graph: JobGraph; readonly code: string; readonly attached: boolean; readonly from?: SubmittedFrom },
+    { readonly job: JobId }
+  >;
   readonly jobs: Call<Record<string, never>, { readonly jobs: readonly JobSummary[] }>;
   readonly job: Call<{ readonly job: JobId }, JobDetails>;
   readonly cancel: Call<{ readonly job: JobId }, void>;
@@ -371,6 +435,26 @@ export type ClientConversation = {
   readonly unwatchJob: Call<{ readonly job: JobId }, void>;
   /** Metrics of a job that were reported so far, oldest first, up to `metrics.history`. */
   readonly metricsHistory: Call<{ readonly job: JobId }, { readonly reports: readonly MetricsReport[] }>;
+  readonly checkpoints: Call<{ readonly job: JobId }, CheckpointOverview>;
+  /** Takes a checkpoint now; answered when it is complete. @throws CheckpointError */
+  readonly triggerCheckpoint: Call<{ readonly job: JobId }, { readonly checkpoint: number }>;
+  /**
+   * Takes a savepoint and lets the job go on; answered when it is complete. `target`: a folder to put it in, by default
+   * `execution.checkpointing.savepoint-dir`. @throws CheckpointError, ConfigurationError without any target.
+   */
+  readonly savepoint: Call<{ readonly job: JobId; readonly target?: string }, { readonly location: string }>;
+  /** Takes a savepoint and ends the job with it; answered when the job is FINISHED. @throws CheckpointError: then the job goes on. */
+  readonly stopWithSavepoint: Call<
+    { readonly job: JobId; readonly drain: boolean; readonly target?: string },
+    { readonly location: string }
+  >;
+  /** Removes a savepoint with its files. @throws CorruptCheckpointError when there is none */
+  readonly disposeSavepoint: Call<{ readonly location: string }, void>;
+  /**
+   * Runs the job at another parallelism from now on, with its state: vertices that can have it, get it. Answered when all tasks run again.
+   * @throws CheckpointError when its state could not be saved (the job goes on as it was), ConfigurationError beyond maxParallelism.
+   */
+  readonly rescale: Call<{ readonly job: JobId; readonly parallelism: number }, void>;
   readonly overview: Call<Record<string, never>, ClusterOverview>;
   readonly watchCluster: Call<{ readonly on: boolean }, void>;
   /** Takes a result: segments follow as events, as far as granted. One reader at a time; a second one is refused while the first lives. */
@@ -400,7 +484,7 @@ export interface TakenRows {
   readonly rows: number;
 }
 
-const topics: v.GenericSchema<unknown, JobTopic[]> = v.array(v.picklist(["status", "metrics", "log"]));
+const topics: v.GenericSchema<unknown, JobTopic[]> = v.array(v.picklist(["status", "metrics", "log", "checkpoints"]));
 const empty: v.GenericSchema<unknown, Record<string, never>> = v.strictObject({});
 const ofJob = v.strictObject({ job: id<JobId>() });
 const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
@@ -408,13 +492,30 @@ const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
 /** `ClientConversation` with the shapes of its messages. */
 export const clientConversation: ClientConversation = {
   hello: call(v.strictObject({ version: text() }), v.strictObject({ version: text(), pid: count })),
-  submit: call(v.strictObject({ graph: jobGraph, code: text(128), attached: v.boolean() }), v.strictObject({ job: id<JobId>() })),
+  submit: call(
+    v.strictObject({
+      graph: jobGraph,
+      code: text(128),
+      attached: v.boolean(),
+      from: v.exactOptional(v.strictObject({ savepoint: location, allowNonRestoredState: v.boolean() })),
+    }),
+    v.strictObject({ job: id<JobId>() }),
+  ),
   jobs: call(empty, v.strictObject({ jobs: v.array(jobSummary) })),
   job: call(ofJob, jobDetails),
   cancel: call(ofJob, nothing),
   watchJob: call(v.strictObject({ job: id<JobId>(), topics }), nothing),
   unwatchJob: call(ofJob, nothing),
   metricsHistory: call(ofJob, v.strictObject({ reports: v.array(metricsReport) })),
+  checkpoints: call(ofJob, checkpointOverview),
+  triggerCheckpoint: slowCall(ofJob, v.strictObject({ checkpoint: count })),
+  savepoint: slowCall(v.strictObject({ job: id<JobId>(), target: v.exactOptional(location) }), v.strictObject({ location })),
+  stopWithSavepoint: slowCall(
+    v.strictObject({ job: id<JobId>(), drain: v.boolean(), target: v.exactOptional(location) }),
+    v.strictObject({ location }),
+  ),
+  disposeSavepoint: slowCall(v.strictObject({ location }), nothing),
+  rescale: slowCall(v.strictObject({ job: id<JobId>(), parallelism: v.pipe(count, v.minValue(1)) }), nothing),
   overview: call(empty, clusterOverview),
   watchCluster: call(v.strictObject({ on: v.boolean() }), nothing),
   openResult: call(ofChannel, v.strictObject({ subtasks: count, skip: v.array(count) })),
@@ -432,6 +533,7 @@ export type ClientEvents = {
   readonly jobStatus: Event<JobDetails>;
   readonly jobMetrics: Event<MetricsReport>;
   readonly jobLog: Event<{ readonly lines: readonly LogLine[] }>;
+  readonly jobCheckpoints: Event<CheckpointOverview>;
   readonly cluster: Event<ClusterOverview>;
   readonly resultSegments: Event<ChannelSegments>;
   readonly grantFeed: Event<ChannelGrant>;
@@ -442,6 +544,7 @@ export const clientEvents: ClientEvents = {
   jobStatus: event(jobDetails),
   jobMetrics: event(metricsReport),
   jobLog: event(v.strictObject({ lines: v.array(logLine) })),
+  jobCheckpoints: event(checkpointOverview),
   cluster: event(clusterOverview),
   resultSegments: event(channelSegments),
   grantFeed: event(channelGrant),

@@ -131,6 +131,23 @@ export class TaskManagerLostError extends DreyError {
   }
 }
 
+/** A checkpoint or savepoint did not come about: declined, out of time, aborted, or not written. */
+export class CheckpointError extends DreyError {
+  constructor(message: string, options?: DreyErrorOptions) {
+    super("DREY_CHECKPOINT", "external", message, options);
+  }
+}
+
+/**
+ * What a checkpoint or savepoint stored can't be read back: missing, torn, damaged, or of another version. A task that throws it while it
+ * restores makes its job fall back to the checkpoint before.
+ */
+export class CorruptCheckpointError extends DreyError {
+  constructor(message: string, options?: DreyErrorOptions) {
+    super("DREY_CORRUPT_CHECKPOINT", "external", message, options);
+  }
+}
+
 /** A message on the wire has the wrong version, shape or sender. */
 export class ProtocolError extends DreyError {
   constructor(message: string, options?: DreyErrorOptions) {
@@ -162,6 +179,8 @@ export const errorClasses: Readonly<Record<string, ErrorClass>> = {
   ConnectionError,
   DeadlineError,
   TaskManagerLostError,
+  CheckpointError,
+  CorruptCheckpointError,
   ProtocolError,
   InvariantError,
 };

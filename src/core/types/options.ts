@@ -66,8 +66,20 @@ const bytes = (key: string, size: number, description: string): Option<number> =
 
 const MB = 1024 * 1024;
 
-type Flag = "chaining";
-type Text = "jobManagerAddress" | "resultPolicy" | "restartStrategy";
+type Flag = "chaining" | "unalignedCheckpoints";
+type Text =
+  | "jobManagerAddress"
+  | "resultPolicy"
+  | "restartStrategy"
+  | "failoverStrategy"
+  | "schedulerMode"
+  | "checkpointingMode"
+  | "checkpointDirectory"
+  | "savepointDirectory"
+  | "checkpointRetention"
+  | "haType"
+  | "haDirectory"
+  | "haClusterId";
 type Quantity =
   | "taskManagerSlots"
   | "taskManagerHeap"
@@ -89,7 +101,27 @@ type Quantity =
   | "metricsInterval"
   | "metricsHistory"
   | "watchdogTimeout"
-  | "clientTimeout";
+  | "clientTimeout"
+  | "checkpointInterval"
+  | "checkpointTimeout"
+  | "checkpointMinPause"
+  | "maxConcurrentCheckpoints"
+  | "tolerableFailedCheckpoints"
+  | "alignedCheckpointTimeout"
+  | "retainedCheckpoints"
+  | "fixedDelayAttempts"
+  | "fixedDelay"
+  | "failureRateMaxFailures"
+  | "failureRateInterval"
+  | "failureRateDelay"
+  | "exponentialInitialBackoff"
+  | "exponentialMaxBackoff"
+  | "exponentialMultiplier"
+  | "exponentialResetThreshold"
+  | "exponentialJitter"
+  | "exponentialAttempts"
+  | "haLeaseTimeout"
+  | "haRecoveryTimeout";
 
 /** All options, by a name for use in code. Durations are milliseconds, sizes bytes. */
 export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Option<string>> & Record<Quantity, Option<number>>> = {
@@ -150,7 +182,99 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   metricsHistory: integer("metrics.history", 600, "Reports kept per job on the JobManager.", { minimum: 1 }),
   watchdogTimeout: duration("task.watchdog.timeout", 0, "Fail a task whose thread makes no turn for so long; 0: never."),
   clientTimeout: duration("client.timeout", 10_000, "How long a client waits for one answer of the JobManager. (Flink: 60 s.)"),
-  restartStrategy: string("restart-strategy.type", "none", "What happens after a failure.", { choices: ["none"] }),
+  checkpointInterval: duration("execution.checkpointing.interval", 0, "Time between two checkpoints of a job; 0: no checkpoints."),
+  checkpointingMode: string("execution.checkpointing.mode", "exactly-once", "Whether barriers are aligned, or rows may come twice.", {
+    choices: ["exactly-once", "at-least-once"],
+  }),
+  checkpointTimeout: duration("execution.checkpointing.timeout", 600_000, "A checkpoint that takes longer is given up."),
+  checkpointMinPause: duration("execution.checkpointing.min-pause", 0, "Least time between the end of a checkpoint and the next one."),
+  maxConcurrentCheckpoints: integer("execution.checkpointing.max-concurrent-checkpoints", 1, "Checkpoints of a job on their way at once.", {
+    minimum: 1,
+  }),
+  tolerableFailedCheckpoints: integer(
+    "execution.checkpointing.tolerable-failed-checkpoints",
+    0,
+    "Checkpoints that may fail in a row; one more restarts the job.",
+  ),
+  unalignedCheckpoints: boolean("execution.checkpointing.unaligned.enabled", false, "Barriers overtake rows, which are stored instead."),
+  alignedCheckpointTimeout: duration(
+    "execution.checkpointing.aligned-checkpoint-timeout",
+    0,
+    "With unaligned checkpoints: how long a checkpoint tries to be aligned first.",
+  ),
+  checkpointDirectory: string(
+    "execution.checkpointing.dir",
+    "",
+    "Where checkpoints are stored: a folder that all processes reach, or s3://bucket/path. Empty: a folder that ends with the JobManager.",
+  ),
+  savepointDirectory: string("execution.checkpointing.savepoint-dir", "", "Where savepoints are stored that name no place themselves."),
+  checkpointRetention: string(
+    "execution.checkpointing.externalized-checkpoint-retention",
+    "no-externalized-checkpoints",
+    "Which checkpoints stay when their job has ended: none, those of failed jobs, or those of canceled jobs too.",
+    { choices: ["no-externalized-checkpoints", "delete-on-cancellation", "retain-on-cancellation"] },
+  ),
+  retainedCheckpoints: integer("execution.checkpointing.num-retained", 2, "Completed checkpoints that are kept. (Flink: 1.)", {
+    minimum: 1,
+  }),
+  restartStrategy: string(
+    "restart-strategy.type",
+    "",
+    "What happens after a failure. Empty: exponential-delay for a job with checkpoints, none for others.",
+    { choices: ["", "none", "fixed-delay", "failure-rate", "exponential-delay"] },
+  ),
+  failoverStrategy: string("jobmanager.execution.failover-strategy", "region", "What restarts: the failed region, or the full job.", {
+    choices: ["region", "full"],
+  }),
+  fixedDelayAttempts: integer("restart-strategy.fixed-delay.attempts", 1, "Restarts before the job fails."),
+  fixedDelay: duration("restart-strategy.fixed-delay.delay", 1_000, "Time between a failure and the restart."),
+  failureRateMaxFailures: integer("restart-strategy.failure-rate.max-failures-per-interval", 1, "More failures than these fail the job."),
+  failureRateInterval: duration("restart-strategy.failure-rate.failure-rate-interval", 60_000, "The time in which failures are counted."),
+  failureRateDelay: duration("restart-strategy.failure-rate.delay", 1_000, "Time between a failure and the restart."),
+  exponentialInitialBackoff: duration(
+    "restart-strategy.exponential-delay.initial-backoff",
+    20,
+    "Time between the first failure and the restart. (Flink: 1 s.)",
+  ),
+  exponentialMaxBackoff: duration("restart-strategy.exponential-delay.max-backoff", 60_000, "The longest time before a restart."),
+  exponentialMultiplier: number(
+    "restart-strategy.exponential-delay.backoff-multiplier",
+    2,
+    "How much longer each restart waits than the one before. (Flink: 1.5.)",
+    { minimum: 1 },
+  ),
+  exponentialResetThreshold: duration(
+    "restart-strategy.exponential-delay.reset-backoff-threshold",
+    3_600_000,
+    "After so long without failure the first backoff holds again.",
+  ),
+  exponentialJitter: number("restart-strategy.exponential-delay.jitter-factor", 0.1, "Part of the backoff that is left to chance.", {
+    minimum: 0,
+    maximum: 1,
+  }),
+  exponentialAttempts: integer(
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+    0,
+    "Restarts, without the threshold between them, before the job fails; 0: any number.",
+  ),
+  schedulerMode: string("scheduler-mode", "", "reactive: a job takes all slots that there are, and is rescaled as they come and go.", {
+    choices: ["", "reactive"],
+  }),
+  haType: string("high-availability.type", "none", "Whether JobManagers keep jobs in shared storage, for the next leader.", {
+    choices: ["none", "filesystem"],
+  }),
+  haDirectory: string("high-availability.storageDir", "", "Where: a folder that all JobManagers reach, or s3://bucket/path."),
+  haClusterId: string("high-availability.cluster-id", "default", "Clusters that share the place have different ids."),
+  haLeaseTimeout: duration(
+    "high-availability.lease-timeout",
+    3_000,
+    "A leader that has not renewed its lease for so long may be replaced by a standby JobManager.",
+  ),
+  haRecoveryTimeout: duration(
+    "high-availability.recovery-timeout",
+    10_000,
+    "How long a new leader waits for the TaskManagers of a running job before it restarts the job from its checkpoint.",
+  ),
 };
 
 const byKey: ReadonlyMap<string, Option> = new Map(Object.values<Option>(options).map((option): [string, Option] => [option.key, option]));

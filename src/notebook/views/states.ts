@@ -12,6 +12,7 @@ const MOODS: Readonly<Record<JobState | TaskState, Mood>> = {
   DEPLOYING: "waiting",
   INITIALIZING: "waiting",
   RUNNING: "good",
+  RESTARTING: "waiting",
   FINISHED: "ended",
   CANCELED: "ended",
   CANCELLING: "ended",

@@ -1,10 +1,14 @@
 /**
  * Every state of a job and every way between them. Nothing else changes a job's state.
  *
- *     CREATED ─▶ WAITING ─▶ RUNNING ─▶ FINISHED
- *                   │ │        │ │
- *                   │ └────────┼─┴──▶ CANCELLING ─▶ CANCELED
- *                   └──────────┴────▶ FAILING ────▶ FAILED
+ *                   ┌─── RESTARTING ◀─┐
+ *                   ▼                 │
+ *     CREATED ─▶ WAITING ──────▶ RUNNING ─▶ FINISHED
+ *                   │ │             │ │
+ *                   │ └─────────────┼─┴──▶ CANCELLING ─▶ CANCELED
+ *                   └───────────────┴────▶ FAILING ────▶ FAILED
+ *
+ * WAITING can go to RESTARTING too, and RESTARTING to CANCELLING and FAILING.
  */
 import type { JobState } from "../../../core/graph/job-status.ts";
 import { canceled } from "./canceled.ts";
@@ -13,6 +17,7 @@ import { created } from "./created.ts";
 import { failed } from "./failed.ts";
 import { failing } from "./failing.ts";
 import { finished } from "./finished.ts";
+import { restarting } from "./restarting.ts";
 import { running } from "./running.ts";
 import type { StateOfJob } from "./state.ts";
 import { waiting } from "./waiting.ts";
@@ -22,6 +27,7 @@ export const states: Readonly<Record<JobState, StateOfJob>> = {
   CREATED: created,
   WAITING: waiting,
   RUNNING: running,
+  RESTARTING: restarting,
   FINISHED: finished,
   CANCELLING: cancelling,
   CANCELED: canceled,
@@ -32,8 +38,9 @@ export const states: Readonly<Record<JobState, StateOfJob>> = {
 /** Which state may follow which. */
 export const transitions: Readonly<Record<JobState, readonly JobState[]>> = {
   CREATED: ["WAITING"],
-  WAITING: ["RUNNING", "CANCELLING", "FAILING"],
-  RUNNING: ["FINISHED", "CANCELLING", "FAILING"],
+  WAITING: ["RUNNING", "RESTARTING", "CANCELLING", "FAILING"],
+  RUNNING: ["FINISHED", "RESTARTING", "CANCELLING", "FAILING"],
+  RESTARTING: ["WAITING", "CANCELLING", "FAILING"],
   FINISHED: [],
   CANCELLING: ["CANCELED"],
   CANCELED: [],
