@@ -31,7 +31,13 @@ export interface Operator {
   /** Wall-clock time at which `onProcessingTime` wants to be called next; Infinity: not at all. */
   nextProcessingTime?(): number;
   onProcessingTime?(nowMs: number): void;
-  /** All input has ended. */
+  /** Every watermark of the input stops here, the last one too: the operator hands each on with `context.emitWatermark` when it may. */
+  readonly holdsWatermarks?: boolean;
+  /** It takes no records at present: the task reads no input until this is false. The operator calls `context.wake()` when it changes. */
+  full?(): boolean;
+  /** Results are still to come although all input has ended: the task waits for them. `context.wake()` as above. */
+  owes?(): boolean;
+  /** All input has ended, and nothing is owed. */
   finish?(): void;
   close?(): void | Promise<void>;
 }
@@ -79,7 +85,7 @@ export interface OperatorContext {
   emit(value: unknown, timestamp: number): void;
   /** Hands a record to the consumers of a side output; without consumers it is dropped. */
   emitSide(tag: string, value: unknown, timestamp: number): void;
-  /** For operators that make watermarks. Must not go back. */
+  /** For operators that make or hold watermarks. Must not go back. */
   emitWatermark(watermark: number): void;
   /** For operators that make watermarks: nothing comes at present. The next record ends the idleness. */
   emitIdle(): void;

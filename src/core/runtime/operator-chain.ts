@@ -219,7 +219,8 @@ ${output}.emit(${narrow} && typeof ${value} === "object" && ${value} !== null ? 
       const lines = [`function ${name}(watermark) {`];
       if (operator.makesWatermarks === true) lines.push("if (watermark !== Infinity) return;");
       if (operator.onWatermark !== undefined) lines.push(`${this.#operator(index)}.onWatermark(watermark);`);
-      lines.push(this.#watermarkToConsumers(index), "}");
+      if (operator.holdsWatermarks !== true) lines.push(this.#watermarkToConsumers(index));
+      lines.push("}");
       this.#functions.push(this.#owned(index, lines.join("\n")));
     }
     return name;
@@ -250,7 +251,7 @@ ${output}.emit(${narrow} && typeof ${value} === "object" && ${value} !== null ? 
   #wire(index: number, member: ChainMember): void {
     const wiring = this.#constant("wiring", member.wiring);
     this.#declarations.push(`${wiring}.emit = (value, timestamp) => ${this.#emitFunction(index)}(value, timestamp);`);
-    if (member.operator.makesWatermarks === true) {
+    if (member.operator.makesWatermarks === true || member.operator.holdsWatermarks === true) {
       const name = this.#name("made");
       this.#functions.push(this.#owned(index, `function ${name}(watermark) {\n${this.#watermarkToConsumers(index)}\n}`));
       this.#declarations.push(

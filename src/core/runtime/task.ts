@@ -97,10 +97,15 @@ export class Task {
   readonly #bufferTimeoutMs: number;
   readonly #ticks: { readonly operator: Operator; readonly everyMs: number; nextMs: number }[];
   readonly #processingTimers: readonly Operator[];
+  /** Operators that may be full. */
+  readonly #bounded: readonly Operator[];
   readonly #batchRows: number;
   readonly #sourceRows: unknown[];
   readonly #sourceTimestamps: Float64Array;
   #sourceEnded = false;
+  #lastWatermarkPassed = false;
+  /** Operators that have finished, from the first on. */
+  #finishedOperators = 0;
   #ended = false;
   #finished = false;
   #wanted = false;
@@ -147,7 +152,9 @@ export class Task {
     });
     const head = (this.#members[0] as ChainMember).operator;
     this.#source = "read" in head ? (head as SourceOperator) : undefined;
-    const makesWatermarks = this.#members.some(({ operator }) => operator.makesWatermarks === true);
+    const makesWatermarks = this.#members.some(
+      ({ operator }) => operator.makesWatermarks === true || operator.holdsWatermarks === true,
+    );
     this.#gate = new InputGate(host.inputs, host.classes, {
       read: (records, bytes) => {
         metrics[RECORDS_IN] = (metrics[RECORDS_IN] as number) + records;
@@ -168,6 +175,7 @@ export class Task {
         : [],
     );
     this.#processingTimers = this.#members.map(({ operator }) => operator).filter((operator) => operator.nextProcessingTime !== undefined);
+    this.#bounded = this.#members.map(({ operator }) => operator).filter((operator) => operator.full !== undefined);
   }
 
   /** The generated text of the chain, for people. */
@@ -225,7 +233,7 @@ export class Task {
     if (!this.#mayPark && !this.#drained()) return "blocked";
     try {
       if (this.#ended) return this.#finish();
-      const worked = this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source);
+      const worked = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
       const now = this.#host.now();
       this.#serveClock(now);
       if (this.#source === undefined ? this.#gate.ended : this.#sourceEnded) this.#endInput();
@@ -248,13 +256,13 @@ export class Task {
     let next = Number.POSITIVE_INFINITY;
     for (const tick of this.#ticks) next = Math.min(next, tick.nextMs);
     for (const operator of this.#processingTimers) next = Math.min(next, operator.nextProcessingTime?.() ?? next);
-    if (this.#source !== undefined && !this.#sourceEnded) next = Math.min(next, this.#source.nextReadMs?.() ?? 0);
+    if (this.#source !== undefined && !this.#sourceEnded && !this.#full) next = Math.min(next, this.#source.nextReadMs?.() ?? 0);
     if (this.#gathering) next = Math.min(next, this.#lastFlushMs + Math.min(IDLE_FLUSH_MS, this.#bufferTimeoutMs));
     return next;
   }
 
   #runParking(): void {
-    const ready = (): boolean => this.#wanted || this.#gate.hasInput;
+    const ready = (): boolean => this.#wanted || (this.#gate.hasInput && !this.#full);
     for (let step = this.step(); step !== "finished"; step = this.step()) {
       if (step !== "idle") continue;
       const timeoutMs = this.nextWakeMs() - this.#host.now();
@@ -268,7 +276,7 @@ export class Task {
   }
 
   async #runYielding(): Promise<void> {
-    const ready = (): boolean => this.#wanted || this.#gate.hasInput;
+    const ready = (): boolean => this.#wanted || (this.#gate.hasInput && !this.#full);
     const drained = (): boolean =>
       this.#wanted || this.#outputs.every((it) => it.writers.every((writer) => writer.channel.queued < writer.channel.capacity));
     let sliceEndMs = performance.now() + SLICE_MS;
@@ -285,7 +293,14 @@ export class Task {
     this.#markBusy();
   }
 
+  /** Some operator takes no records at present. */
+  get #full(): boolean {
+    for (const operator of this.#bounded) if (operator.full?.() === true) return true;
+    return false;
+  }
+
   #readSource(source: SourceOperator): boolean {
+    if (this.#sourceEnded) return false;
     const rows = this.#sourceRows;
     const count = source.read(rows, this.#sourceTimestamps, this.#batchRows);
     if (count < 0) {
@@ -339,13 +354,18 @@ export class Task {
     );
   }
 
-  /** All input has come: the last watermark passes, operators finish from first to last, outputs end. */
+  /** All input has come: the last watermark passes, operators finish from first to last as soon as they owe nothing, outputs end. */
   #endInput(): void {
     if (this.#ended) return;
-    this.#ended = true;
     // A gate passes the last watermark on when its channels end; a source has none that would.
-    if (this.#source !== undefined) this.#chain.watermark(MAX_WATERMARK);
-    for (const { operator } of this.#members) operator.finish?.();
+    if (this.#source !== undefined && !this.#lastWatermarkPassed) this.#chain.watermark(MAX_WATERMARK);
+    this.#lastWatermarkPassed = true;
+    for (; this.#finishedOperators < this.#members.length; this.#finishedOperators++) {
+      const { operator } = this.#members[this.#finishedOperators] as ChainMember;
+      if (operator.owes?.() === true) return;
+      operator.finish?.();
+    }
+    this.#ended = true;
     for (const it of this.#outputs) it.end();
   }
 
