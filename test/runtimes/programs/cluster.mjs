@@ -1,6 +1,6 @@
 /**
  * A job on a cluster of processes and threads: the one whose address is given, else one of its own. Its function captures a variable.
- * Prints what came out as JSON.
+ * Prints what came out as JSON, before it closes its connection (docs/runtimes.md tells why).
  */
 import { count, environment, tumbling } from "drey";
 
@@ -17,8 +17,6 @@ const counts = await env
   .window(tumbling("1 s"))
   .aggregate(count(), (records, { key }) => ({ key, records }))
   .collect();
-await env.close();
-
 console.log(
   JSON.stringify({
     windows: counts.length,
@@ -26,3 +24,4 @@ console.log(
     keys: [...new Set(counts.map((row) => row.key))].sort(),
   }),
 );
+await env.close();
