@@ -24,7 +24,7 @@ const mayKnow: Readonly<Record<string, readonly string[]>> = {
   "core/graph": ["core/time", "core/data", "core/types"],
   "core/state": ["core/time", "core/data", "core/types"],
   "core/operators": ["core/graph", "core/state", "core/time", "core/data", "core/types"],
-  "core/connectors": ["core/operators", "core/graph", "core/time", "core/data", "core/types"],
+  "core/connectors": ["core/operators", "core/graph", "core/state", "core/time", "core/data", "core/types"],
   "core/runtime": ["core/connectors", "core/operators", "core/graph", "core/state", "core/time", "core/data", "core/types"],
   "core/api": ["core/runtime", "core/connectors", "core/operators", "core/graph", "core/state", "core/time", "core/data", "core/types"],
   "core/table": ["core/api", "core/connectors", "core/operators", "core/graph", "core/time", "core/data", "core/types"],
@@ -34,13 +34,14 @@ const mayKnow: Readonly<Record<string, readonly string[]>> = {
   "core/functions": ["core/operators", "core/state", "core/types"],
   core: ["core/*"],
   // What processes say to each other speaks of jobs as data, never of what runs in them.
-  "cluster/protocol": ["core/graph", "core/types"],
+  "cluster/protocol": ["core/graph", "core/state", "core/types"],
   "cluster/code": ["core/types"],
   "cluster/exchange": ["core/runtime", "core/data", "core/types"],
   "cluster/storage": ["core/state", "core/types"],
   "cluster/rest": ["cluster/protocol", "core/graph", "core/types"],
   // The JobManager, the TaskManager and the client meet in the protocol alone.
-  "cluster/jobmanager": ["cluster/rest", "cluster/storage", "cluster/protocol", "core/graph", "core/data", "core/types"],
+  // Of core/state what a snapshot is as data, and how one is dealt out.
+  "cluster/jobmanager": ["cluster/rest", "cluster/storage", "cluster/protocol", "core/graph", "core/state", "core/data", "core/types"],
   "cluster/taskmanager": ["cluster/exchange", "cluster/code", "cluster/storage", "cluster/protocol", "core/runtime", "core/*"],
   "cluster/client": ["cluster/code", "cluster/protocol", "core/*"],
   "cluster/configuration-file": ["core/types"],

@@ -9,6 +9,7 @@
  */
 import type { Configuration } from "../types/options.ts";
 import type { OperatorSpec } from "../graph/stream-graph.ts";
+import type { OperatorStates } from "../state/operator-states.ts";
 
 /** One operator in one subtask. */
 export interface Operator {
@@ -31,6 +32,15 @@ export interface Operator {
   /** Wall-clock time at which `onProcessingTime` wants to be called next; Infinity: not at all. */
   nextProcessingTime?(): number;
   onProcessingTime?(nowMs: number): void;
+  /**
+   * A barrier is here, and state is about to be frozen: what lives elsewhere (a position, elements on their way) goes into
+   * `context.states` now. Records handed on here belong before the barrier.
+   */
+  prepareSnapshot?(checkpoint: number): void;
+  /** The checkpoint is durable, and so is all before it: what depends on it may happen (a commit). Some are told by a later one only. */
+  checkpointCompleted?(checkpoint: number): void;
+  /** The checkpoint will never complete. */
+  checkpointAborted?(checkpoint: number): void;
   /** Every watermark of the input stops here, the last one too: the operator hands each on with `context.emitWatermark` when it may. */
   readonly holdsWatermarks?: boolean;
   /** It takes no records at present: the task reads no input until this is false. The operator calls `context.wake()` when it changes. */
@@ -79,6 +89,8 @@ export interface OperatorContext {
   readonly maxParallelism: number;
   readonly attempt: number;
   readonly configuration: Configuration;
+  /** What survives a failure: already restored when the operator is created, written out by the runtime. */
+  readonly states: OperatorStates;
   /** Wall clock, milliseconds since the epoch. */
   now(): number;
   /** Hands a record to the consumers of the main output. */

@@ -3,8 +3,8 @@
  * in whether there is a key and a second input.
  */
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
-import { HeapBackend } from "../state/heap-backend.ts";
-import { TimerQueue } from "../state/timers.ts";
+import type { KeyedBackend } from "../state/backend.ts";
+import type { TimerQueue } from "../state/timers.ts";
 import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import { GraphError, RecordError, describe } from "../types/errors.ts";
@@ -120,9 +120,9 @@ class TimestampedCollector implements Collector<unknown> {
 
 /** The one context object of an operator; its fields change from record to record. */
 class FunctionContext implements TimerContext, TimerService {
-  readonly eventTimers = new TimerQueue();
-  readonly processingTimers = new TimerQueue();
-  readonly backend = new HeapBackend();
+  readonly eventTimers: TimerQueue;
+  readonly processingTimers: TimerQueue;
+  readonly backend: KeyedBackend;
   readonly jobName: string;
   readonly taskName: string;
   readonly subtask: number;
@@ -137,6 +137,9 @@ class FunctionContext implements TimerContext, TimerService {
   constructor(operator: OperatorContext, keyed: boolean) {
     this.#operator = operator;
     this.#keyed = keyed;
+    this.eventTimers = operator.states.timers("event");
+    this.processingTimers = operator.states.timers("processing");
+    this.backend = operator.states.keyed;
     this.jobName = operator.jobName;
     this.taskName = operator.taskName;
     this.subtask = operator.subtask;

@@ -11,6 +11,7 @@
  */
 import type { ChainOutput, ChainedOperator, TaskEdge } from "../graph/job-graph.ts";
 import type { ChainCode, Operator } from "../operators/operator.ts";
+import type { CheckpointedStates } from "../state/operator-states.ts";
 import type { Output } from "./output.ts";
 import { hasMoreThan } from "./projection.ts";
 
@@ -18,6 +19,8 @@ import { hasMoreThan } from "./projection.ts";
 export interface ChainMember {
   readonly definition: ChainedOperator;
   readonly operator: Operator;
+  /** What the operator keeps; the same as `states` of its context. */
+  readonly states: CheckpointedStates;
   readonly inputs: 0 | 1 | 2;
   /** Set by `fuse`: what the operator's context calls. */
   readonly wiring: {

@@ -12,6 +12,7 @@ import type { ChainedOperator, JobVertex, TaskSpec } from "../graph/job-graph.ts
 import { connectorKinds } from "../connectors/index.ts";
 import { operatorKinds } from "../operators/index.ts";
 import type { Operator, OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import { HeapStates } from "../state/operator-states.ts";
 import { DreyError, InvariantError, OutOfMemoryError, UserFunctionError } from "../types/errors.ts";
 import type { EdgeId } from "../types/ids.ts";
 import { type Configuration, options } from "../types/options.ts";
@@ -437,6 +438,7 @@ export class Task {
     const { vertex, subtask, attempt, jobName } = this.#host.info;
     const wiring: ChainMember["wiring"] = { emit: noWhere, emitSide: noWhere, emitWatermark: noWhere, emitIdle: noWhere };
     const { metrics } = this.#host;
+    const states = new HeapStates();
     const context: OperatorContext = {
       operatorId: definition.id,
       operatorName: definition.name,
@@ -447,6 +449,7 @@ export class Task {
       maxParallelism: vertex.maxParallelism,
       attempt,
       configuration: this.#host.configuration,
+      states,
       now: () => this.#host.now(),
       emit: (value, timestamp) => wiring.emit(value, timestamp),
       emitSide: (tag, value, timestamp) => wiring.emitSide(tag, value, timestamp),
@@ -465,7 +468,7 @@ export class Task {
       },
     };
     try {
-      return { definition, operator: kind.create(definition.spec, context), inputs: kind.inputs, wiring };
+      return { definition, operator: kind.create(definition.spec, context), states, inputs: kind.inputs, wiring };
     } catch (error) {
       throw this.#explained(error, definition);
     }

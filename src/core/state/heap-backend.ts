@@ -7,11 +7,12 @@
 import { type KeyToken, keyToken } from "../data/keys.ts";
 import { flattenKept, flattenString } from "../data/text.ts";
 import { GraphError, describe } from "../types/errors.ts";
+import type { KeyedBackend } from "./backend.ts";
 import type { ListState, MapState, StateDescriptor, StateOf, ValueState } from "./descriptors.ts";
 import { KeyTable } from "./key-table.ts";
 
 /** The keyed state of one operator in one subtask. */
-export class HeapBackend {
+export class HeapBackend implements KeyedBackend {
   #token: KeyToken | undefined;
   #key: unknown;
   readonly #states = new Map<string, { readonly descriptor: StateDescriptor; readonly table: Table }>();
