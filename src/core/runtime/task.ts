@@ -17,6 +17,7 @@ import { DreyError, InvariantError, OutOfMemoryError, UserFunctionError } from "
 import type { EdgeId } from "../types/ids.ts";
 import { type Configuration, options } from "../types/options.ts";
 import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
+import type { CheckpointHost, TaskRestore } from "./checkpoint.ts";
 import { InputGate } from "./input-gate.ts";
 import { BACK_PRESSURED_SINCE, IDLE_SINCE, metricIndex } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
@@ -49,6 +50,10 @@ export interface TaskHost {
   heapUsed(): number;
   /** Collects garbage now, where that is possible; makes sure that `heapUsed` counts live objects. */
   collectGarbage?(): void;
+  /** Absent: a job without checkpoints. */
+  readonly checkpoints?: CheckpointHost;
+  /** Absent: the task begins with nothing. */
+  readonly restored?: TaskRestore;
   /** This host's threads must not park: the one-thread executor. */
   readonly cooperative?: boolean;
 }
