@@ -165,6 +165,7 @@ export class JobManager {
       resultSegments: (message, peer, segments) => this.#decide(() => this.#dispatcher.resultSegments(from(peer), message, segments)),
       grantFeed: (grant, peer) => this.#decide(() => this.#dispatcher.grantFeed(from(peer), grant)),
       acknowledgeCheckpoint: (_, peer) => void from(peer),
+      requestCheckpoint: (_, peer) => void from(peer),
       declineCheckpoint: (_, peer) => void from(peer),
     };
   }

@@ -81,6 +81,8 @@ export interface CheckpointDeployment {
   readonly mode: "exactly-once" | "at-least-once";
   readonly unaligned: boolean;
   readonly alignedTimeoutMs: number;
+  /** Checkpoints are taken by themselves, again and again; else only when somebody asks for one. */
+  readonly periodic: boolean;
 }
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
@@ -106,7 +108,21 @@ export const checkpointTrigger: v.GenericSchema<unknown, CheckpointTrigger> = v.
 /** Shape of a CheckpointAck. */
 export const checkpointAck: v.GenericSchema<unknown, CheckpointAck> = v.strictObject({
   checkpoint: count,
-  operators: v.array(v.looseObject({ operator: text(), sections: v.array(v.looseObject({ name: text(), kind: text(64) })) })),
+  operators: v.array(
+    v.strictObject({
+      operator: text(),
+      sections: v.array(
+        v.strictObject({
+          name: text(),
+          kind: v.picklist(["keyed", "timers", "list", "union", "broadcast"]),
+          type: text(64),
+          format: count,
+          file: text(),
+          blocks: v.array(count),
+        }),
+      ),
+    }),
+  ),
   channels: v.exactOptional(v.unknown()),
   bytes: amount,
   writtenBytes: amount,
@@ -129,7 +145,7 @@ export const restoreDeployment: v.GenericSchema<unknown, RestoreDeployment> = v.
 
 /** Shape of a CheckpointDeployment. */
 export const checkpointDeployment: v.GenericSchema<unknown, CheckpointDeployment> = v.strictObject({
-  folder: location, mode, unaligned: v.boolean(), alignedTimeoutMs: amount,
+  folder: location, mode, unaligned: v.boolean(), alignedTimeoutMs: amount, periodic: v.boolean(),
 });
 
 const checkpointSubtask: v.GenericSchema<unknown, CheckpointSubtaskInfo> = v.strictObject({

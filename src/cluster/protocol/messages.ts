@@ -343,6 +343,8 @@ export type RegistrationConversation = {
   readonly grantFeed: Event<ChannelGrant>;
   /** All files of the execution's part are durable. Repeated until answered; one that comes too late is answered all the same. */
   readonly acknowledgeCheckpoint: Call<{ readonly execution: ExecutionAddress; readonly ack: CheckpointAck }, void>;
+  /** The task has come to its end, and waits for a checkpoint that covers it: one should be taken soon. */
+  readonly requestCheckpoint: Event<{ readonly execution: ExecutionAddress }>;
   /** The execution could not take its part. */
   readonly declineCheckpoint: Call<
     { readonly execution: ExecutionAddress; readonly checkpoint: number; readonly error: WireError },
@@ -371,6 +373,7 @@ export const registrationConversation: RegistrationConversation = {
   resultSegments: event(channelSegments),
   grantFeed: event(channelGrant),
   acknowledgeCheckpoint: call(v.strictObject({ execution, ack: checkpointAck }), nothing),
+  requestCheckpoint: event(v.strictObject({ execution })),
   declineCheckpoint: call(v.strictObject({ execution, checkpoint: count, error: wireError }), nothing),
 };
 
