@@ -24,6 +24,8 @@ import {
   registrationConversation,
   taskManagerConversation,
 } from "../protocol/messages.ts";
+import { loadManifest } from "../storage/manifest.ts";
+import { storageAt } from "../storage/storages.ts";
 import { type Peer, RpcServer } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
 import { type Clocks, systemClocks } from "./clocks.ts";
@@ -199,7 +201,12 @@ export class JobManager {
       triggerCheckpoint: () => notYet(),
       savepoint: () => notYet(),
       stopWithSavepoint: () => notYet(),
-      disposeSavepoint: () => notYet(),
+      disposeSavepoint: async ({ location }) => {
+        const storage = storageAt(location);
+        // Whatever is not the folder of a checkpoint is not removed.
+        await loadManifest(storage);
+        await storage.delete("");
+      },
       rescale: () => notYet(),
       overview: (_, peer) => asked(peer, () => dispatcher.overview()),
       watchCluster: ({ on }, peer) => asked(peer, (client) => dispatcher.watchCluster(client, on)),
