@@ -251,7 +251,9 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   /** Whether every way back from here meets an operator that assigns timestamps. */
   protected hasTimestamps(): boolean {
     const timed = (node: StreamNode): boolean =>
-      node.spec.kind === "timestamps" || (node.inputs.length > 0 && node.inputs.some((edge) => timed(edge.from)));
+      node.spec.kind === "timestamps" ||
+      (node.spec as { readonly timestamped?: boolean }).timestamped === true ||
+      (node.inputs.length > 0 && node.inputs.some((edge) => timed(edge.from)));
     return this.ends.every((end) => timed(end.from));
   }
 

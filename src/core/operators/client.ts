@@ -6,6 +6,8 @@ import type { OperatorKind } from "./operator.ts";
 /** Rows of the client, which come in on an edge of their own. */
 export interface FeedSpec extends OperatorSpec {
   readonly kind: typeof FEED_KIND;
+  /** Its rows come with timestamps and watermarks. Default false. */
+  readonly timestamped?: boolean;
 }
 
 /** Rows for the client, which go out under this name. */

@@ -241,9 +241,9 @@ export class Task {
       if (this.#ended) return this.#finish();
       const worked = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
       const now = this.#host.now();
-      this.#serveClock(now);
+      const served = this.#serveClock(now);
       if (this.#source === undefined ? this.#gate.ended : this.#sourceEnded) this.#endInput();
-      if (worked || this.#ended) {
+      if (worked || served || this.#ended) {
         if (!this.#gathering) this.#gatheringSinceMs = now;
         this.#gathering = true;
         if (now - this.#gatheringSinceMs >= this.#bufferTimeoutMs) this.#flush(now);
@@ -320,15 +320,19 @@ export class Task {
     return true;
   }
 
-  /** Timers, ticks, the heap. */
-  #serveClock(now: number): void {
+  /** Timers, ticks, the heap. @returns whether an operator was called: it may have emitted. */
+  #serveClock(now: number): boolean {
+    let served = false;
     for (const tick of this.#ticks) {
       if (now < tick.nextMs) continue;
       tick.nextMs = now + tick.everyMs;
       tick.operator.onTick?.(now);
+      served = true;
     }
     for (const operator of this.#processingTimers) {
-      if ((operator.nextProcessingTime?.() ?? Number.POSITIVE_INFINITY) <= now) operator.onProcessingTime?.(now);
+      if ((operator.nextProcessingTime?.() ?? Number.POSITIVE_INFINITY) > now) continue;
+      operator.onProcessingTime?.(now);
+      served = true;
     }
     if (now >= this.#nextHeapCheckMs) {
       this.#nextHeapCheckMs = now + HEAP_CHECK_MS;
@@ -337,6 +341,7 @@ export class Task {
       this.#host.metrics[OUT_USAGE] = usage(this.#outputs);
       this.#markBusy();
     }
+    return served;
   }
 
   /**
