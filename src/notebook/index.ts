@@ -1,6 +1,10 @@
 /** The door `drey/notebook`: pictures of jobs, charts and tables of their results, and one cluster per kernel. */
 export { chart } from "./views/chart.ts";
 export type { ChartAxis, ChartKind, ChartSeries, ChartSpec, ChartValue, RowChart } from "./views/chart-spec.ts";
+export { checkpoints } from "./views/checkpoints.ts";
+export type { CheckpointsOptions } from "./views/checkpoints.ts";
+export { cluster } from "./views/cluster.ts";
+export type { ClusterCard, ClusterOptions } from "./views/cluster.ts";
 export { display, liveDisplay } from "./display.ts";
 export type { DisplayOutlet, LiveDisplay } from "./display.ts";
 export { graph } from "./views/graph.ts";

@@ -10,6 +10,7 @@ import { type ProgramOptions, environment } from "../cluster/index.ts";
 import { installCellTracker } from "../cluster/code/notebook-cells.ts";
 import { LocalCluster, type LocalClusterOptions } from "../cluster/local/mini-cluster.ts";
 import type { Picture } from "./picture.ts";
+import { cluster } from "./views/cluster.ts";
 import { slots } from "./views/slots.ts";
 
 /** The cluster of this kernel, and a connection to it. Made by `notebookSession`. */
@@ -30,6 +31,11 @@ export class NotebookSession {
   /** Who sits in which slot now. */
   async slots(): Promise<Picture> {
     return slots(await this.client.overview());
+  }
+
+  /** The cluster on one card: its processes, their heartbeats, slots and jobs now. */
+  async card(): Promise<Picture> {
+    return cluster(await this.client.overview());
   }
 
   /** Ends the cluster; its jobs are cancelled. The next `notebookSession` starts another. */

@@ -1,11 +1,11 @@
-/** States of jobs and tasks as colours and pens, the same in every view. */
-import type { JobState, TaskState } from "../../core/graph/job-status.ts";
+/** States of jobs, tasks and checkpoints as colours and pens, the same in every view. */
+import type { CheckpointState, JobState, TaskState } from "../../core/graph/job-status.ts";
 import type { Colour } from "./svg.ts";
 import type { Pen } from "./terminal.ts";
 
 type Mood = "good" | "waiting" | "bad" | "ended";
 
-const MOODS: Readonly<Record<JobState | TaskState, Mood>> = {
+const MOODS: Readonly<Record<JobState | TaskState | CheckpointState, Mood>> = {
   CREATED: "waiting",
   WAITING: "waiting",
   SCHEDULED: "waiting",
@@ -13,6 +13,8 @@ const MOODS: Readonly<Record<JobState | TaskState, Mood>> = {
   INITIALIZING: "waiting",
   RUNNING: "good",
   RESTARTING: "waiting",
+  IN_PROGRESS: "waiting",
+  COMPLETED: "good",
   FINISHED: "ended",
   CANCELED: "ended",
   CANCELLING: "ended",
@@ -34,7 +36,7 @@ export function stateText(state: string, pen: Pen, text: string = state): string
 }
 /** A sign that tells states apart without colour. */
 export function stateSign(state: string): string {
-  if (state === "FINISHED") return "✓";
+  if (state === "FINISHED" || state === "COMPLETED") return "✓";
   if (state === "FAILED" || state === "FAILING") return "✗";
   if (state.startsWith("CANCEL")) return "■";
   return state === "RUNNING" ? "▶" : "…";
