@@ -24,6 +24,7 @@ import { DeadlineError, GraphError, InvariantError, describe } from "../types/er
 import { type Configuration, options } from "../types/options.ts";
 import { HarnessInput } from "./harness-input.ts";
 import { HarnessOutput } from "./harness-output.ts";
+import type { Marbles } from "./marbles.ts";
 
 /** How a pipeline is tested. */
 export interface HarnessOptions {
@@ -114,6 +115,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
   readonly #outputNames: readonly string[];
   readonly #sideOutputs = new Map<string, HarnessOutput<unknown>>();
   #nowMs: number;
+  #playedMs = Number.NEGATIVE_INFINITY;
+  #endedAtMs: number | undefined;
   #failure: { readonly error: unknown } | undefined;
   #closed = false;
   #woken: (() => void) | undefined;
@@ -221,6 +224,37 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
   /** The end of every input that has not ended. */
   end(): void {
     for (const input of this.#inputs) if (!input.ended) input.end();
+  }
+
+  /**
+   * Plays a diagram per input (see marbles.ts), all in step: at each time at which something happens, a watermark just before it, then the
+   * records of that time, then the watermark of that time. An input whose diagram ends is ended.
+   */
+  play(...diagrams: { readonly [Index in keyof Ins]: Marbles<Ins[Index]> }): void {
+    const played = diagrams as readonly Marbles<unknown>[];
+    if (played.length !== this.#inputs.length) {
+      throw new GraphError(`play() got ${played.length} diagrams for ${this.#inputs.length} inputs; give one for each.`);
+    }
+    const times = new Set(played.flatMap(({ records, endMs = [] }) => [...records.map(({ timestamp }) => timestamp)].concat(endMs)));
+    for (const time of [...times].sort((a, b) => a - b)) {
+      // On a clock of whole milliseconds, what is before this time.
+      if (this.#playedMs < time - 1) this.watermark(time - 1);
+      for (const [index, { records }] of played.entries()) {
+        for (const { value, timestamp } of records) if (timestamp === time) this.#inputs[index]!.push(value, timestamp);
+      }
+      this.#playedMs = time;
+      for (const [index, { endMs }] of played.entries()) {
+        if (endMs !== time) continue;
+        this.#endedAtMs = Math.max(time, this.#endedAtMs ?? time);
+        this.#inputs[index]!.end();
+      }
+      this.watermark(time);
+    }
+  }
+
+  /** Event time at which the last diagram that was played ended; undefined when none has. */
+  get endedAtMs(): number | undefined {
+    return this.#endedAtMs;
   }
 
   // -------------------------------------------------------------------------------------------------------------- clock
@@ -421,7 +455,9 @@ function pipelineOf(tested: unknown, harnessOptions: HarnessOptions): Pipeline {
   const methods = tested as { readonly processElement?: unknown; readonly processElement1?: unknown } | null | undefined;
   const { keyBy } = harnessOptions as { readonly keyBy?: unknown };
   if (typeof methods?.processElement === "function") {
-    if (keyBy !== undefined && typeof keyBy !== "function") throw new GraphError(`testHarness(…, { keyBy }) is ${describe(keyBy)}; give a function.`);
+    if (keyBy !== undefined && typeof keyBy !== "function") {
+      throw new GraphError(`testHarness(…, { keyBy }) is ${describe(keyBy)}; give a function.`);
+    }
     return {
       inputs: 1,
       build: (stream) => {

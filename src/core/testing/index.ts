@@ -6,3 +6,5 @@ export type { HarnessOptions, KeyedCoHarnessOptions, KeyedHarnessOptions } from 
 export { HarnessInput } from "./harness-input.ts";
 export { HarnessOutput } from "./harness-output.ts";
 export type { StreamElement, StreamRecord } from "./harness-output.ts";
+export { expectStream, marbles } from "./marbles.ts";
+export type { MarbleOptions, MarbleValues, Marbles, StreamExpectation } from "./marbles.ts";
