@@ -26,30 +26,37 @@ import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { DataLinks } from "../exchange/zmq-channel.ts";
 import { formatAddress, parseAddress, removeSocketFile } from "../protocol/addresses.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
+import type { CheckpointAck as WireAck } from "../protocol/checkpoint-messages.ts";
+import type { RequestOf } from "../protocol/conversation.ts";
 import { registrationConversation, taskManagerConversation } from "../protocol/messages.ts";
 import type { ExecutionAddress, RegistrationConversation, TaskDeployment, TaskManagerConversation } from "../protocol/messages.ts";
+import type { CallOptions } from "../protocol/link.ts";
 import { RpcClient } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
+import { storageAt } from "../storage/storages.ts";
 import { ChannelTable } from "./channel-table.ts";
 import { ClientChannels } from "./client-channels.ts";
 import { CodeCache } from "./code-cache.ts";
 import { LogForwarder } from "./log-forwarder.ts";
 import { MetricsReporter } from "./metrics-reporter.ts";
+import { readRestore } from "./restored-state.ts";
 import { SlotTable } from "./slot-table.ts";
 import type { Slot } from "./slot-table.ts";
+import { SnapshotFiles } from "./snapshot-files.ts";
 import { StateReports, executionKey } from "./state-reports.ts";
 import { TaskThread } from "./task-thread.ts";
 import { ThreadPool } from "./thread-pool.ts";
 import type { Thread } from "./thread-pool.ts";
-import type { HeapShare } from "./thread-messages.ts";
+import { snapshotFile } from "./thread-messages.ts";
+import type { HeapShare, ThreadCommand } from "./thread-messages.ts";
 
 /** Spare threads per slot: a pipeline's slot rarely runs more vertices. */
 const SPARES_PER_SLOT = 2;
 const MAX_SPARES = 8;
 /** A broken channel is often the echo of a failure that the JobManager hears of at the same time, and whose name is better. */
 const ECHO_MS = 1_000;
-/** A state that was not acknowledged for so long is told again. */
-const STATE_DEADLINE_MS = 3_000;
+/** What was not acknowledged for so long is told again. */
+const ANSWER_MS = 3_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1_000;
 
@@ -97,6 +104,7 @@ export class TaskManager {
   readonly #channels: ChannelTable;
   readonly #code: CodeCache;
   readonly #states: StateReports;
+  readonly #snapshots: SnapshotFiles;
   readonly #logs: LogForwarder;
   readonly #metrics: MetricsReporter;
   readonly #running = new Map<string, Running>();
@@ -134,9 +142,15 @@ export class TaskManager {
         releaseJob: ({ job }) => this.#releaseJob(job),
         grantResult: (grant) => this.#clients.grantResult(grant),
         feedSegments: (segments, _from, attachments) => this.#clients.feedSegments(segments, attachments),
-        triggerCheckpoint: () => undefined,
-        checkpointCompleted: () => undefined,
-        checkpointAborted: () => undefined,
+        triggerCheckpoint: (what) => this.#triggerCheckpoint(what),
+        checkpointCompleted: ({ job, checkpoint }) => {
+          this.#snapshots.completed(job, checkpoint);
+          this.#tellTasks(job, { kind: "completed", checkpoint });
+        },
+        checkpointAborted: ({ job, checkpoint }) => {
+          this.#snapshots.aborted(job, checkpoint);
+          this.#tellTasks(job, { kind: "aborted", checkpoint });
+        },
         shutdown: ({ reason }) => this.#end(reason),
       },
       heartbeat: { intervalMs: configuration.get(options.heartbeatInterval), timeoutMs: configuration.get(options.heartbeatTimeout) },
@@ -162,9 +176,16 @@ export class TaskManager {
     this.#channels = new ChannelTable({ links: this.#links, clients: this.#clients, segmentBytes });
     this.#code = new CodeCache((code) => this.#fetchCode(code));
     this.#states = new StateReports({
-      send: (change) => this.#client.call("taskState", change, { signal: this.#session.signal, deadlineMs: STATE_DEADLINE_MS }),
+      send: (change) => this.#client.call("taskState", change, { signal: this.#session.signal, deadlineMs: ANSWER_MS }),
       onGivenUp: ({ execution, state }, error) =>
         this.#log(`TaskManager ${this.id} could not report ${executionKey(execution)} as ${state}: ${error.message}`),
+    });
+    const inSession = (): CallOptions => ({ signal: this.#session.signal, deadlineMs: ANSWER_MS });
+    this.#snapshots = new SnapshotFiles({
+      storageAt,
+      acknowledge: (execution, ack) => this.#client.call("acknowledgeCheckpoint", { execution, ack: ack as WireAck }, inSession()),
+      decline: (execution, checkpoint, error) => this.#client.call("declineCheckpoint", { execution, checkpoint, error }, inSession()),
+      log: (text) => this.#log(`TaskManager ${this.id}: ${text}`),
     });
     this.#logs = new LogForwarder((lines) => this.#client.notify("log", { lines }));
     this.#metrics = new MetricsReporter(this.id, {
@@ -209,6 +230,7 @@ export class TaskManager {
     this.#logs.flush();
     this.#session.abort(new ConnectionError(`TaskManager ${this.id} is closing.`));
     await Promise.all([this.#endTasks(), this.#pool.close()]);
+    await this.#snapshots.stop();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#metrics.stop();
     await this.#clients.stop();
@@ -264,7 +286,8 @@ export class TaskManager {
     this.#session.abort(lost);
     this.#session = new AbortController();
     this.#states.forget();
-    this.#cleared = this.#endTasks().then(() => {
+    this.#cleared = this.#endTasks().then(async () => {
+      await this.#snapshots.stop();
       for (const job of this.#slots.jobs) this.#release(job);
     });
     if (final) return this.#refused(lost);
@@ -333,6 +356,7 @@ export class TaskManager {
 
   #taskOf({ deployment, configuration, thread }: Claim): TaskThread {
     const { execution } = deployment;
+    const file = snapshotFile({ ...deployment, ...execution });
     const session = this.#session;
     const task: TaskThread = new TaskThread({
       deployment,
@@ -349,17 +373,47 @@ export class TaskManager {
         this.#states.report(change);
       },
       onLine: (line) => this.#logs.take({ job: execution.job, vertex: execution.vertex, subtask: execution.subtask, ...line }),
+      onCheckpoint: (report) => {
+        switch (report.kind) {
+          case "snapshot": {
+            const { checkpoint, bytes } = report;
+            return this.#snapshots.write(execution, checkpoint, file, bytes, () => thread.written(bytes.byteLength));
+          }
+          case "acknowledge":
+            return this.#snapshots.acknowledge(execution, file, report.ack);
+          case "decline":
+            return this.#snapshots.decline(execution, report.checkpoint, report.error);
+          case "requestCheckpoint":
+            return this.#client.notify("requestCheckpoint", { execution });
+        }
+      },
       onStuck: (error) => this.#end(error),
     });
     return task;
   }
 
   async #begin(task: TaskThread, { deployment, configuration, share: heap }: Claim): Promise<void> {
-    const { execution, jobName, vertex, vertexIndex } = deployment;
+    const { execution, jobName, vertex, vertexIndex, restore } = deployment;
     try {
-      const [rings, code] = await Promise.all([this.#channels.ringsOf(deployment), this.#code.get(deployment.code, execution.job)]);
+      const [rings, code, restored] = await Promise.all([
+        this.#channels.ringsOf(deployment),
+        this.#code.get(deployment.code, execution.job),
+        restore === undefined ? undefined : readRestore(restore, storageAt(restore.folder), this.#session.signal),
+      ]);
       const { subtask, attempt } = execution;
-      task.start({ jobName, vertex, vertexIndex, subtask, attempt, code, ...rings, options: configuration.toRecord(), heap });
+      task.start({
+        jobName,
+        vertex,
+        vertexIndex,
+        subtask,
+        attempt,
+        code,
+        ...rings,
+        options: configuration.toRecord(),
+        heap,
+        checkpoints: deployment.checkpoints !== undefined,
+        ...(restored === undefined ? {} : { restored }),
+      });
     } catch (error) {
       task.fail(error as Error);
     }
@@ -369,6 +423,7 @@ export class TaskManager {
   #ended({ task, slot, share }: Running, finished: boolean): void {
     const { deployment } = task;
     this.#channels.remove(deployment, finished);
+    this.#snapshots.ended(deployment.execution, finished);
     slot.giveBack(share);
     this.#running.delete(executionKey(deployment.execution));
   }
@@ -377,8 +432,19 @@ export class TaskManager {
     for (const execution of executions) this.#running.get(executionKey(execution))?.task.cancel();
   }
 
+  /** Sources of the job that run here send the barrier; the others learn from it, and where their files go from this. */
+  #triggerCheckpoint({ job, trigger, executions, folder }: RequestOf<TaskManagerConversation, "triggerCheckpoint">): void {
+    this.#snapshots.begin(job, trigger.checkpoint, folder);
+    for (const execution of executions) this.#running.get(executionKey(execution))?.task.tell({ kind: "trigger", trigger });
+  }
+
+  #tellTasks(job: JobId, command: Extract<ThreadCommand, { readonly kind: "completed" | "aborted" }>): void {
+    for (const { task } of this.#running.values()) if (task.deployment.execution.job === job) task.tell(command);
+  }
+
   async #releaseJob(job: JobId): Promise<void> {
     await this.#endTasks(job);
+    await this.#snapshots.releaseJob(job);
     this.#release(job);
   }
 

@@ -21,7 +21,7 @@ import { metricIndex } from "../../core/runtime/metrics.ts";
 import type { TaskDeployment, TaskStateChange } from "../protocol/messages.ts";
 import type { Thread, ThreadExit } from "./thread-pool.ts";
 import { subtaskName } from "./thread-messages.ts";
-import type { ConsoleLine, TaskAssignment, ThreadReport } from "./thread-messages.ts";
+import type { CheckpointReport, ConsoleLine, TaskAssignment, ThreadCommand, ThreadReport } from "./thread-messages.ts";
 
 /** A thread that said its last word ends by itself; after so long it is helped. */
 const GOODBYE_MS = 1_000;
@@ -44,6 +44,8 @@ export interface TaskThreadOptions {
   /** Hears every change, the final one last. */
   readonly onState: (change: TaskStateChange) => void;
   readonly onLine: (line: ConsoleLine) => void;
+  /** Hears what the thread says of checkpoints, in order, before its final state. */
+  readonly onCheckpoint: (report: CheckpointReport) => void;
   /** The thread can't be ended. */
   readonly onStuck: (error: Error) => void;
   readonly stuckMs?: number;
@@ -106,8 +108,13 @@ export class TaskThread {
     this.#canceling();
     if (this.#outcome !== undefined) return;
     if (!this.#started) return this.#end({ state: "CANCELED" });
-    this.thread.cancel();
+    this.thread.tell({ kind: "cancel" });
     this.#after(this.#options.cancellationTimeoutMs, () => this.#end({ state: "CANCELED" }));
+  }
+
+  /** Passes on what concerns a checkpoint. A task that does not run yet, or not any more, has no part in it. */
+  tell(command: Extract<ThreadCommand, { readonly kind: "trigger" | "completed" | "aborted" }>): void {
+    if (this.#started && this.#outcome === undefined) this.thread.tell(command);
   }
 
   /** Ends the task's thread at once; the task has failed with `error`, unless it is being cancelled or at its end already. */
@@ -168,6 +175,11 @@ export class TaskThread {
         return;
       case "line":
         return this.#options.onLine(report.line);
+      case "snapshot":
+      case "acknowledge":
+      case "decline":
+      case "requestCheckpoint":
+        return this.#options.onCheckpoint(report);
       case "state":
         if (this.#state === "DEPLOYING" || this.#state === "INITIALIZING") this.#tell(report.state, report.atMs);
         return;

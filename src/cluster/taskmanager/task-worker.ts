@@ -11,9 +11,10 @@ import { receiveMessageOnPort, parentPort, workerData } from "node:worker_thread
 import { ClassRegistry } from "../../core/data/classes.ts";
 import type { TaskSpec } from "../../core/graph/job-graph.ts";
 import type { Doorbell } from "../../core/runtime/channel.ts";
+import type { CheckpointHost, CheckpointTrigger } from "../../core/runtime/checkpoint.ts";
 import { Task } from "../../core/runtime/task.ts";
 import type { TaskHost } from "../../core/runtime/task.ts";
-import { InvariantError, UserFunctionError, toWire } from "../../core/types/errors.ts";
+import { CheckpointError, InvariantError, UserFunctionError, toWire } from "../../core/types/errors.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import { Configuration } from "../../core/types/options.ts";
 import { decodeBundle } from "../code/bundle.ts";
@@ -24,7 +25,8 @@ import { RingInput, RingOutput } from "../exchange/ring-channel.ts";
 import { ConsoleLines } from "./console-lines.ts";
 import { failureReport } from "./failure-report.ts";
 import { SlotHeap } from "./slot-heap.ts";
-import { subtaskName } from "./thread-messages.ts";
+import { taskRestore } from "./restored-state.ts";
+import { SNAPSHOT_BYTES, snapshotFile, subtaskName } from "./thread-messages.ts";
 import type { TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
 
 /** A waiting task looks around after so long even if nobody rings: its count of turns shows that it lives. */
@@ -34,12 +36,21 @@ const birth = workerData as ThreadBirth;
 const endThread = process.exit.bind(process);
 const report = (what: ThreadReport): void => parentPort?.postMessage(what);
 
+/** What of a task takes part in checkpoints. */
+type CheckpointedTask = Task & {
+  triggerCheckpoint?(trigger: CheckpointTrigger): void;
+  checkpointCompleted?(checkpoint: number): void;
+  checkpointAborted?(checkpoint: number): void;
+};
+
 /** What the thread is asked by the main thread, wherever it is when it is asked. */
 class Commands {
   canceled = false;
   readonly whenCanceled: Promise<void>;
   #cancel: () => void = () => {};
   readonly #run: (assignment: TaskAssignment) => void;
+  /** Set while it can take part in checkpoints. */
+  task: CheckpointedTask | undefined;
 
   constructor(run: (assignment: TaskAssignment) => void) {
     this.#run = run;
@@ -65,6 +76,13 @@ class Commands {
       case "cancel":
         this.canceled = true;
         return this.#cancel();
+      case "trigger":
+        if (this.task?.triggerCheckpoint !== undefined) return this.task.triggerCheckpoint(command.trigger);
+        return declineCheckpoint(command.trigger.checkpoint, new CheckpointError("the task does not run yet."));
+      case "completed":
+        return this.task?.checkpointCompleted?.(command.checkpoint);
+      case "aborted":
+        return this.task?.checkpointAborted?.(command.checkpoint);
     }
   }
 }
@@ -108,8 +126,10 @@ class Subtask {
       try {
         await Promise.race([task.open(), commands.whenCanceled]);
         if (commands.poll()) return this.#say("CANCELED");
+        commands.task = task;
         report({ kind: "state", state: "RUNNING", atMs: Date.now() });
         const outcome = await task.run();
+        commands.task = undefined;
         // Rejections that nobody handles show only when the event loop turns.
         await new Promise((resolve) => setImmediate(resolve));
         await task.close();
@@ -160,6 +180,8 @@ function hostOf(assignment: TaskAssignment, classes: ClassRegistry): TaskHost {
   const { jobName, vertex, subtask, attempt } = assignment;
   const heap = new SlotHeap(assignment.heap);
   return {
+    ...(assignment.checkpoints ? { checkpoints: checkpointHost(assignment) } : {}),
+    ...(assignment.restored === undefined ? {} : { restored: taskRestore(assignment.restored) }),
     info: { jobName, vertex, subtask, attempt },
     inputs: assignment.inputs.map(({ edge, input, rings }) => ({ edge, input, channels: rings.map((ring) => new RingInput(ring)) })),
     outputs: assignment.outputs.map(({ edge, rings }) => ({ edge, channels: rings.map((ring) => new RingOutput(ring)) })),
@@ -178,6 +200,29 @@ function hostOf(assignment: TaskAssignment, classes: ClassRegistry): TaskHost {
     },
     heapUsed: () => heap.usedBytes(),
     collectGarbage: () => heap.collectGarbage(),
+  };
+}
+
+const declineCheckpoint = (checkpoint: number, error: Error): void => report({ kind: "decline", checkpoint, error: toWire(error) });
+
+/** Bytes of snapshots go to the main thread, which writes them, up to a bound. */
+function checkpointHost(assignment: TaskAssignment): CheckpointHost {
+  const file = snapshotFile(assignment);
+  const onTheWay = new Int32Array(birth.snapshotBytesOnTheWay);
+  return {
+    fileOf: () => file,
+    write(checkpoint, bytes) {
+      const waiting = Atomics.load(onTheWay, 0);
+      if (waiting > 0 && waiting + bytes.byteLength > SNAPSHOT_BYTES) return false;
+      Atomics.add(onTheWay, 0, bytes.byteLength);
+      // Only a whole buffer can be given away; a part of one would take the rest along.
+      const own = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice();
+      parentPort?.postMessage({ kind: "snapshot", checkpoint, bytes: own } satisfies ThreadReport, [own.buffer as ArrayBuffer]);
+      return true;
+    },
+    acknowledge: (ack) => report({ kind: "acknowledge", ack }),
+    decline: declineCheckpoint,
+    requestFinal: () => report({ kind: "requestCheckpoint" }),
   };
 }
 

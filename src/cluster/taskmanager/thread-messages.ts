@@ -7,19 +7,27 @@
  *       │◀──────────────────────── ready ──────────────│  waits: it is a spare
  *       │── run (TaskAssignment) ─────────────────────▶│
  *       │◀───────── initializing · running · line … ───│
+ *       │── trigger · completed · aborted ────────────▶│  of a checkpoint
+ *       │◀──────── snapshot … acknowledge · decline ───│
  *       │── cancel ───────────────────────────────────▶│  at any time; the flag of the bell says that a command waits
  *       │◀──────────────────────── ended ──────────────│  the last word, then the thread ends
  *
  * Commands travel on a port of their own, because a task that blocks its thread must be able to take them synchronously. Reports arrive
- * also from a thread that never yields. The bound of the reports: one per state, and lines as `console-lines.ts` limits them.
+ * also from a thread that never yields. The bound of the reports: one per state, lines as `console-lines.ts` limits them, and bytes of
+ * snapshots up to SNAPSHOT_BYTES, which the main thread takes off the thread's account as they are written.
  */
 import type { MessagePort } from "node:worker_threads";
 import type { JobVertex } from "../../core/graph/job-graph.ts";
 import type { LogLine } from "../../core/graph/job-status.ts";
+import type { CheckpointAck, CheckpointTrigger } from "../../core/runtime/checkpoint.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId } from "../../core/types/ids.ts";
 import type { BellDescriptor } from "../exchange/doorbell.ts";
 import type { RingDescriptor } from "../exchange/ring-channel.ts";
+import type { RestoredState } from "./restored-state.ts";
+
+/** Bytes of snapshots that a thread has handed over and the main thread has not written yet, at the most; one larger piece goes alone. */
+export const SNAPSHOT_BYTES: number = 4 * 1024 * 1024;
 
 /** What a thread is born with, before anybody knows which subtask it will run. */
 export interface ThreadBirth {
@@ -31,6 +39,8 @@ export interface ThreadBirth {
   readonly metrics: SharedArrayBuffer;
   /** One Int32: lines that were posted and not yet taken by the main thread. */
   readonly linesOnTheWay: SharedArrayBuffer;
+  /** One Int32: bytes of snapshots that were posted and are not written yet. */
+  readonly snapshotBytesOnTheWay: SharedArrayBuffer;
 }
 
 /** One edge of a subtask with its channels as rings, in the order of the subtasks at the other end. */
@@ -65,16 +75,34 @@ export interface TaskAssignment {
   /** The TaskManager's configuration with the job's options on top. */
   readonly options: Readonly<Record<string, string | number | boolean>>;
   readonly heap: HeapShare;
+  /** The job has checkpoints. */
+  readonly checkpoints: boolean;
+  /** Absent: it begins with nothing. */
+  readonly restored?: RestoredState;
 }
 
 /** What the main thread asks of a thread. */
-export type ThreadCommand = { readonly kind: "run"; readonly assignment: TaskAssignment } | { readonly kind: "cancel" };
+export type ThreadCommand =
+  | { readonly kind: "run"; readonly assignment: TaskAssignment }
+  | { readonly kind: "cancel" }
+  | { readonly kind: "trigger"; readonly trigger: CheckpointTrigger }
+  | { readonly kind: "completed" | "aborted"; readonly checkpoint: number };
 
 /** A line of the console, before it is known whose it is. */
 export type ConsoleLine = Pick<LogLine, "level" | "text" | "atMs">;
 
+/** What a thread tells about its part of a checkpoint. */
+export type CheckpointReport =
+  /** The next bytes of its file. */
+  | { readonly kind: "snapshot"; readonly checkpoint: number; readonly bytes: Uint8Array }
+  | { readonly kind: "acknowledge"; readonly ack: CheckpointAck }
+  | { readonly kind: "decline"; readonly checkpoint: number; readonly error: WireError }
+  /** It has come to its end and waits for a checkpoint that covers it. */
+  | { readonly kind: "requestCheckpoint" };
+
 /** What a thread tells the main thread. */
 export type ThreadReport =
+  | CheckpointReport
   | { readonly kind: "ready" }
   | { readonly kind: "state"; readonly state: "INITIALIZING" | "RUNNING"; readonly atMs: number }
   | { readonly kind: "line"; readonly line: ConsoleLine }
@@ -83,3 +111,7 @@ export type ThreadReport =
 /** `Source: rides -> map (subtask 2 of 4)`: how messages name one subtask. Subtasks are counted from 1 for people. */
 export const subtaskName = (vertex: JobVertex, subtask: number): string =>
   `${vertex.name} (subtask ${subtask + 1} of ${vertex.parallelism})`;
+
+/** The file of a subtask's part of a checkpoint; each attempt has its own, so that a late one does no harm. */
+export const snapshotFile = ({ vertexIndex, subtask, attempt }: Pick<TaskAssignment, "vertexIndex" | "subtask" | "attempt">): string =>
+  `${vertexIndex}-${subtask}.${attempt}`;

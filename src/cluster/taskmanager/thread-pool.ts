@@ -10,7 +10,7 @@
 import { MessageChannel, Worker } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
 import { TASK_METRICS_BYTES, taskMetricsArray } from "../../core/runtime/metrics.ts";
-import { createBell, raiseFlag } from "../exchange/doorbell.ts";
+import { createBell, raiseFlag, ringBell } from "../exchange/doorbell.ts";
 import type { BellDescriptor } from "../exchange/doorbell.ts";
 import type { TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
 
@@ -45,6 +45,7 @@ export class Thread {
   readonly #worker: Worker;
   readonly #commands: MessagePort;
   readonly #linesOnTheWay = new Int32Array(new SharedArrayBuffer(4));
+  readonly #snapshotBytesOnTheWay = new Int32Array(new SharedArrayBuffer(4));
   #listener: ThreadListener | undefined;
   #onReady: () => void = () => {};
 
@@ -59,6 +60,7 @@ export class Thread {
       commands: port2,
       metrics,
       linesOnTheWay: this.#linesOnTheWay.buffer as SharedArrayBuffer,
+      snapshotBytesOnTheWay: this.#snapshotBytesOnTheWay.buffer as SharedArrayBuffer,
     };
     this.#worker = new Worker(new URL("./task-worker.js", import.meta.url), {
       workerData: birth,
@@ -94,22 +96,28 @@ export class Thread {
   /** Starts the thread's subtask; once. */
   run(assignment: TaskAssignment, listener: ThreadListener): void {
     this.#listener = listener;
-    this.#command({ kind: "run", assignment });
+    const { restored } = assignment;
+    // State is given away, not copied.
+    const given = new Set((restored?.ranges ?? []).map(({ bytes }) => bytes.buffer).filter((buffer) => buffer instanceof ArrayBuffer));
+    this.#commands.postMessage({ kind: "run", assignment } satisfies ThreadCommand, [...given]);
+    raiseFlag(this.bell);
   }
 
-  /** Asks the subtask to stop; it says `ended` if it can. */
-  cancel(): void {
-    this.#command({ kind: "cancel" });
+  /** Asks something of the subtask, once it has been started. After `cancel` it says `ended` if it can. */
+  tell(command: Exclude<ThreadCommand, { readonly kind: "run" }>): void {
+    this.#commands.postMessage(command);
+    raiseFlag(this.bell);
+  }
+
+  /** So many bytes of its snapshots are written: it may hand over more. */
+  written(bytes: number): void {
+    Atomics.sub(this.#snapshotBytesOnTheWay, 0, bytes);
+    ringBell(this.bell);
   }
 
   /** Ends the thread wherever it is. The end shows in `exited`; native code that runs is waited for. */
   terminate(): void {
     void this.#worker.terminate();
-  }
-
-  #command(command: ThreadCommand): void {
-    this.#commands.postMessage(command);
-    raiseFlag(this.bell);
   }
 
   #hear(report: ThreadReport): void {

@@ -6,7 +6,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { type SocketFolder, makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
-import { ReplyWithAttachments } from "../../../src/cluster/protocol/conversation.ts";
+import { ReplyWithAttachments, type RequestOf } from "../../../src/cluster/protocol/conversation.ts";
 import {
   type ChannelGrant,
   type ExecutionAddress,
@@ -82,6 +82,8 @@ export class FakeJobManager {
   refuseStates = 0;
   /** Answers with other code than was asked for. */
   spoilCode = false;
+  readonly acknowledged: RequestOf<RegistrationConversation, "acknowledgeCheckpoint">[] = [];
+  readonly declined: RequestOf<RegistrationConversation, "declineCheckpoint">[] = [];
 
   constructor(folder: SocketFolder = makeSocketFolder()) {
     this.folder = folder;
@@ -121,6 +123,9 @@ export class FakeJobManager {
           channel.segments.push(...attachments);
         },
         grantFeed: (grant) => void this.grants.push(grant),
+        acknowledgeCheckpoint: (what) => void this.acknowledged.push(what),
+        requestCheckpoint: () => undefined,
+        declineCheckpoint: (what) => void this.declined.push(what),
       },
     });
     this.address = await this.#server.start();
