@@ -18,8 +18,11 @@ export {
   NotFoundError, options, OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, session, sideOutput,
   sliding, slotsNeeded, streamGraph, sum, TaskManagerLostError, taskMetrics, textLines, toWire, tumbling, union, UserFunctionError,
   valueState, window, WindowedStream, withTimestamps,
+  dedupe, distinct, distinctUntilChanged, mapAsync, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil,
+  takeWhile, throttle, topN,
 } from "../core/index.ts";
 export type {
+  AsyncContext, FieldOf, MapAsyncOptions, RetryOptions,
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
   ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
   JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,

@@ -14,7 +14,8 @@ export type {
   GenerateOptions,
   SubmitJobOptions,
 } from "./api/environment.ts";
-export { ConnectedStreams, DataStream, KeyedStream, WindowedStream } from "./api/data-stream.ts";
+export { ConnectedStreams } from "./api/connected-streams.ts";
+export { DataStream, KeyedStream, WindowedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/data-stream.ts";
 export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";
@@ -22,6 +23,14 @@ export type { JobResult } from "./api/job-handle.ts";
 export { discard, jsonLines, textLines } from "./api/sinks.ts";
 export type { Sink } from "./api/sinks.ts";
 export { aggregate, filter, flatMap, keyBy, map, process, reduce, union, window, withTimestamps } from "./api/pipe.ts";
+export {
+  dedupe, distinct, distinctUntilChanged, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil, takeWhile,
+  throttle, topN,
+} from "./api/pipe.ts";
+export { mapAsync } from "./api/async.ts";
+export type { MapAsyncOptions, RetryOptions } from "./api/async.ts";
+export type { FieldOf } from "./api/sequences.ts";
+export type { AsyncContext } from "./operators/map-async.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
 export type { Collector, ProcessContext, RuntimeContext, SideOutput, TimerContext, TimerService } from "./operators/function.ts";
 export { average, count, sum } from "./operators/aggregates.ts";

@@ -1,5 +1,5 @@
 /**
- * DataStream: a stream of records as the user writes it down, and streams that are connected. Each method adds an operator and
+ * DataStream: a stream of records as the user writes it down. Each method adds an operator and
  * returns the stream of its results; nothing runs until somebody subscribes or the environment executes.
  *
  * Functions given to operators are copied to the cluster with what they capture. They are synchronous; they may change neither their
@@ -11,20 +11,26 @@ import type { SinkFunction } from "../connectors/function-sink.ts";
 import type { KeySelector, Partitioning, StreamEdge, StreamNode, StreamNodeOptions } from "../graph/stream-graph.ts";
 import type {
   Collector,
-  CoProcessFunction,
   KeyedProcessFunction,
   ProcessContext,
   ProcessFunction,
   SideOutput,
 } from "../operators/function.ts";
+import type { AsyncContext } from "../operators/map-async.ts";
 import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
 import { type WindowDescription, sliceLength } from "../time/window.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
+import { type MapAsyncOptions, mapAsyncNode } from "./async.ts";
+import { ConnectedStreams } from "./connected-streams.ts";
 import type { Environment } from "./environment.ts";
 import type { Synchronous } from "./misuse.ts";
 import { DataStreamSink, OperatorSettings } from "./operator-settings.ts";
+import { nameOf, processOf } from "./process-spec.ts";
+import {
+  type FieldOf, type Summable, changesOf, rollingOf, scanOf, selectorOf, takeOf, takeWhileOf, throttleOf, topNOf,
+} from "./sequences.ts";
 import type { Sink } from "./sinks.ts";
 import { functionOf, specOf } from "./spec.ts";
 
@@ -108,12 +114,93 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   }
 
   /**
-   * Groups records by key: all records of one key go to the same subtask, in order. Keys are compared by structure.
-   * @param key a pure function of the record: a primitive, a Date, an array or a plain record of such.
+   * Each record through a function that answers later: a look-up in another system. Up to `capacity` records are under way at once, per
+   * subtask. After a failure those under way are asked for again.
    */
-  keyBy<K>(key: ((value: T) => K) & Synchronous<K, "keyBy()">): KeyedStream<T, K> {
-    const selector = functionOf(key, "keyBy()") as KeySelector;
-    return new KeyedStream<T, K>(this.environment, this.#partitioned({ kind: "hash", key: selector }), selector);
+  mapAsync<R>(map: (value: T, context: AsyncContext) => PromiseLike<R> | R, options: MapAsyncOptions<T, R> = {}): DataStream<R> {
+    return this.transform(mapAsyncNode(map, options));
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- sequences
+
+  /** The running accumulation, after each record (RxJS). A seed that is an object or a function's result is each key's own. */
+  scan(scan: (accumulated: T, value: T) => T): DataStream<T>;
+  scan<A>(scan: (accumulated: A, value: T) => A, seed: A | (() => A)): DataStream<A>;
+  scan(scan: (accumulated: never, value: T) => unknown, seed?: unknown): DataStream<never> {
+    return this.sequence(scanOf(scan as never, seed));
+  }
+
+  /** The first record of each value, for ever: state grows with the values. `keyBy(…).dedupe(within)` forgets. */
+  distinct(of: (value: T) => unknown = (value) => value): DataStream<T> {
+    const key = functionOf(of, "distinct()") as unknown as KeySelector;
+    return new KeyedStream<T, unknown>(this.environment, this.#partitioned({ kind: "hash", key }), key).distinct(() => true);
+  }
+
+  /**
+   * A record passes when it differs from the one before it (RxJS).
+   * @param same default: equal by structure. @param of what is compared of a record; default: all of it.
+   */
+  distinctUntilChanged<V = T>(same?: (previous: V, current: V) => boolean, of?: (value: T) => V): DataStream<T> {
+    return this.sequence(changesOf(same, of));
+  }
+
+  /** Each record with the one before it (RxJS). */
+  pairwise(): DataStream<[T, T]> {
+    return this.sequence({ name: "pairwise", spec: specOf("pairwise", {}) });
+  }
+
+  /** These values before the first record, with its timestamp. */
+  startWith<S>(...values: readonly S[]): DataStream<T | S> {
+    return this.sequence({ name: "startWith", spec: specOf("startWith", { values }) });
+  }
+
+  /** The first `count` records. `collect()`, `subscribe()` and loops end with the last of them; a job that was submitted goes on. */
+  take(count: number): DataStream<T> {
+    return this.sequence(takeOf("take", count));
+  }
+
+  /** All but the first `count` records. */
+  skip(count: number): DataStream<T> {
+    return this.sequence(takeOf("skip", count));
+  }
+
+  /** Records up to the first for which the predicate is falsy; with `inclusive` that one too. */
+  takeWhile(during: (value: T, index: number) => unknown, inclusive = false): DataStream<T> {
+    return this.sequence(takeWhileOf("takeWhile", during, inclusive));
+  }
+
+  /** Records from the first for which the predicate is falsy. */
+  skipWhile(during: (value: T, index: number) => unknown): DataStream<T> {
+    return this.sequence(takeWhileOf("skipWhile", during, false));
+  }
+
+  /** Records until another stream has its first one. */
+  takeUntil(notifier: DataStream<unknown>): DataStream<T> {
+    this.#sameEnvironment(notifier, "takeUntil()");
+    return this.transform({ name: "takeUntil", spec: specOf("takeUntil", {}), inputs: [...this.edges(0), ...notifier.broadcast().edges(1)] });
+  }
+
+  /** After a record that passed, drops those that follow it within this time: event time where there are timestamps. */
+  throttle(within: Duration): DataStream<T> {
+    return this.sequence(throttleOf("throttle", within, this.hasTimestamps()));
+  }
+
+  // ----------------------------------------------------------------------------------------------------------------- keys
+
+  /**
+   * Groups records by key: all records of one key go to the same subtask, in order. Keys are compared by structure.
+   * @param key a pure function of the record: a primitive, a Date, an array or a plain record of such; or names of fields, several of
+   *   which make an array.
+   */
+  keyBy<Field extends FieldOf<T>>(field: Field): KeyedStream<T, T[Field]>;
+  keyBy<const Fields extends readonly [FieldOf<T>, FieldOf<T>, ...FieldOf<T>[]]>(
+    ...fields: Fields
+  ): KeyedStream<T, { -readonly [At in keyof Fields]: T[Fields[At]] }>;
+  keyBy<K>(key: ((value: T) => K) & Synchronous<K, "keyBy()">): KeyedStream<T, K>;
+  keyBy(...keys: readonly unknown[]): KeyedStream<T, never> {
+    const [key] = keys;
+    const selector = (typeof key === "string" ? selectorOf(keys as string[]) : functionOf(key, "keyBy()")) as KeySelector<never, never>;
+    return new KeyedStream<T, never>(this.environment, this.#partitioned({ kind: "hash", key: selector }), selector);
   }
 
   // ------------------------------------------------------------------------------------------------------- partitioning
@@ -237,10 +324,15 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   // ---------------------------------------------------------------------------------------------------------- internals
 
   /** A stream of the results of a new operator on this one. */
-  protected transform<R>(options: Omit<StreamNodeOptions, "inputs">): DataStream<R> {
+  protected transform<R>(options: StreamNodeOptions): DataStream<R> {
     return new DataStream<R>(this.environment, [
-      { from: this.environment.add({ ...options, inputs: this.edges(0) }), partitioning: undefined, sideOutput: undefined },
+      { from: this.environment.add({ inputs: this.edges(0), ...options }), partitioning: undefined, sideOutput: undefined },
     ]);
+  }
+
+  /** The same for an operator on sequences: here all records are one. */
+  protected sequence<R>(options: StreamNodeOptions): DataStream<R> {
+    return this.transform({ ...options, parallelismLimit: 1 });
   }
 
   /** This stream as the input of an operator. For the API's own use. */
@@ -306,6 +398,58 @@ export class KeyedStream<T, K> extends DataStream<T> {
   /** Per key the running combination of all records so far, after each record. (Flink's meaning, not RxJS's: nothing waits for the end.) */
   reduce(reduce: (accumulated: T, value: T) => T): DataStream<T> {
     return this.transform({ name: "reduce", spec: specOf("reduce", { key: this.#key, reduce: functionOf(reduce, "reduce()") }) });
+  }
+
+  /**
+   * Per key the running sum of a field, after each record; the other fields are those of the key's first record
+   * (Flink). Without a field the records themselves are the values.
+   */
+  sum<Field extends FieldOf<T>>(field?: Field & Summable<T[Field]>): DataStream<T> {
+    return this.sequence(rollingOf("sum", field));
+  }
+
+  /**
+   * Per key the lowest value of a field so far, after each record; the other fields are those of the key's first record
+   * (Flink). Without a field the records themselves are the values.
+   */
+  min(field?: FieldOf<T>): DataStream<T> {
+    return this.sequence(rollingOf("min", field));
+  }
+
+  /**
+   * Per key the highest value of a field so far, after each record; the other fields are those of the key's first record
+   * (Flink). Without a field the records themselves are the values.
+   */
+  max(field?: FieldOf<T>): DataStream<T> {
+    return this.sequence(rollingOf("max", field));
+  }
+
+  /** Per key the record with the lowest value so far, after each record; of equal ones the first (Flink). */
+  minBy(by: FieldOf<T> | ((value: T) => number | bigint | string | Date)): DataStream<T> {
+    return this.sequence(rollingOf("minBy", by));
+  }
+
+  /** Per key the record with the highest value so far, after each record; of equal ones the first (Flink). */
+  maxBy(by: FieldOf<T> | ((value: T) => number | bigint | string | Date)): DataStream<T> {
+    return this.sequence(rollingOf("maxBy", by));
+  }
+
+  /** Per key the `count` highest records so far, best first, whenever they change. */
+  topN(count: number, by: (value: T) => number): DataStream<readonly T[]> {
+    return this.sequence(topNOf(count, by));
+  }
+
+  /** Per key the first record; others pass again once this time has gone by: event time where there are timestamps. */
+  dedupe(within: Duration): DataStream<T> {
+    return this.sequence(throttleOf("dedupe", within, this.hasTimestamps()));
+  }
+
+  override distinct(of: (value: T) => unknown = (value) => value): DataStream<T> {
+    return this.sequence({ name: "distinct", spec: specOf("distinct", { of: functionOf(of, "distinct()") }) });
+  }
+
+  protected override sequence<R>(options: StreamNodeOptions): DataStream<R> {
+    return this.transform({ ...options, spec: specOf(options.spec.kind, { ...options.spec, key: this.#key }) });
   }
 
   /** Each record through a KeyedProcessFunction, with state and timers of its key; or a function `(value, context, out)`. */
@@ -414,59 +558,4 @@ export class WindowedStream<T, K> {
     };
     return this.aggregate(counting, (result, { key, window }) => ({ key, start: window.start, end: window.end, count: result }));
   }
-}
-
-/** Two streams that one operator reads. */
-export class ConnectedStreams<A, B, K = unknown> {
-  readonly #first: DataStream<A>;
-  readonly #second: DataStream<B>;
-
-  constructor(first: DataStream<A>, second: DataStream<B>) {
-    this.#first = first;
-    this.#second = second;
-  }
-
-  /** Both streams grouped by key; records of one key meet in the same subtask and share state. */
-  keyBy<Key>(first: (value: A) => Key, second: (value: B) => Key): ConnectedStreams<A, B, Key> {
-    return new ConnectedStreams<A, B, Key>(this.#first.keyBy<Key>(first as never), this.#second.keyBy<Key>(second as never));
-  }
-
-  /** Each record of either stream through a CoProcessFunction. */
-  process<Out>(process: CoProcessFunction<A, B, Out, K>): DataStream<Out> {
-    const { environment } = this.#first;
-    const [key, key2] = [this.#first, this.#second].map((stream) => (stream instanceof KeyedStream ? stream.key : undefined));
-    if ((key === undefined) !== (key2 === undefined)) {
-      throw new GraphError(
-        "One of the connected streams is keyed and the other is not; write connect(…).keyBy(first, second), or key neither.",
-      );
-    }
-    const node = environment.add({
-      name: nameOf(process, "coProcess"),
-      spec: specOf("coProcess", { function: processOf(process), ...(key === undefined ? {} : { key, key2 }) }),
-      inputs: [...this.#first.edges(0), ...this.#second.edges(1)],
-    });
-    return new DataStream<Out>(environment, [{ from: node, partitioning: undefined, sideOutput: undefined }]);
-  }
-
-  /** Each record of either stream through a function of its own. */
-  map<Out>(first: (value: A) => Out, second: (value: B) => Out): DataStream<Out> {
-    const [one, two] = [functionOf(first, "map()"), functionOf(second, "map()")];
-    return this.process<Out>({
-      processElement1: (value: A, _context: ProcessContext<K>, out: Collector<Out>) => out.collect(one(value)),
-      processElement2: (value: B, _context: ProcessContext<K>, out: Collector<Out>) => out.collect(two(value)),
-    }).name("coMap");
-  }
-}
-
-/** A process function object as it is; a plain function as one. */
-function processOf(process: unknown): unknown {
-  if (typeof process === "function") return { processElement: process };
-  const methods = process as { processElement?: unknown; processElement1?: unknown } | null;
-  if (typeof methods?.processElement === "function" || typeof methods?.processElement1 === "function") return process;
-  throw new GraphError(`process() got ${describe(process)}; it takes a ProcessFunction or a function (value, context, out).`);
-}
-
-function nameOf(process: unknown, otherwise: string): string {
-  const name = typeof process === "function" ? process.name : ((process as object | null)?.constructor?.name ?? "");
-  return name === "" || name === "Object" || name === "processElement" ? otherwise : name;
 }

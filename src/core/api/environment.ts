@@ -4,7 +4,7 @@
  * A stream is cold. `subscribe`, `for await` and `collect` run a job made of that stream's ancestors and nothing else; `execute` and
  * `submit` run the declared sinks. Two subscriptions are two jobs.
  */
-import { type Observable, isObservable } from "rxjs";
+import { type Observable, isObservable, take } from "rxjs";
 import type { MalformedPolicy } from "../connectors/file.ts";
 import type { LineFormat, RowFormat } from "../connectors/formats/format.ts";
 import { RESULT_KIND, FEED_KIND, compileJob } from "../graph/chaining.ts";
@@ -20,6 +20,7 @@ import { Configuration, options } from "../types/options.ts";
 import { DataStream } from "./data-stream.ts";
 import { OBSERVABLE_BUFFER_ROWS, iterableFeed, observableFeed } from "./feeds.ts";
 import { JobHandle, type JobResult, rowsOf } from "./job-handle.ts";
+import { rowsAtMost } from "./sequences.ts";
 import { absolute, functionOf, specOf } from "./spec.ts";
 
 /** Settings of a program. */
@@ -280,23 +281,34 @@ export class Environment {
   /** A job per subscription. */
   observe<T>(stream: DataStream<T>): Observable<T> {
     let control: JobControl | undefined;
-    return rowsOf<T>(
+    const node = this.#resultNode(stream, RESULT);
+    const rows$ = rowsOf<T>(
       async () => {
-        control = await this.#run(DEFAULT_JOB_NAME, [this.#resultNode(stream, RESULT)], false);
+        control = await this.#run(DEFAULT_JOB_NAME, [node], false);
         return control.openResult(RESULT);
       },
       () => void control?.cancel().catch(() => undefined),
     );
+    const most = rowsAtMost(node);
+    return most === undefined ? rows$ : rows$.pipe(take(most));
   }
 
   /** A job per iteration. */
   async *iterate<T>(stream: DataStream<T>): AsyncGenerator<T, undefined> {
-    const control = await this.#run(DEFAULT_JOB_NAME, [this.#resultNode(stream, RESULT)], false);
+    const node = this.#resultNode(stream, RESULT);
+    const control = await this.#run(DEFAULT_JOB_NAME, [node], false);
     const reader = await control.openResult(RESULT);
     let over = false;
+    let left = rowsAtMost(node) ?? Number.POSITIVE_INFINITY;
     try {
-      for (let rows = await reader.next(); rows !== null; rows = await reader.next()) yield* rows as readonly T[];
-      over = true;
+      while (left > 0 && !over) {
+        const rows = await reader.next();
+        over = rows === null;
+        for (const row of rows ?? []) {
+          if (left-- === 0) break;
+          yield row as T;
+        }
+      }
     } finally {
       reader.close();
       // A job whose last row was read ends by itself.

@@ -6,8 +6,10 @@ import type { Collector, KeyedProcessFunction, ProcessContext, ProcessFunction }
 import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp } from "../time/watermark.ts";
 import type { WindowDescription } from "../time/window.ts";
+import type { Duration } from "../types/duration.ts";
 import type { DataStream, KeyedStream, TimestampOptions, WindowedStream } from "./data-stream.ts";
 import type { Synchronous } from "./misuse.ts";
+import type { FieldOf } from "./sequences.ts";
 
 /** See `DataStream.map`. */
 export function map<T, R>(map: ((value: T) => R) & Synchronous<R, "map()">): (stream: DataStream<T>) => DataStream<R> {
@@ -35,8 +37,105 @@ export function withTimestamps<T>(
 }
 
 /** See `DataStream.keyBy`. */
-export function keyBy<T, K>(key: ((value: T) => K) & Synchronous<K, "keyBy()">): (stream: DataStream<T>) => KeyedStream<T, K> {
-  return (stream) => stream.keyBy<K>(key);
+export function keyBy<T, Field extends FieldOf<T>>(field: Field): (stream: DataStream<T>) => KeyedStream<T, T[Field]>;
+export function keyBy<T, K>(key: ((value: T) => K) & Synchronous<K, "keyBy()">): (stream: DataStream<T>) => KeyedStream<T, K>;
+// oxlint-disable-next-line typescript/no-explicit-any -- as below
+export function keyBy(key: any): any {
+  return (stream: DataStream<never>) => stream.keyBy(key);
+}
+
+/** See `DataStream.scan`. */
+export function scan<T>(scan: (accumulated: T, value: T) => T): (stream: DataStream<T>) => DataStream<T>;
+export function scan<T, A>(scan: (accumulated: A, value: T) => A, seed: A | (() => A)): (stream: DataStream<T>) => DataStream<A>;
+// oxlint-disable-next-line typescript/no-explicit-any -- the overloads above are the types; behind them arguments are only handed on
+export function scan(scan: any, ...seed: any[]): any {
+  return (stream: DataStream<never>) => stream.scan(scan, ...(seed as [never]));
+}
+
+/** See `DataStream.distinct`. */
+export function distinct<T>(of?: (value: T) => unknown): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.distinct(of);
+}
+
+/** See `DataStream.distinctUntilChanged`. */
+export function distinctUntilChanged<T, V = T>(
+  same?: (previous: V, current: V) => boolean, of?: (value: T) => V,
+): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.distinctUntilChanged(same, of);
+}
+
+/** See `DataStream.pairwise`. */
+export function pairwise<T>(): (stream: DataStream<T>) => DataStream<[T, T]> {
+  return (stream) => stream.pairwise();
+}
+
+/** See `DataStream.startWith`. */
+export function startWith<T, S>(...values: readonly S[]): (stream: DataStream<T>) => DataStream<T | S> {
+  return (stream) => stream.startWith(...values);
+}
+
+/** See `DataStream.take`. */
+export function take<T>(count: number): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.take(count);
+}
+
+/** See `DataStream.skip`. */
+export function skip<T>(count: number): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.skip(count);
+}
+
+/** See `DataStream.takeWhile`. */
+export function takeWhile<T>(during: (value: T, index: number) => unknown, inclusive?: boolean): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.takeWhile(during, inclusive);
+}
+
+/** See `DataStream.skipWhile`. */
+export function skipWhile<T>(during: (value: T, index: number) => unknown): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.skipWhile(during);
+}
+
+/** See `DataStream.takeUntil`. */
+export function takeUntil<T>(notifier: DataStream<unknown>): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.takeUntil(notifier);
+}
+
+/** See `DataStream.throttle`. */
+export function throttle<T>(within: Duration): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.throttle(within);
+}
+
+/** See `KeyedStream.dedupe`. */
+export function dedupe<T, K>(within: Duration): (stream: KeyedStream<T, K>) => DataStream<T> {
+  return (stream) => stream.dedupe(within);
+}
+
+/** See `KeyedStream.topN`. */
+export function topN<T, K>(count: number, by: (value: T) => number): (stream: KeyedStream<T, K>) => DataStream<readonly T[]> {
+  return (stream) => stream.topN(count, by);
+}
+
+/** See `KeyedStream.min`. */
+export function min<T, K>(field?: FieldOf<T>): (stream: KeyedStream<T, K>) => DataStream<T> {
+  return (stream) => stream.min(field);
+}
+
+/** See `KeyedStream.max`. */
+export function max<T, K>(field?: FieldOf<T>): (stream: KeyedStream<T, K>) => DataStream<T> {
+  return (stream) => stream.max(field);
+}
+
+/** See `KeyedStream.minBy`. */
+export function minBy<T, K>(
+  by: FieldOf<T> | ((value: T) => number | bigint | string | Date),
+): (stream: KeyedStream<T, K>) => DataStream<T> {
+  return (stream) => stream.minBy(by);
+}
+
+/** See `KeyedStream.maxBy`. */
+export function maxBy<T, K>(
+  by: FieldOf<T> | ((value: T) => number | bigint | string | Date),
+): (stream: KeyedStream<T, K>) => DataStream<T> {
+  return (stream) => stream.maxBy(by);
 }
 
 /** See `KeyedStream.reduce`. */

@@ -1,12 +1,23 @@
 /** Every operator by its kind. */
+import { changesOperator } from "./changes.ts";
 import { feedOperator, resultOperator } from "./client.ts";
+import { distinctOperator } from "./distinct.ts";
 import { filterOperator } from "./filter.ts";
 import { flatMapOperator } from "./flat-map.ts";
 import { mapOperator } from "./map.ts";
+import { mapAsyncOperator } from "./map-async.ts";
 import type { OperatorKind } from "./operator.ts";
+import { pairwiseOperator } from "./pairwise.ts";
 import { coProcessOperator, processOperator } from "./process.ts";
 import { reduceOperator } from "./reduce.ts";
+import { rollingOperator } from "./rolling.ts";
+import { scanOperator } from "./scan.ts";
+import { startWithOperator } from "./start-with.ts";
+import { takeOperator } from "./take.ts";
+import { takeUntilOperator } from "./take-until.ts";
+import { throttleOperator } from "./throttle.ts";
 import { timestampsOperator } from "./timestamps.ts";
+import { topNOperator } from "./top-n.ts";
 import { windowOperator } from "./window.ts";
 
 /** The registry; a new operator is a line here. */
@@ -19,6 +30,17 @@ export const operatorKinds: readonly OperatorKind[] = [
   windowOperator,
   processOperator,
   coProcessOperator,
+  mapAsyncOperator,
+  scanOperator,
+  rollingOperator,
+  distinctOperator,
+  changesOperator,
+  throttleOperator,
+  pairwiseOperator,
+  startWithOperator,
+  takeOperator,
+  takeUntilOperator,
+  topNOperator,
   feedOperator,
   resultOperator,
 ];

@@ -3,12 +3,9 @@
  * in whether there is a key and a second input.
  */
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
-import type { KeyedBackend } from "../state/backend.ts";
 import type { TimerQueue } from "../state/timers.ts";
-import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
-import { MIN_WATERMARK } from "../data/element.ts";
-import { GraphError, RecordError, describe } from "../types/errors.ts";
-import type { Collector, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
+import type { Collector, RuntimeContext, TimerContext } from "./function.ts";
+import { FunctionContext, TimestampedCollector } from "./function-context.ts";
 import { type FieldQuestion, type FieldUse, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 /** Anything with the methods of a process function. */
@@ -103,107 +100,4 @@ class ProcessOperator implements Operator {
     });
     this.#operator.count("numFiredTimers", fired);
   }
-}
-
-class TimestampedCollector implements Collector<unknown> {
-  timestamp: number = Number.NaN;
-  readonly #context: OperatorContext;
-
-  constructor(context: OperatorContext) {
-    this.#context = context;
-  }
-
-  collect(value: unknown): void {
-    this.#context.emit(value, this.timestamp);
-  }
-}
-
-/** The one context object of an operator; its fields change from record to record. */
-class FunctionContext implements TimerContext, TimerService {
-  readonly eventTimers: TimerQueue;
-  readonly processingTimers: TimerQueue;
-  readonly backend: KeyedBackend;
-  readonly jobName: string;
-  readonly taskName: string;
-  readonly subtask: number;
-  readonly parallelism: number;
-  readonly attempt: number;
-  time: number = Number.NaN;
-  timeDomain: "event" | "processing" = "event";
-  watermark: number = MIN_WATERMARK;
-  readonly #keyed: boolean;
-  readonly #operator: OperatorContext;
-
-  constructor(operator: OperatorContext, keyed: boolean) {
-    this.#operator = operator;
-    this.#keyed = keyed;
-    this.eventTimers = operator.states.timers("event");
-    this.processingTimers = operator.states.timers("processing");
-    this.backend = operator.states.keyed;
-    this.jobName = operator.jobName;
-    this.taskName = operator.taskName;
-    this.subtask = operator.subtask;
-    this.parallelism = operator.parallelism;
-    this.attempt = operator.attempt;
-  }
-
-  get timers(): TimerService {
-    return this;
-  }
-
-  get timestamp(): number | undefined {
-    return Number.isNaN(this.time) ? undefined : this.time;
-  }
-
-  get key(): unknown {
-    this.#needKey("a key");
-    return this.backend.currentKey;
-  }
-
-  state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
-    this.#needKey(`the keyed state ${describe(descriptor.name)}`);
-    return this.backend.state(descriptor);
-  }
-
-  output<T>(tag: SideOutput<T>, value: T): void {
-    this.#operator.emitSide(tag.id, value, this.time);
-  }
-
-  currentProcessingTime(): number {
-    return this.#operator.now();
-  }
-
-  currentWatermark(): number {
-    return this.watermark;
-  }
-
-  registerEventTimeTimer(time: number): void {
-    this.#needKey("timers");
-    this.eventTimers.register(checked(time), this.backend.currentToken, this.backend.currentKey);
-  }
-
-  registerProcessingTimeTimer(time: number): void {
-    this.#needKey("timers");
-    this.processingTimers.register(checked(time), this.backend.currentToken, this.backend.currentKey);
-  }
-
-  deleteEventTimeTimer(time: number): void {
-    this.eventTimers.delete(time, this.backend.currentToken);
-  }
-
-  deleteProcessingTimeTimer(time: number): void {
-    this.processingTimers.delete(time, this.backend.currentToken);
-  }
-
-  #needKey(what: string): void {
-    if (!this.#keyed) {
-      throw new GraphError(`"${this.#operator.operatorName}" uses ${what}, but its stream is not keyed; write keyBy(…) before process(…).`);
-    }
-  }
-}
-
-function checked(time: number): number {
-  if (typeof time !== "number" || Number.isNaN(time))
-    throw new RecordError(`A timer was registered for the time ${describe(time)}; give milliseconds since 1970.`);
-  return time;
 }
