@@ -177,7 +177,8 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   /** Records until another stream has its first one. */
   takeUntil(notifier: DataStream<unknown>): DataStream<T> {
     this.#sameEnvironment(notifier, "takeUntil()");
-    return this.transform({ name: "takeUntil", spec: specOf("takeUntil", {}), inputs: [...this.edges(0), ...notifier.broadcast().edges(1)] });
+    const inputs = [...this.edges(0), ...notifier.broadcast().edges(1)];
+    return this.transform({ name: "takeUntil", spec: specOf("takeUntil", {}), inputs });
   }
 
   /** After a record that passed, drops those that follow it within this time: event time where there are timestamps. */

@@ -30,8 +30,8 @@ export function scanOf(scan: (accumulated: never, value: never) => unknown, seed
 function seedOf(seed: unknown): () => unknown {
   if (typeof seed === "function") return seed as () => unknown;
   if (typeof seed !== "object" || seed === null) return () => seed;
-  const copyable = Array.isArray(seed) || seed instanceof Map || seed instanceof Set || isPlainPrototype(Object.getPrototypeOf(seed) as object | null);
-  if (copyable) return () => structuredClone(seed);
+  const plain = isPlainPrototype(Object.getPrototypeOf(seed) as object | null);
+  if (plain || Array.isArray(seed) || seed instanceof Map || seed instanceof Set) return () => structuredClone(seed);
   throw new GraphError(`scan(…, seed) got ${describe(seed)}; give a function that makes the seed, e.g. () => new Counter().`);
 }
 

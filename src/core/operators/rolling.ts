@@ -60,13 +60,16 @@ const add = (a: Comparable, b: Comparable): unknown => (a as number) + (b as num
 /** A copy of a record with another value in its field. */
 function withValue(record: unknown, field: string | undefined, value: unknown): unknown {
   if (field === undefined) return value;
-  const copy = Array.isArray(record) ? [...(record as unknown[])] : Object.assign(Object.create(Object.getPrototypeOf(record) as object), record);
-  (copy as Record<string, unknown>)[field] = value;
+  const copy = (
+    Array.isArray(record) ? [...(record as unknown[])] : Object.assign(Object.create(Object.getPrototypeOf(record) as object) as object, record)
+  ) as Record<string, unknown>;
+  copy[field] = value;
   return copy;
 }
 
 function comparable(value: unknown, record: unknown, how: string, field: string | undefined, operator: string): Comparable {
-  if (how === "sum" ? typeof value === "number" || typeof value === "bigint" : value !== null && value !== undefined) return value as Comparable;
+  const fits = how === "sum" ? typeof value === "number" || typeof value === "bigint" : value !== null && value !== undefined;
+  if (fits) return value as Comparable;
   const where = field === undefined ? "" : `the field ${describe(field)} of `;
   throw new RecordError(
     `"${operator}" got ${describe(value)} in ${where}${describe(record)}; ${how}() needs ${how === "sum" ? "a number" : "a value to compare"} in every record.`,
