@@ -21,6 +21,15 @@ export {
   dedupe, distinct, distinctUntilChanged, mapAsync, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil,
   takeWhile, throttle, topN,
 } from "../core/index.ts";
+export {
+  continuousEventTime, continuousProcessingTime, countEvictor, countTrigger, cumulative, customWindows, delta, deltaEvictor,
+  endOfStreamTrigger, eventTimeTrigger, globalWindow, neverTrigger, processingTimeTrigger, processingTimeout, ProcessWindowFunction,
+  purging, timeEvictor,
+} from "../core/index.ts";
+export type {
+  CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
+  ProcessWindowContext, TimestampedValue, Trigger, TriggerContext, TriggerResult, WindowOptions,
+} from "../core/index.ts";
 export type {
   AsyncContext, FieldOf, MapAsyncOptions, RetryOptions,
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,

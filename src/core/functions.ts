@@ -5,6 +5,7 @@
  */
 export { average, count, sum } from "./operators/aggregates.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
+export { ProcessWindowFunction } from "./operators/window-function.ts";
 export { listState, mapState, valueState } from "./state/descriptors.ts";
 export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds } from "./types/duration.ts";
 export {

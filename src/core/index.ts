@@ -15,8 +15,9 @@ export type {
   SubmitJobOptions,
 } from "./api/environment.ts";
 export { ConnectedStreams } from "./api/connected-streams.ts";
-export { DataStream, KeyedStream, WindowedStream } from "./api/data-stream.ts";
+export { DataStream, KeyedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/data-stream.ts";
+export { WindowedStream } from "./api/windowed-stream.ts";
 export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";
 export type { JobResult } from "./api/job-handle.ts";
@@ -47,8 +48,35 @@ export type {
   ValueState,
   ValueStateDescriptor,
 } from "./state/descriptors.ts";
-export { session, sliding, tumbling } from "./time/window.ts";
-export type { AlignedWindows, SessionWindows, TimeWindow, WindowDescription } from "./time/window.ts";
+export { cumulative, customWindows, globalWindow, session, sliding, tumbling } from "./time/window.ts";
+export type {
+  AlignedWindows,
+  CumulativeWindows,
+  CustomWindows,
+  DynamicSessionWindows,
+  GlobalWindows,
+  SessionWindows,
+  TimeWindow,
+  WindowDescription,
+  WindowOptions,
+} from "./time/window.ts";
+export {
+  continuousEventTime,
+  continuousProcessingTime,
+  countTrigger,
+  delta,
+  endOfStreamTrigger,
+  eventTimeTrigger,
+  neverTrigger,
+  processingTimeTrigger,
+  processingTimeout,
+  purging,
+} from "./operators/trigger.ts";
+export type { CustomTrigger, Trigger, TriggerContext, TriggerResult } from "./operators/trigger.ts";
+export { countEvictor, deltaEvictor, timeEvictor } from "./operators/evictor.ts";
+export type { CustomEvictor, Evictor, EvictorContext, TimestampedValue } from "./operators/evictor.ts";
+export { ProcessWindowFunction } from "./operators/window-function.ts";
+export type { ProcessWindowContext } from "./operators/window-function.ts";
 export type { Timestamp, WatermarkStrategy } from "./time/watermark.ts";
 export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds } from "./types/duration.ts";
 export type { Duration } from "./types/duration.ts";

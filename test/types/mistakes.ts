@@ -36,7 +36,7 @@ rides.keyBy((ride) => ride.zoen).window(tumbling("1 min")).aggregate(count());
 rides.union(env.of("another type"));
 // says: DataStream<{ readonly zone: number; readonly fare: number; }>' is missing the following properties from type 'Observable<
 rides.pipe(rxMap((ride) => ride));
-// says: is not assignable to parameter of type 'WindowDescription'
+// says: is not assignable to parameter of type 'WindowDescription<
 rides.keyBy((ride) => ride.zone).window("1 min");
 // says: is not assignable to type 'string | ClusterClient | LocalCluster
 environment({ cluster: 7 });

@@ -6,7 +6,6 @@
  * records nor variables outside (each subtask has its own copy of those).
  */
 import { type Observable, type Observer, type Subscription, observable } from "rxjs";
-import type { AggregateFunction } from "../operators/aggregates.ts";
 import type { SinkFunction } from "../connectors/function-sink.ts";
 import type { KeySelector, Partitioning, StreamEdge, StreamNode, StreamNodeOptions } from "../graph/stream-graph.ts";
 import type {
@@ -17,9 +16,8 @@ import type {
   SideOutput,
 } from "../operators/function.ts";
 import type { AsyncContext } from "../operators/map-async.ts";
-import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
-import { type WindowDescription, sliceLength } from "../time/window.ts";
+import { type WindowDescription, globalWindow } from "../time/window.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { type MapAsyncOptions, mapAsyncNode } from "./async.ts";
@@ -33,6 +31,7 @@ import {
 } from "./sequences.ts";
 import type { Sink } from "./sinks.ts";
 import { functionOf, specOf } from "./spec.ts";
+import { WindowedStream, countWindows } from "./windowed-stream.ts";
 
 /** How records get their time. */
 export interface TimestampOptions<T> {
@@ -100,6 +99,18 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   union(...others: readonly DataStream<T>[]): DataStream<T> {
     for (const other of others) this.#sameEnvironment(other, "union()");
     return new DataStream(this.environment, [this, ...others].flatMap((stream) => stream.ends));
+  }
+
+  /** Windows over all records, whatever their key: in one subtask. In their functions, the key is "all". */
+  windowAll(window: WindowDescription<T>): WindowedStream<T, "all"> {
+    return new WindowedStream((options) => this.transform({ ...options, parallelismLimit: 1 }), {
+      window: window as WindowDescription, key: () => "all", hasTimestamps: this.hasTimestamps(),
+    });
+  }
+
+  /** Windows of so many records, whatever their key: in one subtask. See `KeyedStream.countWindow`. */
+  countWindowAll(size: number, slide?: number): WindowedStream<T, "all"> {
+    return countWindows(this.windowAll(globalWindow()), size, slide);
   }
 
   /** This stream and another one as the two inputs of one operator. */
@@ -464,99 +475,21 @@ export class KeyedStream<T, K> extends DataStream<T> {
   }
 
   /**
-   * Per key, windows of event time.
-   * @throws GraphError when no operator before assigns timestamps.
+   * Per key, windows.
+   * @throws GraphError when they are windows of event time and no operator before assigns timestamps.
    */
-  window(window: WindowDescription): WindowedStream<T, K> {
-    if (window === null || typeof window !== "object" || typeof window.kind !== "string") {
-      throw new GraphError(`window() got ${describe(window)}; give it tumbling(seconds(10)) or another window.`);
-    }
-    if (!this.hasTimestamps()) {
-      throw new GraphError(
-        "window() needs event time, and no operator before it assigns timestamps; write .withTimestamps((record) => …) first.",
-      );
-    }
-    return new WindowedStream((name, spec) => this.transform({ name, spec }), this.#key, window);
-  }
-}
-
-/** A keyed stream cut into windows. */
-export class WindowedStream<T, K> {
-  readonly #add: (name: string, spec: StreamNodeOptions["spec"]) => DataStream<never>;
-  readonly #key: KeySelector;
-  readonly #window: WindowDescription;
-  readonly #late: string | undefined;
-
-  constructor(
-    add: (name: string, spec: StreamNodeOptions["spec"]) => DataStream<never>,
-    key: KeySelector,
-    window: WindowDescription,
-    late?: string,
-  ) {
-    this.#add = add;
-    this.#key = key;
-    this.#window = window;
-    this.#late = late;
-  }
-
-  /** Records that come after their window was over go to a side output instead of being dropped. */
-  lateTo(tag: SideOutput<T>): WindowedStream<T, K> {
-    return new WindowedStream(this.#add, this.#key, this.#window, tag.id);
+  window(window: WindowDescription<T>): WindowedStream<T, K> {
+    return new WindowedStream((options) => this.transform(options), {
+      window: window as WindowDescription, key: this.#key, hasTimestamps: this.hasTimestamps(),
+    });
   }
 
   /**
-   * One result per key and window: the aggregate's, or what `finish` makes of it with the key and the window.
-   * @throws GraphError when windows that overlap or join are given an aggregate without `merge`.
+   * Per key, windows of so many records, in order of their arrival; each when it is full. With `slide`, a window of the last `size` records
+   * after every `slide` of them.
+   * @throws GraphError unless both are positive integers.
    */
-  aggregate<Acc, Result>(aggregate: AggregateFunction<T, Acc, Result>): DataStream<Result>;
-  aggregate<Acc, Result, Out>(
-    aggregate: AggregateFunction<T, Acc, Result>,
-    finish: (result: Result, context: WindowContext<K>) => Out,
-  ): DataStream<Out>;
-  aggregate(
-    aggregate: AggregateFunction<T, never, never>,
-    finish?: (result: never, context: WindowContext<K>) => unknown,
-  ): DataStream<never> {
-    for (const name of ["createAccumulator", "add", "getResult"] as const) functionOf(aggregate?.[name], `aggregate(): ${name}`);
-    if (aggregate.merge !== undefined) functionOf(aggregate.merge, "aggregate(): merge");
-    else if (this.#window.kind === "session" || sliceLength(this.#window) < this.#window.sizeMs) {
-      throw new GraphError(
-        `The aggregate has no merge(a, b), which ${this.#window.kind === "session" ? "sessions need when they join" : "overlapping windows need to share their parts"}; ` +
-          "add one that makes one accumulator of two.",
-      );
-    }
-    return this.#add(
-      "window",
-      specOf("window", {
-        key: this.#key,
-        window: this.#window,
-        aggregate,
-        ...(finish === undefined ? {} : { finish: functionOf(finish, "aggregate(…, finish)") }),
-        ...(this.#late === undefined ? {} : { lateOutput: this.#late }),
-      }),
-    );
-  }
-
-  /** Per key and window, all records combined two by two. */
-  reduce(reduce: (a: T, b: T) => T): DataStream<T> {
-    const combine = functionOf(reduce, "reduce()");
-    const aggregate: AggregateFunction<T, { value: T } | undefined, T> = {
-      createAccumulator: () => undefined,
-      add: (value, accumulator) => ({ value: accumulator === undefined ? value : combine(accumulator.value, value) }),
-      getResult: (accumulator) => (accumulator as { value: T }).value,
-      merge: (a, b) => (a === undefined ? b : b === undefined ? a : { value: combine(a.value, b.value) }),
-    };
-    return this.aggregate(aggregate);
-  }
-
-  /** Per key and window, the number of records. */
-  count(): DataStream<{ readonly key: K; readonly start: number; readonly end: number; readonly count: number }> {
-    const counting: AggregateFunction<T, number, number> = {
-      createAccumulator: () => 0,
-      add: (_value, accumulator) => accumulator + 1,
-      getResult: (accumulator) => accumulator,
-      merge: (a, b) => a + b,
-    };
-    return this.aggregate(counting, (result, { key, window }) => ({ key, start: window.start, end: window.end, count: result }));
+  countWindow(size: number, slide?: number): WindowedStream<T, K> {
+    return countWindows(this.window(globalWindow()), size, slide);
   }
 }

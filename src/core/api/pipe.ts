@@ -7,9 +7,10 @@ import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp } from "../time/watermark.ts";
 import type { WindowDescription } from "../time/window.ts";
 import type { Duration } from "../types/duration.ts";
-import type { DataStream, KeyedStream, TimestampOptions, WindowedStream } from "./data-stream.ts";
+import type { DataStream, KeyedStream, TimestampOptions } from "./data-stream.ts";
 import type { Synchronous } from "./misuse.ts";
 import type { FieldOf } from "./sequences.ts";
+import type { WindowedStream } from "./windowed-stream.ts";
 
 /** See `DataStream.map`. */
 export function map<T, R>(map: ((value: T) => R) & Synchronous<R, "map()">): (stream: DataStream<T>) => DataStream<R> {
@@ -144,7 +145,7 @@ export function reduce<T, K>(reduce: (accumulated: T, value: T) => T): (stream: 
 }
 
 /** See `KeyedStream.window`. */
-export function window<T, K>(window: WindowDescription): (stream: KeyedStream<T, K>) => WindowedStream<T, K> {
+export function window<T, K>(window: WindowDescription<T>): (stream: KeyedStream<T, K>) => WindowedStream<T, K> {
   return (stream) => stream.window(window);
 }
 

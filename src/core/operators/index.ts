@@ -18,6 +18,7 @@ import { takeUntilOperator } from "./take-until.ts";
 import { throttleOperator } from "./throttle.ts";
 import { timestampsOperator } from "./timestamps.ts";
 import { topNOperator } from "./top-n.ts";
+import { triggeredWindowOperator } from "./triggered-window.ts";
 import { windowOperator } from "./window.ts";
 
 /** The registry; a new operator is a line here. */
@@ -28,6 +29,7 @@ export const operatorKinds: readonly OperatorKind[] = [
   timestampsOperator,
   reduceOperator,
   windowOperator,
+  triggeredWindowOperator,
   processOperator,
   coProcessOperator,
   mapAsyncOperator,

@@ -15,7 +15,7 @@ import { flattenString, flattenStrings } from "../data/text.ts";
 import { isPrimitiveKey, type KeyToken, keyToken } from "../data/keys.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
-import { type AlignedWindows, type TimeWindow, type WindowDescription, sliceLength, stretchEnd } from "../time/window.ts";
+import { type AlignedWindows, type SessionWindows, type TimeWindow, sliceLength, stretchEnd } from "../time/window.ts";
 import { RecordError, describe } from "../types/errors.ts";
 import type { AggregateFunction } from "./aggregates.ts";
 import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
@@ -30,7 +30,7 @@ export interface WindowContext<Key = unknown> {
 export interface WindowSpec extends OperatorSpec {
   readonly kind: "window";
   readonly key: KeySelector;
-  readonly window: WindowDescription;
+  readonly window: AlignedWindows | SessionWindows;
   readonly aggregate: AggregateFunction<never, unknown, unknown>;
   /** Makes the result that leaves out of the aggregate's; absent: the aggregate's result leaves. */
   readonly finish?: (result: never, context: WindowContext<never>) => unknown;
