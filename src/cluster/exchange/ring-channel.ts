@@ -169,6 +169,15 @@ export class RingInput implements InputChannel {
     return offsetOf(this.read, this.capacity, this.segmentBytes);
   }
 
+  peekAhead(ahead: number): number {
+    const { capacity } = this;
+    if (distance(this.read, this.seenWritten, capacity) <= ahead) {
+      this.seenWritten = Atomics.load(this.control, WRITTEN);
+      if (distance(this.read, this.seenWritten, capacity) <= ahead) return -1;
+    }
+    return offsetOf((this.read + ahead) % (2 * capacity), capacity, this.segmentBytes);
+  }
+
   release(): void {
     const read = next(this.read, this.capacity);
     this.read = read;

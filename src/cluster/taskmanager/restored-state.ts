@@ -8,7 +8,7 @@
  * Stretches of a file that lie close to each other are read at once: the key groups of a subtask are neighbours in a file mostly.
  * Bound: the state of one subtask, once. Worker threads load this file; it opens nothing.
  */
-import type { ChannelState, OperatorPart, TaskRestore } from "../../core/runtime/checkpoint.ts";
+import type { ChannelState, TaskRestore } from "../../core/runtime/checkpoint.ts";
 import { CorruptCheckpointError, InvariantError } from "../../core/types/errors.ts";
 import type { OperatorRestore } from "../../core/state/snapshot.ts";
 import type { RestoreDeployment } from "../protocol/checkpoint-messages.ts";
@@ -78,7 +78,7 @@ export async function readRestore(restore: RestoreDeployment, storage: Checkpoin
 export function taskRestore({ checkpoint, operators, channels, finished, ranges }: RestoredState): TaskRestore {
   return {
     checkpoint,
-    operators: operators as readonly OperatorPart[],
+    operators,
     ...(channels === undefined ? {} : { channels }),
     ...(finished === undefined ? {} : { finished }),
     read(file, start, end) {

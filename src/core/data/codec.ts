@@ -370,6 +370,8 @@ export class BatchDecoder {
   readonly #readers: RowReader[] = [];
   /** The announcements that were read last: separable batches mostly repeat them. */
   #learned = "";
+  /** What is announced in each slot. */
+  readonly #announced = new Map<number, WireType>();
   /** The rows of each block of a mixed batch, by slot, until they are put in order. */
   readonly #parts: unknown[][] = [];
   readonly #next: number[] = [];
@@ -410,6 +412,16 @@ export class BatchDecoder {
     else timestamps.set(memory.f64.subarray(place, place + rowCount));
   }
 
+  /** All that the batches so far have announced. Another decoder that learns it can go on in this one's place. */
+  get announcements(): string {
+    return JSON.stringify([...this.#announced]);
+  }
+
+  /** Knows beforehand what the `announcements` of another decoder say. */
+  learn(announcements: string): void {
+    this.#learn(announcements);
+  }
+
   /** Reads what `encodeRow` wrote. */
   decodeRow(bytes: Uint8Array): { row: unknown; timestamp: number } {
     const timestamp = new DataView(bytes.buffer, bytes.byteOffset).getFloat64(0, true);
@@ -439,6 +451,7 @@ export class BatchDecoder {
     if (text === this.#learned) return;
     this.#learned = text;
     for (const [slot, type] of JSON.parse(text) as [number, WireType][]) {
+      this.#announced.set(slot, type);
       this.#readers[slot] = readerOf(typeFromWire(type), this.#classes, this.#columns);
     }
   }

@@ -87,3 +87,5 @@ export const segmentRows = (memory: SegmentMemory, offset: number): number => me
 export const segmentPayloadBytes = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 2] as number;
 export const segmentFlags = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 3] as number;
 export const segmentWatermark = (memory: SegmentMemory, offset: number): number => memory.f64[(offset >> 3) + 2] as number;
+/** The checkpoint id of a barrier. */
+export const segmentCheckpoint = (memory: SegmentMemory, offset: number): number => memory.f64[(offset >> 3) + 3] as number;

@@ -37,7 +37,10 @@ export interface Operator {
    * `context.states` now. Records handed on here belong before the barrier.
    */
   prepareSnapshot?(checkpoint: number): void;
-  /** The checkpoint is durable, and so is all before it: what depends on it may happen (a commit). Some are told by a later one only. */
+  /**
+   * The checkpoint is durable, and so is all before it: what depends on it may happen (a commit). Some are told by a later one only. A task
+   * whose operators have this method ends only when a checkpoint that was taken after `finish` is complete.
+   */
   checkpointCompleted?(checkpoint: number): void;
   /** The checkpoint will never complete. */
   checkpointAborted?(checkpoint: number): void;
@@ -49,19 +52,6 @@ export interface Operator {
   owes?(): boolean;
   /** All input has ended, and nothing is owed. */
   finish?(): void;
-  /**
-   * A barrier has come; the state is frozen right after. Puts into `context.states` what lives elsewhere (a source's position, what is in
-   * flight in asynchronous calls). Records that it emits belong before the barrier.
-   */
-  prepareSnapshot?(checkpoint: number): void;
-  /**
-   * The checkpoint is complete: a recovery would start from it or a later one. Called at most once per checkpoint, in rising order;
-   * some may be left out, so it stands for all before it. A task whose operators have this method ends only after a checkpoint that
-   * was taken after `finish`.
-   */
-  checkpointCompleted?(checkpoint: number): void;
-  /** The checkpoint will never complete. */
-  checkpointAborted?(checkpoint: number): void;
   close?(): void | Promise<void>;
 }
 

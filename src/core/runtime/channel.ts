@@ -25,6 +25,11 @@ export interface InputChannel {
   readonly memory: SegmentMemory;
   /** Byte offset in `memory` of the oldest unread segment, or -1 when there is none. Its bytes stay put until `release`. */
   tryPeek(): number;
+  /**
+   * Byte offset in `memory` of the unread segment behind `ahead` others (0: the oldest), or -1 when there are not so many. Its bytes stay
+   * put until it is released in its turn.
+   */
+  peekAhead(ahead: number): number;
   /** Gives the peeked segment back to the producer. */
   release(): void;
   readonly queued: number;

@@ -11,6 +11,7 @@
  *
  * A checkpoint that misses one acknowledgement is never used, so a task may drop one at any time as long as it says so (`decline`).
  */
+import type { OperatorRestore, OperatorSnapshot } from "../state/snapshot.ts";
 import type { EdgeId } from "../types/ids.ts";
 
 /** What starts a checkpoint at the tasks without running producers; carried by every barrier. */
@@ -41,17 +42,10 @@ export interface ChannelState {
   readonly end: number;
 }
 
-/** One operator's part of a subtask's snapshot, as metadata; see state/snapshot.ts. */
-export interface OperatorPart {
-  /** `uid ?? id` of the operator. */
-  readonly operator: string;
-  readonly sections: readonly { readonly name: string; readonly kind: string }[];
-}
-
 /** A subtask's answer: everything that belongs to the checkpoint has been handed to `write`. Times in milliseconds. */
 export interface CheckpointAck {
   readonly checkpoint: number;
-  readonly operators: readonly OperatorPart[];
+  readonly operators: readonly OperatorSnapshot[];
   /** Absent: none. */
   readonly channels?: readonly ChannelState[];
   /** Bytes that belong to this checkpoint, those of earlier ones included (incremental state). */
@@ -68,6 +62,8 @@ export interface CheckpointAck {
   readonly asyncMs: number;
   /** In-flight bytes that were stored. */
   readonly channelBytes: number;
+  /** Of a task that takes a feed: rows taken from it so far, those of former attempts included. */
+  readonly feedRows?: number;
   /** The task had taken all its input and finished its operators: after a restore it only commits and ends. */
   readonly finished?: boolean;
 }
@@ -92,12 +88,12 @@ export interface CheckpointHost {
 /** What a task begins with after a failure, or from a savepoint. */
 export interface TaskRestore {
   readonly checkpoint: number;
-  /** By state id, what each operator gets back; see state/snapshot.ts. */
-  readonly operators: readonly OperatorPart[];
+  /** What each operator gets back, by its uid or id. */
+  readonly operators: readonly OperatorRestore[];
   /** In-flight segments, taken before any new input. Only at the parallelism that they were stored at. */
   readonly channels?: readonly ChannelState[];
   /** See `CheckpointAck.finished`. */
   readonly finished?: boolean;
-  /** Bytes of a range of one of the files named above; all are at hand when the task is built. @throws CorruptCheckpointError when not. */
+  /** Bytes of a range of one of the files named above; all are at hand when the task is built, and may be forgotten once it is open. */
   read(file: string, start: number, end: number): Uint8Array;
 }

@@ -37,6 +37,10 @@ export class MemoryChannel implements InputChannel, OutputChannel {
     return this.queued === 0 ? -1 : (this.#read % this.capacity) * this.segmentBytes;
   }
 
+  peekAhead(ahead: number): number {
+    return ahead >= this.queued ? -1 : ((this.#read + ahead) % this.capacity) * this.segmentBytes;
+  }
+
   release(): void {
     this.#read++;
     this.#onChange?.();

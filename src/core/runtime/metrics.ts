@@ -11,7 +11,7 @@ export type MetricKind = "counter" | "gauge";
 /** A metric, described. */
 export interface MetricInfo {
   readonly name: string;
-  readonly unit: "records" | "bytes" | "ms" | "segments" | "timestamp" | "share" | "count";
+  readonly unit: "records" | "bytes" | "ms" | "ns" | "segments" | "timestamp" | "share" | "count";
   readonly kind: MetricKind;
   readonly description: string;
 }
@@ -43,6 +43,8 @@ export const taskMetrics: readonly MetricInfo[] = [
   metric("outPoolUsage", "gauge", "share", "How full the output channels are, 0 … 1."),
   metric("heapUsed", "gauge", "bytes", "Heap of the task's thread in use."),
   metric("heapLimit", "gauge", "bytes", "Heap that the task's thread may use."),
+  metric("checkpointAlignmentTime", "gauge", "ns", "Of the last checkpoint: from its first barrier to its last."),
+  metric("checkpointStartDelayNanos", "gauge", "ns", "Of the last checkpoint: from its trigger to its first barrier here."),
   metric("turns", "counter", "count", "Times the task's loop came round; stands still when user code hangs."),
 ];
 

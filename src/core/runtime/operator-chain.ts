@@ -19,6 +19,8 @@ import { hasMoreThan } from "./projection.ts";
 export interface ChainMember {
   readonly definition: ChainedOperator;
   readonly operator: Operator;
+  /** What its state is known by in checkpoints: its uid, or its id. */
+  readonly stateId: string;
   /** What the operator keeps; the same as `states` of its context. */
   readonly states: CheckpointedStates;
   readonly inputs: 0 | 1 | 2;

@@ -19,7 +19,9 @@ import { keyGroupOf, subtaskOfKeyGroup } from "../data/key-groups.ts";
 import { keyToken } from "../data/keys.ts";
 import type { Partitioning } from "../graph/stream-graph.ts";
 import { GraphError, describe } from "../types/errors.ts";
+import { BARRIER_BYTES, writeBarrier } from "./barrier.ts";
 import type { OutputChannel } from "./channel.ts";
+import type { CheckpointTrigger } from "./checkpoint.ts";
 
 /** What an output needs from its task. */
 export interface OutputHost {
@@ -42,6 +44,8 @@ export interface Output {
   emit(value: unknown, timestamp: number): void;
   emitWatermark(watermark: number): void;
   emitIdle(): void;
+  /** Writes what is gathered, then the barrier. */
+  emitBarrier(trigger: CheckpointTrigger): void;
   /** Writes what is gathered. */
   flush(): void;
   /** Writes what is gathered for consumers that have read at least half of what they were sent. @returns true when nothing is left. */
@@ -153,6 +157,13 @@ export class ChannelWriter {
     this.#publishEmpty(kind, watermark);
   }
 
+  barrier(trigger: CheckpointTrigger): void {
+    if (this.#count > 0) this.write(MIN_WATERMARK);
+    const memory = this.#acquire();
+    writeBarrier(memory, this.#offset, trigger);
+    this.#publish(0, BARRIER_BYTES - SEGMENT_HEADER_BYTES);
+  }
+
   /** @returns true when nothing is kept aside any more. */
   drain(): boolean {
     while (this.#aside.length > 0) {
@@ -226,6 +237,10 @@ abstract class Writers implements Output {
 
   emitIdle(): void {
     for (const writer of this.writers) writer.signal(SegmentKind.idle);
+  }
+
+  emitBarrier(trigger: CheckpointTrigger): void {
+    for (const writer of this.writers) writer.barrier(trigger);
   }
 
   flushWhereRead(): boolean {

@@ -6,22 +6,25 @@
  * asynchronous operators never parks: it works in slices of at most SLICE_MS and lets the event loop turn in between; segments that
  * find their channel full are kept aside, and no more input is taken until they have gone.
  */
-import { MAX_WATERMARK } from "../data/element.ts";
+import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
 import type { ClassRegistry } from "../data/classes.ts";
 import type { ChainedOperator, JobVertex, TaskSpec } from "../graph/job-graph.ts";
+import { FEED_KIND } from "../graph/chaining.ts";
 import { connectorKinds } from "../connectors/index.ts";
 import { operatorKinds } from "../operators/index.ts";
 import type { Operator, OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
-import { HeapStates } from "../state/operator-states.ts";
-import { DreyError, InvariantError, OutOfMemoryError, UserFunctionError } from "../types/errors.ts";
+import { HeapStates, type OperatorList } from "../state/operator-states.ts";
+import type { WatermarkMemory } from "../time/watermark.ts";
+import { CheckpointError, DreyError, InvariantError, OutOfMemoryError, UserFunctionError } from "../types/errors.ts";
 import type { EdgeId } from "../types/ids.ts";
 import { type Configuration, options } from "../types/options.ts";
 import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
-import type { CheckpointHost, TaskRestore } from "./checkpoint.ts";
-import { InputGate } from "./input-gate.ts";
+import type { CheckpointHost, CheckpointTrigger, TaskRestore } from "./checkpoint.ts";
+import { type GateListener, InputGate } from "./input-gate.ts";
 import { BACK_PRESSURED_SINCE, IDLE_SINCE, metricIndex } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
 import { type Output, output } from "./output.ts";
+import { TaskCheckpoints } from "./task-checkpoints.ts";
 
 /** What the thread that runs a task gives to it. */
 export interface TaskHost {
@@ -114,6 +117,18 @@ export class Task {
   #finishedOperators = 0;
   #ended = false;
   #finished = false;
+  readonly #checkpoints: TaskCheckpoints | undefined;
+  /** The job ends with this savepoint: no more input is taken. */
+  #stopping: CheckpointTrigger | undefined;
+  /** A savepoint that begins when all operators have finished. */
+  #draining: CheckpointTrigger | undefined;
+  /** What was written since the last checkpoint is not committed. */
+  #awaitsFinal: boolean;
+  /** The first checkpoint that began after the end of the input. */
+  #finalCheckpoint = Number.POSITIVE_INFINITY;
+  /** Of a task that takes a feed. */
+  #feedRows: number | undefined;
+  readonly #inputs: OperatorList<InputMemory>;
   #wanted = false;
   #lastFlushMs = 0;
   #gathering = false;
@@ -156,13 +171,17 @@ export class Task {
         if (host.poll()) throw CANCELED;
       },
     });
-    const head = (this.#members[0] as ChainMember).operator;
+    const first = this.#members[0] as ChainMember;
+    const head = first.operator;
     this.#source = "read" in head ? (head as SourceOperator) : undefined;
+    this.#inputs = first.states.list("$input", "union");
+    if (first.definition.spec.kind === FEED_KIND) this.#feedRows = ownInput(this.#inputs, subtask, vertex.parallelism)?.feedRows ?? 0;
     const makesWatermarks = this.#members.some(
       ({ operator }) => operator.makesWatermarks === true || operator.holdsWatermarks === true,
     );
-    this.#gate = new InputGate(host.inputs, host.classes, {
+    const gateListener: GateListener = {
       read: (records, bytes) => {
+        if (this.#feedRows !== undefined) this.#feedRows += records;
         metrics[RECORDS_IN] = (metrics[RECORDS_IN] as number) + records;
         metrics[BYTES_IN] = (metrics[BYTES_IN] as number) + bytes;
         metrics[BUFFERS_IN] = (metrics[BUFFERS_IN] as number) + 1;
@@ -173,7 +192,15 @@ export class Task {
         this.#chain.watermark(watermark);
       },
       idle: () => this.#chain.idle(),
-    });
+      align: (step) => this.#checkpoints?.align(step),
+      now: () => host.now(),
+    };
+    this.#gate = new InputGate(host.inputs, host.classes, gateListener, host.configuration.get(options.unalignedCheckpoints));
+    this.#checkpoints = host.checkpoints === undefined ? undefined : this.#takeCheckpoints(host.checkpoints);
+    this.#awaitsFinal =
+      host.checkpoints !== undefined &&
+      host.configuration.get(options.checkpointInterval) > 0 &&
+      this.#members.some(({ operator }) => operator.checkpointCompleted !== undefined);
     const now = host.now();
     this.#ticks = this.#members.flatMap(({ operator }) =>
       operator.onTick !== undefined && Number.isFinite(operator.tickMs ?? Number.POSITIVE_INFINITY)
@@ -198,7 +225,29 @@ export class Task {
         throw this.#explained(error, definition);
       }
     }
+    this.#goOn();
     this.#lastMarkMs = performance.now();
+  }
+
+  /**
+   * Begins a checkpoint, as soon as the task stands between two steps. For tasks whose inputs have no running producers: all others hear
+   * of it by its barriers. Like the next two: on the task's thread, at any time, also from inside `poll`.
+   */
+  triggerCheckpoint(trigger: CheckpointTrigger): void {
+    this.#checkpoints?.trigger(trigger);
+    this.#wanted = true;
+  }
+
+  /** The checkpoint, and all before it, will not be undone. */
+  checkpointCompleted(checkpoint: number): void {
+    this.#checkpoints?.completed(checkpoint);
+    this.#wanted = true;
+  }
+
+  /** The checkpoint will never be complete. */
+  checkpointAborted(checkpoint: number): void {
+    this.#checkpoints?.aborted(checkpoint);
+    this.#wanted = true;
   }
 
   /**
@@ -236,9 +285,11 @@ export class Task {
     if (this.#finished) return "finished";
     if (this.#host.poll()) throw CANCELED;
     this.#host.metrics[TURNS] = (this.#host.metrics[TURNS] as number) + 1;
-    if (!this.#mayPark && !this.#drained()) return "blocked";
     try {
-      if (this.#ended) return this.#finish();
+      if (this.#checkpoints?.pending === true) this.#checkpoints.serve();
+      if (!this.#mayPark && !this.#drained()) return "blocked";
+      if (this.#stopping !== undefined || this.#draining !== undefined) return this.#stop();
+      if (this.#ended) return this.#checkpoints?.writing === true || this.#awaitsFinal ? this.#rest() : this.#finish();
       const worked = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
       const now = this.#host.now();
       const served = this.#serveClock(now);
@@ -262,13 +313,17 @@ export class Task {
     let next = Number.POSITIVE_INFINITY;
     for (const tick of this.#ticks) next = Math.min(next, tick.nextMs);
     for (const operator of this.#processingTimers) next = Math.min(next, operator.nextProcessingTime?.() ?? next);
-    if (this.#source !== undefined && !this.#sourceEnded && !this.#full) next = Math.min(next, this.#source.nextReadMs?.() ?? 0);
+    if (this.#takesInput && this.#source !== undefined && !this.#full) next = Math.min(next, this.#source.nextReadMs?.() ?? 0);
     if (this.#gathering) next = Math.min(next, this.#lastFlushMs + Math.min(IDLE_FLUSH_MS, this.#bufferTimeoutMs));
+    if (this.#checkpoints !== undefined) {
+      if (this.#checkpoints.pending) next = Math.min(next, this.#checkpoints.refused ? this.#host.now() + 1 : 0);
+      next = Math.min(next, this.#gate.deadlineMs);
+    }
     return next;
   }
 
   #runParking(): void {
-    const ready = (): boolean => this.#wanted || (this.#gate.hasInput && !this.#full);
+    const ready = (): boolean => this.#wanted || (this.#takesInput && this.#gate.hasInput && !this.#full);
     for (let step = this.step(); step !== "finished"; step = this.step()) {
       if (step !== "idle") continue;
       const timeoutMs = this.nextWakeMs() - this.#host.now();
@@ -282,7 +337,7 @@ export class Task {
   }
 
   async #runYielding(): Promise<void> {
-    const ready = (): boolean => this.#wanted || (this.#gate.hasInput && !this.#full);
+    const ready = (): boolean => this.#wanted || (this.#takesInput && this.#gate.hasInput && !this.#full);
     const drained = (): boolean =>
       this.#wanted || this.#outputs.every((it) => it.writers.every((writer) => writer.channel.queued < writer.channel.capacity));
     let sliceEndMs = performance.now() + SLICE_MS;
@@ -303,6 +358,10 @@ export class Task {
   get #full(): boolean {
     for (const operator of this.#bounded) if (operator.full?.() === true) return true;
     return false;
+  }
+
+  get #takesInput(): boolean {
+    return !this.#ended && !this.#sourceEnded && this.#stopping === undefined && this.#draining === undefined;
   }
 
   #readSource(source: SourceOperator): boolean {
@@ -367,17 +426,132 @@ export class Task {
 
   /** All input has come: the last watermark passes, operators finish from first to last as soon as they owe nothing, outputs end. */
   #endInput(): void {
-    if (this.#ended) return;
-    // A gate passes the last watermark on when its channels end; a source has none that would.
-    if (this.#source !== undefined && !this.#lastWatermarkPassed) this.#chain.watermark(MAX_WATERMARK);
+    if (this.#ended || !this.#finishOperators()) return;
+    this.#ended = true;
+    for (const it of this.#outputs) it.end();
+    if (this.#awaitsFinal) this.#host.checkpoints?.requestFinal?.();
+  }
+
+  /** @returns false while some operator owes results. */
+  #finishOperators(): boolean {
+    // A gate passes the last watermark on when its channels end; a source, or a feed that is stopped, has none that would.
+    if (!this.#lastWatermarkPassed && !this.#gate.passedLastWatermark) this.#chain.watermark(MAX_WATERMARK);
     this.#lastWatermarkPassed = true;
     for (; this.#finishedOperators < this.#members.length; this.#finishedOperators++) {
       const { operator } = this.#members[this.#finishedOperators] as ChainMember;
-      if (operator.owes?.() === true) return;
+      if (operator.owes?.() === true) return false;
       operator.finish?.();
     }
-    this.#ended = true;
-    for (const it of this.#outputs) it.end();
+    return true;
+  }
+
+  #takeCheckpoints(host: CheckpointHost): TaskCheckpoints {
+    const { vertex, subtask } = this.#host.info;
+    const feeds = this.#feedRows !== undefined;
+    // The task as its checkpoints see it; live, because they outlast what is read here.
+    const ended = (): boolean => this.#ended;
+    const feedRows = (): number | undefined => this.#feedRows;
+    return new TaskCheckpoints(host, {
+      name: this.#name,
+      members: this.#members,
+      gate: this.#gate,
+      metrics: this.#host.metrics,
+      isSource: this.#source !== undefined || feeds,
+      get ended() {
+        return ended();
+      },
+      get feedRows() {
+        return feedRows();
+      },
+      defer: (trigger) => {
+        if (trigger.stop !== "drain" || this.#ended) return false;
+        this.#draining = trigger;
+        return true;
+      },
+      prepareSnapshot: () => {
+        this.#inputs.update([
+          { subtask, parallelism: vertex.parallelism, watermarks: this.#gate.watermarks, feedRows: this.#feedRows ?? 0 },
+        ]);
+      },
+      emitBarrier: (trigger) => {
+        if (this.#ended) this.#finalCheckpoint = Math.min(this.#finalCheckpoint, trigger.checkpoint);
+        else for (const it of this.#outputs) it.emitBarrier(trigger);
+      },
+      stop: (trigger) => {
+        this.#stopping = trigger;
+      },
+      completed: (checkpoint) => {
+        if (checkpoint >= this.#finalCheckpoint) this.#awaitsFinal = false;
+        if (this.#stopping === undefined || checkpoint < this.#stopping.checkpoint) return;
+        this.#stopping = undefined;
+        this.#awaitsFinal = false;
+        if (!this.#ended) for (const it of this.#outputs) it.end();
+        this.#ended = true;
+      },
+      aborted: (checkpoint) => {
+        if (checkpoint === this.#finalCheckpoint) {
+          this.#finalCheckpoint = Number.POSITIVE_INFINITY;
+          if (this.#awaitsFinal) host.requestFinal?.();
+        }
+        if (this.#stopping?.checkpoint !== checkpoint && this.#draining?.checkpoint !== checkpoint) return;
+        if (this.#lastWatermarkPassed && !this.#ended) {
+          throw new CheckpointError(
+            `Savepoint ${checkpoint}, which was to end the job, was given up after ${this.#name} had finished its operators; it begins again from ` +
+              "the last checkpoint.",
+          );
+        }
+        this.#stopping = undefined;
+        this.#draining = undefined;
+      },
+      now: () => this.#host.now(),
+    });
+  }
+
+  /** A step of a task that takes no more input, because the job ends with a savepoint. */
+  #stop(): Step {
+    this.#serveClock(this.#host.now());
+    if (this.#draining !== undefined) {
+      if (!this.#finishOperators()) return "idle";
+      const trigger = this.#draining;
+      this.#draining = undefined;
+      this.#checkpoints?.begin(trigger);
+      return "worked";
+    }
+    return this.#rest();
+  }
+
+  /** A step of a task that has nothing to do but to write a snapshot, or to wait for its completion. */
+  #rest(): Step {
+    return this.#checkpoints?.pending === true && !this.#checkpoints.refused ? "worked" : "idle";
+  }
+
+  /** After a restore, with open operators: begins where the former attempt was. */
+  #goOn(): void {
+    const { restored } = this.#host;
+    if (restored === undefined) return;
+    const { vertex, subtask } = this.#host.info;
+    for (const { edge, channel, file, start, end } of restored.channels ?? []) {
+      if (this.#gate.restoreChannel(edge, channel, restored.read(file, start, end))) continue;
+      throw new CheckpointError(
+        `Checkpoint ${restored.checkpoint} holds records that were on their way to channel ${channel} of edge ${edge}, which ${this.#name} does not ` +
+          "have. An unaligned checkpoint can only be restored at the same parallelism; take a savepoint to change it.",
+      );
+    }
+    if (restored.finished === true) {
+      this.#ended = true;
+      this.#awaitsFinal = false;
+      for (const it of this.#outputs) {
+        it.emitWatermark(MAX_WATERMARK);
+        it.end();
+      }
+      return;
+    }
+    const own = ownInput(this.#inputs, subtask, vertex.parallelism);
+    if (own === undefined) return;
+    const watermark = this.#gate.restoreWatermarks(own.watermarks);
+    if (watermark === MIN_WATERMARK) return;
+    this.#host.metrics[INPUT_WATERMARK] = watermark;
+    this.#chain.watermark(watermark);
   }
 
   #finish(): Step {
@@ -448,6 +622,7 @@ export class Task {
     const { vertex, subtask, attempt, jobName } = this.#host.info;
     const wiring: ChainMember["wiring"] = { emit: noWhere, emitSide: noWhere, emitWatermark: noWhere, emitIdle: noWhere };
     const { metrics } = this.#host;
+    const stateId = vertex.operators.find(({ id }) => id === definition.id)?.uid ?? definition.id;
     const states = new HeapStates();
     const context: OperatorContext = {
       operatorId: definition.id,
@@ -478,7 +653,7 @@ export class Task {
       },
     };
     try {
-      return { definition, operator: kind.create(definition.spec, context), states, inputs: kind.inputs, wiring };
+      return { definition, operator: kind.create(definition.spec, context), stateId, states, inputs: kind.inputs, wiring };
     } catch (error) {
       throw this.#explained(error, definition);
     }
@@ -507,6 +682,25 @@ export class Task {
     const what = error instanceof Error ? `${error.name}: ${error.message}` : `a value that is not an Error: ${String(error)}`;
     return new UserFunctionError(`${where} (subtask ${subtask + 1} of ${vertex.parallelism}) threw ${what}`, { cause: error, details });
   }
+}
+
+/** What a task keeps about its inputs: one item per subtask, among the state of the first operator. */
+interface InputMemory {
+  readonly subtask: number;
+  readonly parallelism: number;
+  readonly watermarks: WatermarkMemory;
+  readonly feedRows: number;
+}
+
+/** What a restored subtask knows of its inputs; at another parallelism only how far all of the former ones were. */
+function ownInput(inputs: OperatorList<InputMemory>, subtask: number, parallelism: number): InputMemory | undefined {
+  const items = inputs.get();
+  const [any] = items;
+  if (any === undefined) return undefined;
+  const own = items.find((it) => it.subtask === subtask && it.parallelism === parallelism);
+  if (own !== undefined) return own;
+  const current = Math.min(...items.map(({ watermarks }) => watermarks.current));
+  return { subtask, parallelism, watermarks: { current, inputs: [] }, feedRows: Math.max(...items.map(({ feedRows }) => feedRows)) };
 }
 
 const noWhere = (): void => undefined;

@@ -39,6 +39,12 @@ export function timestampMs(value: unknown, record: unknown): number {
   );
 }
 
+/** What a combiner knew. Plain data. */
+export interface WatermarkMemory {
+  readonly current: number;
+  readonly inputs: readonly number[];
+}
+
 /**
  * The watermark of several inputs: the lowest among those that are neither idle nor ended; it never goes back.
  */
@@ -56,6 +62,17 @@ export class WatermarkCombiner {
   /** The combined watermark. */
   get current(): number {
     return this.#current;
+  }
+
+  /** To be restored by `restore`. */
+  get memory(): WatermarkMemory {
+    return { current: this.#current, inputs: [...this.#watermarks] };
+  }
+
+  /** Begins where another one was: with its watermarks input by input if it had as many, else with the combined one. */
+  restore({ current, inputs }: WatermarkMemory): void {
+    if (inputs.length === this.#watermarks.length) this.#watermarks.set(inputs);
+    this.#current = current;
   }
 
   /** Every input is idle, or ended while the others are idle. */
