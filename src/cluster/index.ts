@@ -19,7 +19,9 @@ export {
   sliding, slotsNeeded, streamGraph, sum, TaskManagerLostError, taskMetrics, textLines, toWire, tumbling, union, UserFunctionError,
   valueState, window, WindowedStream, withTimestamps,
   dedupe, distinct, distinctUntilChanged, mapAsync, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil,
-  takeWhile, throttle, topN,
+  takeWhile, throttle, topN, BroadcastConnectedStream,
+  BroadcastProcessFunction, BroadcastStream, IntervalJoin, IntervalJoined, JoinedKeys, JoinedStreams, JoinedWindows,
+  KeyedBroadcastProcessFunction, ProcessJoinFunction,
 } from "../core/index.ts";
 export {
   continuousEventTime, continuousProcessingTime, countEvictor, countTrigger, cumulative, customWindows, delta, deltaEvictor,
@@ -27,6 +29,7 @@ export {
   purging, timeEvictor,
 } from "../core/index.ts";
 export type {
+  BroadcastContext, BroadcastTimerContext, JoinContext, JoinKind, KeyedBroadcastContext, ReadOnlyBroadcastContext, ReadOnlyMapState, Sided,
   CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
   ProcessWindowContext, TimestampedValue, Trigger, TriggerContext, TriggerResult, WindowOptions,
 } from "../core/index.ts";

@@ -4,6 +4,8 @@
  * to start).
  */
 export { average, count, sum } from "./operators/aggregates.ts";
+export { BroadcastProcessFunction, KeyedBroadcastProcessFunction } from "./operators/broadcast-process.ts";
+export { ProcessJoinFunction } from "./operators/interval-join.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
 export { ProcessWindowFunction } from "./operators/window-function.ts";
 export { listState, mapState, valueState } from "./state/descriptors.ts";

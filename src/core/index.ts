@@ -14,6 +14,16 @@ export type {
   GenerateOptions,
   SubmitJobOptions,
 } from "./api/environment.ts";
+export { BroadcastConnectedStream, BroadcastStream } from "./api/broadcast.ts";
+export { IntervalJoin, IntervalJoined } from "./api/interval-join.ts";
+export { JoinedKeys, JoinedStreams, JoinedWindows } from "./api/joined-streams.ts";
+export type { JoinKind, Sided } from "./api/joined-streams.ts";
+export { BroadcastProcessFunction, KeyedBroadcastProcessFunction } from "./operators/broadcast-process.ts";
+export type {
+  BroadcastContext, BroadcastTimerContext, KeyedBroadcastContext, ReadOnlyBroadcastContext, ReadOnlyMapState,
+} from "./operators/broadcast-process.ts";
+export { ProcessJoinFunction } from "./operators/interval-join.ts";
+export type { JoinContext } from "./operators/interval-join.ts";
 export { ConnectedStreams } from "./api/connected-streams.ts";
 export { DataStream, KeyedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/data-stream.ts";

@@ -13,7 +13,7 @@ export class BroadcastStream<T> {
   readonly states: readonly string[];
 
   /** @throws GraphError for anything but map states. */
-  constructor(stream: DataStream<T>, descriptors: readonly MapStateDescriptor<never, never>[]) {
+  constructor(stream: DataStream<T>, descriptors: readonly MapStateDescriptor<unknown, unknown>[]) {
     for (const it of descriptors) {
       if (it?.kind !== "map") throw new GraphError(`broadcast() got ${describe(it)}; broadcast state is declared with mapState(name).`);
     }

@@ -16,13 +16,17 @@ import type {
   SideOutput,
 } from "../operators/function.ts";
 import type { AsyncContext } from "../operators/map-async.ts";
+import type { MapStateDescriptor } from "../state/descriptors.ts";
 import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
 import { type WindowDescription, globalWindow } from "../time/window.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { type MapAsyncOptions, mapAsyncNode } from "./async.ts";
+import { BroadcastConnectedStream, BroadcastStream } from "./broadcast.ts";
 import { ConnectedStreams } from "./connected-streams.ts";
 import type { Environment } from "./environment.ts";
+import { IntervalJoin } from "./interval-join.ts";
+import { type JoinKind, JoinedStreams } from "./joined-streams.ts";
 import type { Synchronous } from "./misuse.ts";
 import { DataStreamSink, OperatorSettings } from "./operator-settings.ts";
 import { nameOf, processOf } from "./process-spec.ts";
@@ -114,9 +118,41 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   }
 
   /** This stream and another one as the two inputs of one operator. */
-  connect<U>(other: DataStream<U>): ConnectedStreams<T, U> {
-    this.#sameEnvironment(other, "connect()");
-    return new ConnectedStreams(this, other);
+  connect<U>(other: BroadcastStream<U>): BroadcastConnectedStream<T, U, never>;
+  connect<U>(other: DataStream<U>): ConnectedStreams<T, U>;
+  connect<U>(other: BroadcastStream<U> | DataStream<U>): BroadcastConnectedStream<T, U, never> | ConnectedStreams<T, U> {
+    this.#sameEnvironment(other instanceof BroadcastStream ? other.stream : other, "connect()");
+    return other instanceof BroadcastStream ? new BroadcastConnectedStream(this, other) : new ConnectedStreams(this, other);
+  }
+
+  /** Pairs of records of this stream and another one with the same key in the same window; see `JoinedStreams`. */
+  join<U>(other: DataStream<U>): JoinedStreams<T, U, "inner"> {
+    return this.#joined(other, "inner");
+  }
+
+  /** `join`, and the records of this stream without a partner. */
+  leftJoin<U>(other: DataStream<U>): JoinedStreams<T, U, "left"> {
+    return this.#joined(other, "left");
+  }
+
+  /** `join`, and the records of the other stream without a partner. */
+  rightJoin<U>(other: DataStream<U>): JoinedStreams<T, U, "right"> {
+    return this.#joined(other, "right");
+  }
+
+  /** `join`, and the records of both streams without a partner. */
+  fullJoin<U>(other: DataStream<U>): JoinedStreams<T, U, "full"> {
+    return this.#joined(other, "full");
+  }
+
+  /** All records of two streams with the same key in the same window, together. */
+  coGroup<U>(other: DataStream<U>): JoinedStreams<T, U, "coGroup"> {
+    return this.#joined(other, "coGroup");
+  }
+
+  #joined<U, Kind extends JoinKind | "coGroup">(other: DataStream<U>, kind: Kind): JoinedStreams<T, U, Kind> {
+    this.#sameEnvironment(other, `${kind === "coGroup" ? "coGroup" : kind === "inner" ? "join" : `${kind}Join`}()`);
+    return new JoinedStreams(this, other, kind);
   }
 
   /** The records of a side output of the operator that made this stream. */
@@ -232,9 +268,12 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
     return new DataStream(this.environment, this.#partitioned({ kind: "shuffle" }));
   }
 
-  /** Every record to every subtask. */
-  broadcast(): DataStream<T> {
-    return new DataStream(this.environment, this.#partitioned({ kind: "broadcast" }));
+  /** Every record to every subtask; with states (`mapState(name)`), to be connected to another stream that reads what they keep. */
+  broadcast(): DataStream<T>;
+  broadcast(...states: readonly MapStateDescriptor<unknown, unknown>[]): BroadcastStream<T>;
+  broadcast(...states: readonly MapStateDescriptor<unknown, unknown>[]): DataStream<T> | BroadcastStream<T> {
+    const everywhere = new DataStream<T>(this.environment, this.#partitioned({ kind: "broadcast" }));
+    return states.length === 0 ? everywhere : new BroadcastStream(everywhere, states);
   }
 
   /** Everything to subtask 0. */
@@ -352,8 +391,8 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
     return this.ends.map((end) => ({ ...end, input }));
   }
 
-  /** Whether every way back from here meets an operator that assigns timestamps. */
-  protected hasTimestamps(): boolean {
+  /** Whether every way back from here meets an operator that assigns timestamps. For the API's own use. */
+  hasTimestamps(): boolean {
     const timed = (node: StreamNode): boolean =>
       node.spec.kind === "timestamps" ||
       (node.spec as { readonly timestamped?: boolean }).timestamped === true ||
@@ -454,6 +493,19 @@ export class KeyedStream<T, K> extends DataStream<T> {
   /** Per key the first record; others pass again once this time has gone by: event time where there are timestamps. */
   dedupe(within: Duration): DataStream<T> {
     return this.sequence(throttleOf("dedupe", within, this.hasTimestamps()));
+  }
+
+  override connect<U>(other: BroadcastStream<U>): BroadcastConnectedStream<T, U, K>;
+  override connect<U>(other: KeyedStream<U, K>): ConnectedStreams<T, U, K>;
+  override connect<U>(other: DataStream<U>): ConnectedStreams<T, U>;
+  override connect(other: never): never {
+    return super.connect(other) as never;
+  }
+
+  /** This stream and another one by key, to be joined by how close the times of their records lie to each other. */
+  intervalJoin<U>(other: KeyedStream<U, K>): IntervalJoin<T, U, K> {
+    if (!(other instanceof KeyedStream)) throw new GraphError(`intervalJoin() got ${describe(other)}; it takes a keyed stream: write keyBy(…).`);
+    return new IntervalJoin(this, other);
   }
 
   override distinct(of: (value: T) => unknown = (value) => value): DataStream<T> {

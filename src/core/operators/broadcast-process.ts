@@ -143,7 +143,7 @@ class BroadcastProcessOperator implements Operator {
 }
 
 /** @throws GraphError for a state that `broadcast()` was not given. */
-function declared(descriptor: MapStateDescriptor<never, never>, states: readonly string[], operator: string): string {
+function declared(descriptor: MapStateDescriptor<unknown, unknown>, states: readonly string[], operator: string): string {
   if (states.includes(descriptor?.name)) return descriptor.name;
   throw new GraphError(
     `"${operator}" asks for the broadcast state ${describe(descriptor?.name)}; declare it where the stream is broadcast: broadcast(descriptor, …).`,
@@ -164,7 +164,7 @@ class ElementContext extends FunctionContext implements BroadcastTimerContext {
   broadcastState<UserKey, T>(descriptor: MapStateDescriptor<UserKey, T>): ReadOnlyMapState<UserKey, T> {
     let state = this.#states.get(descriptor?.name);
     if (state === undefined) {
-      const name = declared(descriptor as MapStateDescriptor<never, never>, this.#names, this.#operator.operatorName);
+      const name = declared(descriptor, this.#names, this.#operator.operatorName);
       state = readOnly(this.#operator.states.broadcast(name), name, this.#operator.operatorName);
       this.#states.set(name, state);
     }
@@ -228,7 +228,7 @@ class BroadcastSideContext implements KeyedBroadcastContext {
   }
 
   broadcastState<UserKey, T>(descriptor: MapStateDescriptor<UserKey, T>): MapState<UserKey, T> {
-    const name = declared(descriptor as MapStateDescriptor<never, never>, this.#names, this.#operator.operatorName);
+    const name = declared(descriptor, this.#names, this.#operator.operatorName);
     return this.#operator.states.broadcast<UserKey, T>(name);
   }
 
@@ -239,7 +239,7 @@ class BroadcastSideContext implements KeyedBroadcastContext {
     const { keyed } = this.#operator.states;
     const state = keyed.state(descriptor);
     // The function may clear what it is given.
-    for (const key of [...keyed.keys(descriptor.name)]) {
+    for (const key of [...(keyed as unknown as { keys(name: string): Iterable<unknown> }).keys(descriptor.name)]) {
       keyed.setCurrentKey(key);
       apply(key, state);
     }

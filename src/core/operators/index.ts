@@ -1,9 +1,11 @@
 /** Every operator by its kind. */
+import { broadcastProcessOperator } from "./broadcast-process.ts";
 import { changesOperator } from "./changes.ts";
 import { feedOperator, resultOperator } from "./client.ts";
 import { distinctOperator } from "./distinct.ts";
 import { filterOperator } from "./filter.ts";
 import { flatMapOperator } from "./flat-map.ts";
+import { intervalJoinOperator } from "./interval-join.ts";
 import { mapOperator } from "./map.ts";
 import { mapAsyncOperator } from "./map-async.ts";
 import type { OperatorKind } from "./operator.ts";
@@ -32,6 +34,8 @@ export const operatorKinds: readonly OperatorKind[] = [
   triggeredWindowOperator,
   processOperator,
   coProcessOperator,
+  broadcastProcessOperator,
+  intervalJoinOperator,
   mapAsyncOperator,
   scanOperator,
   rollingOperator,
