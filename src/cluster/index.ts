@@ -21,7 +21,8 @@ export {
   dedupe, distinct, distinctUntilChanged, mapAsync, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil,
   takeWhile, throttle, topN, BroadcastConnectedStream,
   BroadcastProcessFunction, BroadcastStream, IntervalJoin, IntervalJoined, JoinedKeys, JoinedStreams, JoinedWindows,
-  KeyedBroadcastProcessFunction, ProcessJoinFunction,
+  KeyedBroadcastProcessFunction, ProcessJoinFunction, coGroup, fullJoin, intervalJoin,
+  join, leftJoin, rightJoin,
 } from "../core/index.ts";
 export {
   continuousEventTime, continuousProcessingTime, countEvictor, countTrigger, cumulative, customWindows, delta, deltaEvictor,

@@ -34,6 +34,7 @@ export type { JobResult } from "./api/job-handle.ts";
 export { discard, jsonLines, textLines } from "./api/sinks.ts";
 export type { Sink } from "./api/sinks.ts";
 export { aggregate, filter, flatMap, keyBy, map, process, reduce, union, window, withTimestamps } from "./api/pipe.ts";
+export { coGroup, fullJoin, intervalJoin, join, leftJoin, rightJoin } from "./api/pipe.ts";
 export {
   dedupe, distinct, distinctUntilChanged, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil, takeWhile,
   throttle, topN,

@@ -8,6 +8,8 @@ import type { Timestamp } from "../time/watermark.ts";
 import type { WindowDescription } from "../time/window.ts";
 import type { Duration } from "../types/duration.ts";
 import type { DataStream, KeyedStream, TimestampOptions } from "./data-stream.ts";
+import type { IntervalJoin } from "./interval-join.ts";
+import type { JoinedStreams } from "./joined-streams.ts";
 import type { Synchronous } from "./misuse.ts";
 import type { FieldOf } from "./sequences.ts";
 import type { WindowedStream } from "./windowed-stream.ts";
@@ -175,4 +177,34 @@ export function process(process: any): any {
 /** See `DataStream.union`. */
 export function union<T>(...others: readonly DataStream<T>[]): (stream: DataStream<T>) => DataStream<T> {
   return (stream) => stream.union(...others);
+}
+
+/** See `DataStream.join`. */
+export function join<T, U>(other: DataStream<U>): (stream: DataStream<T>) => JoinedStreams<T, U, "inner"> {
+  return (stream) => stream.join(other);
+}
+
+/** See `DataStream.leftJoin`. */
+export function leftJoin<T, U>(other: DataStream<U>): (stream: DataStream<T>) => JoinedStreams<T, U, "left"> {
+  return (stream) => stream.leftJoin(other);
+}
+
+/** See `DataStream.rightJoin`. */
+export function rightJoin<T, U>(other: DataStream<U>): (stream: DataStream<T>) => JoinedStreams<T, U, "right"> {
+  return (stream) => stream.rightJoin(other);
+}
+
+/** See `DataStream.fullJoin`. */
+export function fullJoin<T, U>(other: DataStream<U>): (stream: DataStream<T>) => JoinedStreams<T, U, "full"> {
+  return (stream) => stream.fullJoin(other);
+}
+
+/** See `DataStream.coGroup`. */
+export function coGroup<T, U>(other: DataStream<U>): (stream: DataStream<T>) => JoinedStreams<T, U, "coGroup"> {
+  return (stream) => stream.coGroup(other);
+}
+
+/** See `KeyedStream.intervalJoin`. */
+export function intervalJoin<T, U, K>(other: KeyedStream<U, K>): (stream: KeyedStream<T, K>) => IntervalJoin<T, U, K> {
+  return (stream) => stream.intervalJoin(other);
 }

@@ -232,7 +232,9 @@ class BroadcastSideContext implements KeyedBroadcastContext {
     return this.#operator.states.broadcast<UserKey, T>(name);
   }
 
-  applyToKeyedState<Descriptor extends StateDescriptor>(descriptor: Descriptor, apply: (key: unknown, state: StateOf<Descriptor>) => void): void {
+  applyToKeyedState<Descriptor extends StateDescriptor>(
+    descriptor: Descriptor, apply: (key: unknown, state: StateOf<Descriptor>) => void,
+  ): void {
     if (!this.#keyed) {
       throw new GraphError(`"${this.#operator.operatorName}" uses applyToKeyedState(), but its stream is not keyed; write keyBy(…) before connect(…).`);
     }

@@ -1,5 +1,5 @@
 /**
- * `sum`, `min`, `max`, `minBy`, `maxBy` on a keyed stream: the running aggregation of one field, emitted after each record, as Flink has it.
+ * `sum`, `min`, `max`, `minBy`, `maxBy` on a keyed stream: the running aggregation of one field, emitted after each record, as in Flink.
  *
  * sum, min and max change that field alone: the other fields are those of the key's first record. minBy and maxBy keep whole records: the
  * one with the lowest or highest value, the earlier of equal ones. Records are copied, never changed.
@@ -61,7 +61,9 @@ const add = (a: Comparable, b: Comparable): unknown => (a as number) + (b as num
 function withValue(record: unknown, field: string | undefined, value: unknown): unknown {
   if (field === undefined) return value;
   const copy = (
-    Array.isArray(record) ? [...(record as unknown[])] : Object.assign(Object.create(Object.getPrototypeOf(record) as object) as object, record)
+    Array.isArray(record)
+      ? [...(record as unknown[])]
+      : Object.assign(Object.create(Object.getPrototypeOf(record) as object) as object, record)
   ) as Record<string, unknown>;
   copy[field] = value;
   return copy;
