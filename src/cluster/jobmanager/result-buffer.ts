@@ -11,13 +11,25 @@
  * missing. Segments are opaque but for three words of their headers: their kind, their number of rows, and whether a piece is the last of
  * its row.
  *
- * A reader that closes says how far it came, and the next one begins with the row after. Of a reader that vanished nobody knows; what was
- * sent to it is gone, so that no row is seen twice. Exactly-once to clients whatever happens needs checkpoints.
+ * A reader that closes says how far it came, and the next one begins with the row after. Of a reader that vanished nobody knows; what it
+ * may not have taken is kept for the next. If that is the same one again it knows itself, and names the number of the segment that it wants
+ * (`from`): segments that leave are numbered for the whole life of the job, and the numbers survive a JobManager with the checkpoints.
+ *
+ * In a job with checkpoints rows are **released** by the checkpoint that covers them:
+ *
+ *     released, unread │ held: up to barrier 7 │ held: up to barrier 8 │ held: after it
+ *                      └ checkpoint 7 completes: released              └ the task fails: dropped, it makes them again
+ *
+ * so a reader never sees a row that a recovery makes again. What is held may take HELD_SHARES of the share, or the barrier that frees it
+ * could not come; from half a share on a checkpoint is asked for. With "at-once" rows are not held, and may come again after a recovery.
  */
 import { LAST_PIECE, SEGMENT_HEADER_BYTES, SegmentKind } from "../../core/data/element.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { ConflictError, DeadlineError, type DreyError, JobFailedError, ProtocolError } from "../../core/types/errors.ts";
 import { RESULT_WINDOW_SEGMENTS, type TakenRows } from "../protocol/messages.ts";
+
+/** When rows may be read (`execution.results.release`). */
+export type ReleasePolicy = "at-once" | "with-checkpoint";
 
 /** What happens when a result's rows have no room any more (`execution.results.overflow`). */
 export type OverflowPolicy = "block" | "drop-oldest" | "fail";
@@ -31,6 +43,30 @@ export interface ResultBufferOptions {
   /** The size of a segment, in bytes. */
   readonly segmentBytes: number;
   readonly policy: OverflowPolicy;
+  /** Default: at once. */
+  readonly release?: ReleasePolicy;
+  /** What a checkpoint kept of it. */
+  readonly kept?: KeptResult;
+}
+
+/** What of a result belongs to a checkpoint: rows that are released by it and that nobody may have taken. Plain data. */
+export interface KeptResult {
+  /** By subtask. */
+  readonly lanes: readonly {
+    /** Number of its first segment, counted since the job began. */
+    readonly number: number;
+    /** Rows at the start of that which were taken. */
+    readonly skip: number;
+    readonly segments: readonly Uint8Array[];
+  }[];
+}
+
+/** Where a reader that knows this result goes on, in one subtask. */
+export interface ResultPosition {
+  /** Number of the segment, counted since the job began. */
+  readonly number: number;
+  /** Rows of it that were taken. */
+  readonly rows: number;
 }
 
 /** Segments for the reader; `sequence` is the number of the first since the reader came. */
@@ -50,6 +86,8 @@ export interface ResultChange {
   readonly failure?: DreyError;
   /** The reader should see this in the job's log. */
   readonly warning?: string;
+  /** Much is held: a checkpoint should be taken soon. */
+  readonly wantsCheckpoint?: boolean;
 }
 
 /** One message carries at most so much. */
@@ -57,11 +95,26 @@ const MAX_DELIVERED_SEGMENTS = 64;
 const MAX_DELIVERED_BYTES: number = 4 * 1024 * 1024;
 /** What keeping a segment costs beyond its bytes; so tiny segments count too. */
 const BOOKKEEPING_BYTES = 256;
+/** What is held for a checkpoint may take so many shares of the capacity, together with what is released. */
+const HELD_SHARES = 4;
 /** How long the rest of a result may be on its way after its task has ended and there is room for it. */
 export const MAX_TAIL_MS = 30_000;
 
 interface Channel {
+  /** Released, and not sent to a reader. */
   readonly queue: Uint8Array[];
+  /** Not released yet; barriers among them. */
+  readonly held: Uint8Array[];
+  heldBytes: number;
+  /** The last barrier that came from the present attempt; 0: none. */
+  lastBarrier: number;
+  /** The end was released before the task started again, which says it once more. */
+  endReleased: boolean;
+  /** Number of the next segment that leaves, since the job began. */
+  number: number;
+  /** The last segment that the reader took and nobody keeps was a piece of a row, but not its last. */
+  tookPiece: boolean;
+  /** What is held too. */
   queuedBytes: number;
   /** Segments that the task has sent, and may have sent. */
   received: number;
@@ -85,7 +138,7 @@ interface Channel {
 export class ResultBuffer {
   readonly #options: ResultBufferOptions;
   readonly #shareBytes: number;
-  readonly #channels: readonly Channel[];
+  readonly #channels: Channel[];
   #reader: string | undefined;
   #droppedRows = 0;
   #toldReader = false;
@@ -93,19 +146,16 @@ export class ResultBuffer {
   constructor(options: ResultBufferOptions) {
     this.#options = options;
     this.#shareBytes = Math.max(Math.floor(options.capacityBytes / options.subtasks), options.segmentBytes + BOOKKEEPING_BYTES);
-    this.#channels = Array.from({ length: options.subtasks }, () => ({
-      queue: [],
-      queuedBytes: 0,
-      received: 0,
-      granted: 0,
-      end: undefined,
-      dropsRow: false,
-      midRow: false,
-      sent: 0,
-      readable: 0,
-      untaken: [],
-      skip: 0,
-    }));
+    this.#channels = Array.from({ length: options.subtasks }, newChannel);
+    for (const [subtask, { number, skip, segments }] of (options.kept?.lanes ?? []).entries()) {
+      const channel = (this.#channels[subtask] ??= newChannel());
+      channel.number = number;
+      channel.skip = skip;
+      channel.queue.push(...segments);
+      channel.queuedBytes = segments.reduce((sum, segment) => sum + cost(segment), 0);
+      channel.endReleased = segments.some((segment) => kindOf(segment) === SegmentKind.end);
+    }
+    this.#retire(options.subtasks);
   }
 
   /** Subtasks that produce it: as many channels a reader gets. */
@@ -126,6 +176,11 @@ export class ResultBuffer {
   /** By subtask: rows at its start that the reader that comes now must pass over. */
   get skip(): readonly number[] {
     return this.#channels.map(({ skip }) => skip);
+  }
+
+  /** By subtask: the number, since the job began, of the segment that the reader that comes now gets first. */
+  get from(): readonly number[] {
+    return this.#channels.map(({ number }) => number);
   }
 
   /** Rows that were dropped for want of room. */
@@ -194,27 +249,144 @@ export class ResultBuffer {
         );
       }
       channel.received++;
-      if (kindOf(segment) === SegmentKind.end) channel.end = segment;
-      channel.queuedBytes += cost(segment);
-      if (channel.dropsRow && kindOf(segment) === SegmentKind.piece) {
-        this.#passOver(channel, segment);
-      } else {
-        channel.dropsRow = false;
-        channel.queue.push(segment);
-      }
+      this.#take(channel, segment);
     }
     const deliveries = this.#deliver(channel, subtask);
-    if (channel.queuedBytes > this.#shareBytes && policy === "fail") return this.#fails(this.#overflow());
-    if (channel.queuedBytes > this.#shareBytes && policy === "drop-oldest") this.#drop(channel);
-    return this.#change(this.#grant(channel, subtask), deliveries);
+    const full = channel.queuedBytes - channel.heldBytes > this.#shareBytes;
+    if (full && policy === "fail") return this.#fails(this.#overflow());
+    if (full && policy === "drop-oldest") this.#drop(channel);
+    const grants = this.#grant(channel, subtask);
+    if (grants.length === 0 && this.#isStuck(channel)) return this.#fails(this.#heldTooMuch());
+    const change = this.#change(grants, deliveries);
+    return channel.heldBytes > this.#shareBytes / 2 ? { ...change, wantsCheckpoint: true } : change;
+  }
+
+  #take(channel: Channel, segment: Uint8Array): void {
+    const kind = kindOf(segment);
+    if (kind === SegmentKind.end) {
+      channel.end = segment;
+      // Readers have it, or will.
+      if (channel.endReleased) return;
+    }
+    if (kind === SegmentKind.barrier) {
+      channel.lastBarrier = checkpointOf(segment);
+      if (!this.#holds) return;
+    }
+    channel.queuedBytes += cost(segment);
+    if (this.#holds) {
+      channel.held.push(segment);
+      channel.heldBytes += cost(segment);
+    } else {
+      this.#enqueue(channel, segment);
+    }
+  }
+
+  /** The segment, which counts already, may be read. */
+  #enqueue(channel: Channel, segment: Uint8Array): void {
+    if (channel.dropsRow && kindOf(segment) === SegmentKind.piece) return this.#passOver(channel, segment);
+    channel.dropsRow = false;
+    channel.queue.push(segment);
+    if (kindOf(segment) === SegmentKind.end) channel.endReleased = true;
+  }
+
+  /** A checkpoint is complete: what it covers may be read. A later one stands for those before. */
+  checkpointCompleted(checkpoint: number): ResultChange {
+    for (const channel of this.#channels) this.#release(channel, covered(channel, checkpoint));
+    return this.#afterRelease();
+  }
+
+  /** All tasks have finished: nothing will be made again. */
+  finished(): ResultChange {
+    for (const channel of this.#channels) this.#release(channel, channel.held.length);
+    return this.#afterRelease();
+  }
+
+  /** What of this result belongs to a checkpoint that is about to complete; undefined: nothing. */
+  keptBy(checkpoint: number): KeptResult | undefined {
+    const lanes = this.#channels.map((channel) => ({
+      number: channel.number - channel.untaken.length,
+      skip: channel.skip,
+      segments: [
+        ...channel.untaken,
+        ...channel.queue,
+        ...channel.held.slice(0, covered(channel, checkpoint)).filter((segment) => kindOf(segment) !== SegmentKind.barrier),
+      ],
+    }));
+    return lanes.every(({ number, segments }) => number === 0 && segments.length === 0) ? undefined : { lanes };
+  }
+
+  /**
+   * Tasks start again, from the last completed checkpoint or from the beginning: what they sent and it does not cover is dropped, and they
+   * send from 0 again.
+   * @param restarted the subtasks; those that are not named go on.
+   * @param subtasks how many there are from now on.
+   */
+  restart(restarted: readonly number[], subtasks: number = this.subtasks): ResultChange {
+    let repeated = false;
+    for (const subtask of restarted) {
+      const channel = this.#channels[subtask];
+      if (channel === undefined) continue;
+      repeated ||= !this.#holds && channel.received > 0;
+      channel.queuedBytes -= channel.heldBytes;
+      channel.heldBytes = channel.held.length = channel.received = channel.granted = channel.lastBarrier = 0;
+      channel.end = undefined;
+    }
+    while (this.#channels.length < subtasks) {
+      // A reader that is there already learns of it when the first segments come.
+      this.#channels.push({ ...newChannel(), readable: this.#reader === undefined ? 0 : RESULT_WINDOW_SEGMENTS });
+    }
+    this.#retire(subtasks);
+    const deliveries = this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    const change = this.#change([], deliveries);
+    const { name } = this.#options;
+    const warning = `rows of ${name} that were read since the last checkpoint may come again: its tasks started again from there.`;
+    return repeated ? { ...change, warning } : change;
+  }
+
+  /** Subtasks from this number on are no more: their readers learn that they have ended. */
+  #retire(subtasks: number): void {
+    for (const channel of this.#channels.slice(subtasks)) {
+      channel.end ??= END;
+      if (channel.endReleased) continue;
+      channel.queuedBytes += cost(END);
+      this.#enqueue(channel, END);
+    }
+  }
+
+  #release(channel: Channel, count: number): void {
+    for (const segment of channel.held.splice(0, count)) {
+      channel.heldBytes -= cost(segment);
+      if (kindOf(segment) === SegmentKind.barrier) channel.queuedBytes -= cost(segment);
+      else this.#enqueue(channel, segment);
+    }
+  }
+
+  #afterRelease(): ResultChange {
+    const deliveries = this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    if (this.#options.policy === "drop-oldest") for (const channel of this.#channels) this.#drop(channel);
+    const full = this.#channels.some(({ queuedBytes, heldBytes }) => queuedBytes - heldBytes > HELD_SHARES * this.#shareBytes);
+    if (full && this.#options.policy === "fail") return this.#fails(this.#overflow());
+    return this.#change(this.#channels.flatMap((channel, subtask) => this.#grant(channel, subtask)), deliveries);
+  }
+
+  get #holds(): boolean {
+    return this.#options.release === "with-checkpoint";
+  }
+
+  /** Nothing can make room: what fills it is held, and the barrier that would release it finds none. */
+  #isStuck(channel: Channel): boolean {
+    const waits = channel.end === undefined && channel.granted === channel.received && channel.held.length > 0;
+    return waits && channel.queue.length === 0 && !channel.held.some((segment) => kindOf(segment) === SegmentKind.barrier);
   }
 
   /**
    * A client begins to read; what it may be sent starts at nothing.
+   * @param from where it goes on, by subtask, if it has read this result before and lost its connection.
    * @throws ConflictError while another client reads and has not got everything.
    */
-  open(reader: string): ResultChange {
-    if (this.#reader !== undefined && this.#allSent) this.close(this.#reader);
+  open(reader: string, from: readonly ResultPosition[] = []): ResultChange {
+    if (this.#reader === reader && from.length > 0) this.close(reader);
+    if (this.#reader !== undefined && this.#allSent) this.close(this.#reader, this.#channels.map(({ sent }) => ({ segments: sent, rows: 0 })));
     if (this.#reader !== undefined) {
       throw new ConflictError(
         `${this.#options.name} is read by ${this.#reader === reader ? "this client already" : "another client"}; close that reader first.`,
@@ -222,13 +394,25 @@ export class ResultBuffer {
     }
     this.#reader = reader;
     this.#toldReader = false;
-    for (const channel of this.#channels) {
+    for (const [subtask, channel] of this.#channels.entries()) {
       channel.sent = channel.readable = 0;
-      if (channel.end === undefined || channel.queue.includes(channel.end)) continue;
+      const position = from[subtask];
+      if (position !== undefined) this.#goOnAt(channel, position);
+      else if (channel.midRow) this.#dropRow(channel, 0);
+      channel.midRow = false;
+      if (channel.end === undefined || !channel.endReleased || channel.queue.includes(channel.end)) continue;
       channel.queue.push(channel.end);
       channel.queuedBytes += cost(channel.end);
     }
     return this.#change([]);
+  }
+
+  /** Segments before the position have been read, though nobody said so here. */
+  #goOnAt(channel: Channel, { number, rows }: ResultPosition): void {
+    const read = channel.queue.splice(0, Math.max(0, number - channel.number));
+    for (const segment of read) channel.queuedBytes -= cost(segment);
+    channel.number += read.length;
+    if (channel.number === number) channel.skip = rows;
   }
 
   /**
@@ -240,9 +424,13 @@ export class ResultBuffer {
     this.#reader = undefined;
     for (const [subtask, channel] of this.#channels.entries()) {
       const came = taken[subtask];
-      if (came !== undefined) this.#putBack(channel, came);
-      else if (channel.sent > 0) channel.skip = 0;
+      const first = channel.sent - channel.untaken.length;
+      this.#putBack(channel, came ?? { segments: first, rows: first === 0 ? channel.skip : 0 });
       channel.untaken.length = 0;
+      // If it comes back it can use the rest of such a row.
+      if (came === undefined) channel.midRow = channel.tookPiece;
+      channel.tookPiece = false;
+      if (came === undefined) continue;
       if (channel.midRow) this.#dropRow(channel, 0);
       channel.midRow = false;
     }
@@ -253,6 +441,7 @@ export class ResultBuffer {
     const first = channel.sent - channel.untaken.length;
     const back = channel.untaken.slice(Math.max(0, segments - first));
     channel.queue.unshift(...back);
+    channel.number -= back.length;
     for (const segment of back) channel.queuedBytes += cost(segment);
     channel.skip = rows;
     // A reader counts no pieces of a row that it has not whole; they are gone only if they are more than a window.
@@ -275,7 +464,9 @@ export class ResultBuffer {
   /** A reader grants a window beyond what it has taken. */
   #forgetTaken(channel: Channel): void {
     const kept = Math.max(0, channel.sent - channel.readable + RESULT_WINDOW_SEGMENTS);
-    if (channel.untaken.length > kept) channel.untaken.splice(0, channel.untaken.length - kept);
+    if (channel.untaken.length <= kept) return;
+    const last = channel.untaken.splice(0, channel.untaken.length - kept).at(-1) as Uint8Array;
+    channel.tookPiece = kindOf(last) === SegmentKind.piece && !isLastPiece(last);
   }
 
   /** What the task may send beyond what it may already. Told in strides, and always to a task that has nothing left. */
@@ -284,8 +475,10 @@ export class ResultBuffer {
     const { segmentBytes, policy } = this.#options;
     const window = Math.max(1, Math.floor(this.#shareBytes / (segmentBytes + BOOKKEEPING_BYTES)));
     const outstanding = channel.granted - channel.received;
-    const room = this.#shareBytes - channel.queuedBytes - outstanding * (segmentBytes + BOOKKEEPING_BYTES);
-    const more = policy === "block" ? Math.floor(room / (segmentBytes + BOOKKEEPING_BYTES)) : window - outstanding;
+    const limitBytes = channel.held.length > 0 ? HELD_SHARES * this.#shareBytes : this.#shareBytes;
+    const room = limitBytes - channel.queuedBytes - outstanding * (segmentBytes + BOOKKEEPING_BYTES);
+    const fits = Math.floor(room / (segmentBytes + BOOKKEEPING_BYTES));
+    const more = policy === "block" || this.#holds ? Math.min(fits, this.#holds ? window : fits) : window - outstanding;
     if (more <= 0 || (outstanding > 0 && more < window / 4)) return [];
     channel.granted += more;
     return [{ subtask, granted: channel.granted }];
@@ -308,6 +501,7 @@ export class ResultBuffer {
       channel.queuedBytes -= segments.reduce((sum, segment) => sum + cost(segment), 0);
       deliveries.push({ reader, subtask, sequence: channel.sent, segments });
       channel.sent += count;
+      channel.number += count;
       const last = segments[count - 1] as Uint8Array;
       channel.midRow = kindOf(last) === SegmentKind.piece && !isLastPiece(last);
     }
@@ -354,6 +548,15 @@ export class ResultBuffer {
     );
   }
 
+  #heldTooMuch(): DreyError {
+    const { name } = this.#options;
+    const bytes = HELD_SHARES * this.#shareBytes;
+    return new JobFailedError(
+      `${name} has more than ${bytes} bytes of rows of one subtask between two checkpoints. Let execution.checkpointing.interval be shorter, ` +
+        'raise execution.results.buffer-size, or let execution.results.release be "at-once".',
+    );
+  }
+
   #fails(failure: DreyError): ResultChange {
     return { grants: [], deliveries: [], failure };
   }
@@ -371,5 +574,36 @@ export class ResultBuffer {
 const word = (segment: Uint8Array, index: number): number =>
   new DataView(segment.buffer, segment.byteOffset, segment.byteLength).getInt32(4 * index, true);
 const kindOf = (segment: Uint8Array): number => word(segment, 0);
+const checkpointOf = (barrier: Uint8Array): number => new DataView(barrier.buffer, barrier.byteOffset, barrier.byteLength).getFloat64(24, true);
 const isLastPiece = (segment: Uint8Array): boolean => kindOf(segment) === SegmentKind.piece && (word(segment, 3) & LAST_PIECE) !== 0;
 const cost = (segment: Uint8Array): number => segment.byteLength + BOOKKEEPING_BYTES;
+
+/** How many of the held segments a completed checkpoint covers. */
+function covered({ held, end, lastBarrier }: Channel, checkpoint: number): number {
+  // A task that took no part in it had ended before: it covers all of it.
+  if (end !== undefined && lastBarrier < checkpoint) return held.length;
+  return held.findLastIndex((segment) => kindOf(segment) === SegmentKind.barrier && checkpointOf(segment) <= checkpoint) + 1;
+}
+
+const newChannel = (): Channel => ({
+  queue: [],
+  held: [],
+  heldBytes: 0,
+  lastBarrier: 0,
+  endReleased: false,
+  number: 0,
+  tookPiece: false,
+  queuedBytes: 0,
+  received: 0,
+  granted: 0,
+  end: undefined,
+  dropsRow: false,
+  midRow: false,
+  sent: 0,
+  readable: 0,
+  untaken: [],
+  skip: 0,
+});
+
+/** The end of a subtask that is no more: a header that says so. */
+const END: Uint8Array = new Uint8Array(new Int32Array([SegmentKind.end, 0, 0, 0, 0, 0, 0, 0]).buffer);

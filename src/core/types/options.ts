@@ -68,6 +68,7 @@ const MB = 1024 * 1024;
 
 type Flag = "chaining" | "unalignedCheckpoints";
 type Text =
+  | "resultRelease"
   | "jobManagerAddress"
   | "resultPolicy"
   | "restartStrategy"
@@ -178,6 +179,12 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   resultPolicy: string("execution.results.overflow", "block", "When that is full: block the job, drop-oldest rows, or fail the job.", {
     choices: ["block", "drop-oldest", "fail"],
   }),
+  resultRelease: string(
+    "execution.results.release",
+    "with-checkpoint",
+    "When a job with checkpoints gives rows to its reader: with the checkpoint that covers them, once each; or at once, and perhaps again.",
+    { choices: ["with-checkpoint", "at-once"] },
+  ),
   metricsInterval: duration("metrics.interval", 1_000, "Time between two reports of metrics."),
   metricsHistory: integer("metrics.history", 600, "Reports kept per job on the JobManager.", { minimum: 1 }),
   watchdogTimeout: duration("task.watchdog.timeout", 0, "Fail a task whose thread makes no turn for so long; 0: never."),

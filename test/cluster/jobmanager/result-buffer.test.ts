@@ -61,6 +61,7 @@ describe("a result that blocks", () => {
         const task = new Task(buffer);
         let readable = 0;
         let opened = false;
+        let before = 0;
         const got: Uint8Array[] = [];
         const sent: Uint8Array[] = [];
         for (const action of steps) {
@@ -74,7 +75,8 @@ describe("a result that blocks", () => {
             readable += action.read;
             got.push(...delivered(task.heed(buffer.read("client", 0, readable))));
           } else if ("leave" in action && opened) {
-            buffer.close("client");
+            buffer.close("client", [{ segments: got.length - before, rows: 0 }]);
+            before = got.length;
             opened = false;
             readable = 0;
           }
@@ -209,7 +211,7 @@ describe("reading a result", () => {
     expect(delivered(task.send(rows(1)))).toHaveLength(1);
   });
 
-  test("there is one reader at a time, and one that vanished makes room for another, who gets the rest", () => {
+  test("there is one reader at a time, and one that vanished makes room for another, who gets what it may not have taken", () => {
     const buffer = bufferOf("block");
     const task = new Task(buffer);
     for (let index = 0; index < 4; index++) task.send(rows(1, 100, index));
@@ -220,7 +222,7 @@ describe("reading a result", () => {
     buffer.open("second");
     const rest = buffer.read("second", 0, 10).deliveries;
     expect(rest).toMatchObject([{ reader: "second", sequence: 0 }]);
-    expect(rest[0]!.segments.map((piece) => piece[32])).toEqual([1, 2, 3]);
+    expect(rest[0]!.segments.map((piece) => piece[32])).toEqual([0, 1, 2, 3]);
   });
 
   test("what a reader that closes has not taken is the next one's, to the row", () => {
@@ -273,7 +275,7 @@ describe("reading a result", () => {
     task.send(segment(SegmentKind.piece, { bytes: 500, flags: LAST_PIECE, payload: 1 }));
     task.send(rows(1, 100, 2));
     buffer.open("second");
-    expect(delivered(buffer.read("second", 0, 10)).map((piece) => piece[32])).toEqual([2]);
+    expect(delivered(buffer.read("second", 0, 10)).map((piece) => piece[32])).toEqual([1, 1, 2]);
   });
 });
 
@@ -298,5 +300,241 @@ describe("what a task sends", () => {
     const task = new Task(buffer);
     while (task.mayRun) task.send(rows(1, SEGMENT_BYTES));
     expect(task.send(rows(1)).failure).toBeInstanceOf(ProtocolError);
+  });
+});
+
+const barrier = (checkpoint: number): Uint8Array => {
+  const bytes = segment(SegmentKind.barrier);
+  new DataView(bytes.buffer).setFloat64(24, checkpoint, true);
+  return bytes;
+};
+const payloads = (pieces: readonly Uint8Array[]): readonly (number | undefined)[] => pieces.map((piece) => piece[32]);
+
+describe("a result of a job with checkpoints", () => {
+  const checkpointed = (more: Partial<ConstructorParameters<typeof ResultBuffer>[0]> = {}): ResultBuffer =>
+    new ResultBuffer({
+      name: 'result "r" of job "j"', subtasks: 1, capacityBytes: 100_000, segmentBytes: SEGMENT_BYTES, policy: "block", release: "with-checkpoint", ...more,
+    });
+
+  test("rows are read when the checkpoint that covers them is complete", () => {
+    const buffer = checkpointed();
+    const task = new Task(buffer);
+    buffer.open("client");
+    buffer.read("client", 0, 100);
+    expect(delivered(task.send(rows(1, 100, 1)))).toEqual([]);
+    task.send(barrier(1));
+    task.send(rows(1, 100, 2));
+    task.send(barrier(2));
+    task.send(rows(1, 100, 3));
+    expect(payloads(delivered(buffer.checkpointCompleted(1)))).toEqual([1]);
+    expect(payloads(delivered(buffer.checkpointCompleted(2)))).toEqual([2]);
+    expect(delivered(buffer.checkpointCompleted(2))).toEqual([]);
+    expect(payloads(delivered(buffer.finished()))).toEqual([3]);
+    expect(buffer.bufferedBytes).toBe(0);
+  });
+
+  test("a completed checkpoint stands for those before it that failed", () => {
+    const buffer = checkpointed();
+    const task = new Task(buffer);
+    for (const id of [1, 2, 3]) {
+      task.send(rows(1, 100, id));
+      task.send(barrier(id));
+    }
+    buffer.open("client");
+    buffer.read("client", 0, 100);
+    expect(payloads(delivered(buffer.checkpointCompleted(3)))).toEqual([1, 2, 3]);
+  });
+
+  test("what a failed task sent after the last checkpoint is dropped, and its next attempt sends it again", () => {
+    const buffer = checkpointed();
+    const task = new Task(buffer);
+    buffer.open("client");
+    buffer.read("client", 0, 100);
+    task.send(rows(1, 100, 1));
+    task.send(barrier(1));
+    task.send(rows(1, 100, 2));
+    buffer.checkpointCompleted(1);
+    task.send(END);
+    buffer.restart([0]);
+    const again = new Task(buffer);
+    again.send(rows(1, 100, 2));
+    again.send(barrier(2));
+    expect(payloads(delivered(buffer.checkpointCompleted(2)))).toEqual([2]);
+    expect(again.send(END).failure).toBeUndefined();
+    expect(delivered(buffer.finished())).toEqual([END]);
+  });
+
+  test("a task that had ended before a checkpoint is covered by it whole, and may say its end again", () => {
+    const buffer = checkpointed({ subtasks: 2 });
+    const [done, other] = [new Task(buffer, 0), new Task(buffer, 1)];
+    buffer.open("client");
+    buffer.read("client", 0, 100);
+    buffer.read("client", 1, 100);
+    done.send(rows(1, 100, 1));
+    done.send(END);
+    other.heed(buffer.begin());
+    buffer.accept(1, 0, [rows(1, 100, 2), barrier(7)]);
+    expect(payloads(delivered(buffer.checkpointCompleted(7)))).toEqual([1, undefined, 2]);
+    buffer.restart([0, 1]);
+    const again = new Task(buffer, 0);
+    expect(again.send(END).deliveries).toEqual([]);
+    expect(buffer.unfinished).toEqual([1]);
+  });
+
+  test("much that is held asks for a checkpoint; more than fits between two fails the job and says what to do", () => {
+    const buffer = checkpointed({ capacityBytes: 10_000 });
+    const task = new Task(buffer);
+    let wanted = false;
+    let failure: ResultChange["failure"];
+    for (let index = 0; index < 100 && failure === undefined; index++) {
+      expect(task.mayRun).toBe(true);
+      const change = task.send(rows(1, SEGMENT_BYTES, index));
+      wanted ||= change.wantsCheckpoint === true;
+      failure = change.failure;
+    }
+    expect(wanted).toBe(true);
+    expect(failure?.message).toMatch(/execution\.checkpointing\.interval.*execution\.results\.release/);
+    expect(buffer.bufferedBytes).toBeLessThanOrEqual(40_000);
+  });
+
+  test("a reader that reads slowly holds the job back, but not its checkpoints' barriers", () => {
+    const buffer = checkpointed({ capacityBytes: 10_000 });
+    const task = new Task(buffer);
+    let checkpoint = 0;
+    for (let index = 0; index < 1_000 && task.mayRun; index++) {
+      expect(task.send(index % 5 === 4 ? barrier(++checkpoint) : rows(1, SEGMENT_BYTES, index)).failure).toBeUndefined();
+      if (index % 5 === 4) task.heed(buffer.checkpointCompleted(checkpoint));
+    }
+    expect(task.mayRun).toBe(false);
+    expect(buffer.bufferedBytes).toBeLessThanOrEqual(40_000);
+    buffer.open("client");
+    task.heed(buffer.read("client", 0, 1_000));
+    expect(task.mayRun).toBe(true);
+  });
+
+  test("rows that may be read at once are warned of when they may come again", () => {
+    const buffer = checkpointed({ release: "at-once" });
+    const task = new Task(buffer);
+    buffer.open("client");
+    buffer.read("client", 0, 100);
+    expect(payloads(delivered(task.send(rows(1, 100, 1))))).toEqual([1]);
+    task.send(barrier(1));
+    expect(buffer.restart([0]).warning).toMatch(/may come again/);
+    expect(payloads(delivered(new Task(buffer).send(rows(1, 100, 1))))).toEqual([1]);
+  });
+
+  test("at a higher parallelism new subtasks join in, at a lower one the surplus has ended", () => {
+    const buffer = checkpointed();
+    new Task(buffer);
+    buffer.open("client");
+    buffer.read("client", 0, 100);
+    buffer.restart([0], 2);
+    const second = new Task(buffer, 1);
+    second.send(rows(1, 100, 5));
+    second.send(barrier(1));
+    expect(buffer.checkpointCompleted(1).deliveries).toMatchObject([{ subtask: 1, sequence: 0 }]);
+    expect(buffer.restart([0, 1], 1).deliveries).toMatchObject([{ subtask: 1, segments: [END] }]);
+  });
+
+  test("a reader that lost its connection goes on at its row; whoever else comes begins with what was not surely taken", () => {
+    const buffer = checkpointed({ release: "at-once" });
+    const task = new Task(buffer);
+    for (let index = 0; index < 6; index++) task.send(rows(2, 100, index));
+    buffer.open("client");
+    buffer.read("client", 0, 8);
+    buffer.open("client", [{ number: 3, rows: 1 }]);
+    expect([buffer.from, buffer.skip]).toEqual([[3], [1]]);
+    expect(payloads(delivered(buffer.read("client", 0, 2)))).toEqual([3, 4]);
+    buffer.close("client");
+    buffer.open("other");
+    expect(buffer.from).toEqual([3]);
+  });
+
+  test("whatever fails when, a reader sees every row of the tasks once and in order", () => {
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.constant("row" as const) },
+      { weight: 2, arbitrary: fc.constant("barrier" as const) },
+      { weight: 2, arbitrary: fc.constant("complete" as const) },
+      { weight: 1, arbitrary: fc.constant("fail" as const) },
+      { weight: 3, arbitrary: fc.constant("read" as const) },
+      { weight: 1, arbitrary: fc.constant("disconnect" as const) },
+      { weight: 1, arbitrary: fc.constant("jobmanager" as const) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+        const tag = (row: number): Uint8Array => {
+          const piece = rows(1, 100, 0);
+          new DataView(piece.buffer, piece.byteOffset).setInt32(36, row, true);
+          return piece;
+        };
+        const rowOf = (piece: Uint8Array): number => new DataView(piece.buffer, piece.byteOffset).getInt32(36, true);
+        let buffer = checkpointed();
+        let task = new Task(buffer);
+        // The task's own position, and what checkpoints remember of it.
+        let row = 0;
+        const positions = new Map<number, number>([[0, 0]]);
+        let [checkpoint, completed] = [0, 0];
+        let kept: ReturnType<ResultBuffer["keptBy"]>;
+        // The reader: what it saw, and where it is.
+        const seen: number[] = [];
+        const arrived: Uint8Array[] = [];
+        let [base, readable] = [0, 0];
+        const hear = (change: ResultChange): void => {
+          expect(change.failure).toBeUndefined();
+          arrived.push(...delivered(task.heed(change)));
+        };
+        const take = (): void => {
+          for (const piece of arrived.splice(0, 3)) seen.push(rowOf(piece));
+          readable = seen.length - base + 8;
+          hear(buffer.read("client", 0, readable));
+        };
+        const reconnect = (): void => {
+          arrived.length = 0;
+          hear(buffer.open("client", [{ number: seen.length, rows: 0 }]));
+          base = buffer.from[0]!;
+          expect(base).toBe(seen.length);
+          take();
+        };
+        const restart = (): void => {
+          task = new Task(buffer, 0, buffer.begin());
+          row = positions.get(completed)!;
+        };
+        hear(buffer.open("client"));
+        for (const action of steps) {
+          if (action === "row" && task.mayRun) hear(task.send(tag(row++)));
+          if (action === "barrier" && task.mayRun) {
+            positions.set(++checkpoint, row);
+            hear(task.send(barrier(checkpoint)));
+          }
+          if (action === "complete" && checkpoint > completed) {
+            kept = buffer.keptBy(checkpoint);
+            completed = checkpoint;
+            hear(buffer.checkpointCompleted(completed));
+          }
+          if (action === "fail") {
+            hear(buffer.restart([0]));
+            checkpoint = completed;
+            restart();
+          }
+          if (action === "read") take();
+          if (action === "disconnect") {
+            buffer.close("client");
+            reconnect();
+          }
+          if (action === "jobmanager") {
+            buffer = checkpointed(kept === undefined ? {} : { kept });
+            checkpoint = completed;
+            restart();
+            reconnect();
+          }
+        }
+        hear(buffer.finished());
+        while (arrived.length > 0) take();
+        take();
+        while (arrived.length > 0) take();
+        expect(seen).toEqual(Array.from({ length: row }, (_, index) => index));
+      }),
+      { numRuns: 300 },
+    );
   });
 });
