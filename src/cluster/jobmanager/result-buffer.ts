@@ -386,7 +386,9 @@ export class ResultBuffer {
    */
   open(reader: string, from: readonly ResultPosition[] = []): ResultChange {
     if (this.#reader === reader && from.length > 0) this.close(reader);
-    if (this.#reader !== undefined && this.#allSent) this.close(this.#reader, this.#channels.map(({ sent }) => ({ segments: sent, rows: 0 })));
+    if (this.#reader !== undefined && this.#allSent) {
+      this.close(this.#reader, this.#channels.map(({ sent }) => ({ segments: sent, rows: 0 })));
+    }
     if (this.#reader !== undefined) {
       throw new ConflictError(
         `${this.#options.name} is read by ${this.#reader === reader ? "this client already" : "another client"}; close that reader first.`,
@@ -574,7 +576,8 @@ export class ResultBuffer {
 const word = (segment: Uint8Array, index: number): number =>
   new DataView(segment.buffer, segment.byteOffset, segment.byteLength).getInt32(4 * index, true);
 const kindOf = (segment: Uint8Array): number => word(segment, 0);
-const checkpointOf = (barrier: Uint8Array): number => new DataView(barrier.buffer, barrier.byteOffset, barrier.byteLength).getFloat64(24, true);
+const checkpointOf = ({ buffer, byteOffset, byteLength }: Uint8Array): number =>
+  new DataView(buffer, byteOffset, byteLength).getFloat64(24, true);
 const isLastPiece = (segment: Uint8Array): boolean => kindOf(segment) === SegmentKind.piece && (word(segment, 3) & LAST_PIECE) !== 0;
 const cost = (segment: Uint8Array): number => segment.byteLength + BOOKKEEPING_BYTES;
 

@@ -15,7 +15,7 @@
  * Trusts the session with the JobManager to lose no message while it lasts; a gap that arises all the same is seen by the receiver's count.
  * Lives on the TaskManager's main thread.
  */
-import { SEGMENT_HEADER_BYTES, SegmentKind, segmentKind, segmentPayloadBytes } from "../../core/data/element.ts";
+import { SEGMENT_HEADER_BYTES, SegmentKind, segmentCheckpoint, segmentKind, segmentPayloadBytes } from "../../core/data/element.ts";
 import { ProtocolError } from "../../core/types/errors.ts";
 import { CreditBalance, CreditGrants } from "../exchange/credits.ts";
 import { createBell, ringBell, waitForBell } from "../exchange/doorbell.ts";
@@ -53,6 +53,10 @@ interface ResultEnd {
   readonly input: RingInput;
   readonly credits: CreditBalance;
   readonly onEnded: () => void;
+  /** The last barrier that was sent; 0: none. */
+  barrier: number;
+  /** Who waits for one. */
+  readonly waiting: { readonly checkpoint: number; readonly tell: () => void }[];
 }
 
 interface FeedEnd {
@@ -89,7 +93,9 @@ export class ClientChannels {
    * @param onEnded called once when the end of input was sent; not when the channel is closed before.
    */
   openResult(address: ClientChannelAddress, ring: RingDescriptor, onEnded: () => void): void {
-    this.#results.set(keyOf(address), { address, input: new RingInput(ring), credits: new CreditBalance(), onEnded });
+    this.#results.set(keyOf(address), {
+      address, input: new RingInput(ring), credits: new CreditBalance(), onEnded, barrier: 0, waiting: [],
+    });
     this.#wake();
   }
 
@@ -110,8 +116,20 @@ export class ClientChannels {
     this.#wake();
   }
 
+  /**
+   * Resolves when the rows of a result that belong before a checkpoint have been sent, or the channel is not open (any more). What is said
+   * to the JobManager after that arrives after them.
+   */
+  barrierSent(address: ClientChannelAddress, checkpoint: number): Promise<void> {
+    const end = this.#results.get(keyOf(address));
+    if (end === undefined || end.barrier >= checkpoint) return Promise.resolve();
+    return new Promise((tell) => end.waiting.push({ checkpoint, tell }));
+  }
+
   /** Forgets a channel; its ring is not touched any more. Harmless when it is not open. */
   close(address: ClientChannelAddress): void {
+    const end = this.#results.get(keyOf(address));
+    if (end !== undefined) tellAll(end, Number.POSITIVE_INFINITY);
     this.#results.delete(keyOf(address));
     this.#feeds.delete(keyOf(address));
   }
@@ -155,6 +173,7 @@ export class ClientChannels {
   /** Forgets all channels and stops. */
   async stop(): Promise<void> {
     this.#closed.abort();
+    for (const end of this.#results.values()) tellAll(end, Number.POSITIVE_INFINITY);
     this.#results.clear();
     this.#feeds.clear();
     await this.#pumping;
@@ -200,7 +219,8 @@ export class ClientChannels {
     return false;
   }
 
-  #send({ address, input, credits, onEnded }: ResultEnd): boolean {
+  #send(end: ResultEnd): boolean {
+    const { address, input, credits, onEnded } = end;
     const segments: Uint8Array[] = [];
     const sequence = credits.sent;
     let bytes = 0;
@@ -209,10 +229,12 @@ export class ClientChannels {
       const offset = input.tryPeek();
       if (offset < 0) break;
       const { memory } = input;
-      const end = offset + SEGMENT_HEADER_BYTES + segmentPayloadBytes(memory, offset);
-      const copy = Buffer.allocUnsafeSlow(end - offset);
-      memory.buffer.copy(copy, 0, offset, end);
-      last = segmentKind(memory, offset) === SegmentKind.end;
+      const until = offset + SEGMENT_HEADER_BYTES + segmentPayloadBytes(memory, offset);
+      const copy = Buffer.allocUnsafeSlow(until - offset);
+      memory.buffer.copy(copy, 0, offset, until);
+      const kind = segmentKind(memory, offset);
+      last = kind === SegmentKind.end;
+      if (kind === SegmentKind.barrier) end.barrier = segmentCheckpoint(memory, offset);
       credits.spend();
       input.release();
       segments.push(copy);
@@ -220,6 +242,7 @@ export class ClientChannels {
     }
     if (segments.length === 0) return false;
     this.#options.sendResult({ ...address, sequence }, segments);
+    tellAll(end, last ? Number.POSITIVE_INFINITY : end.barrier);
     if (last) {
       this.#results.delete(keyOf(address));
       onEnded();
@@ -242,6 +265,14 @@ export class ClientChannels {
     }
     if (segmentKind(memory, offset) === SegmentKind.end) end.ended = true;
     end.output.publish();
+  }
+}
+
+/** Answers those who wait for a barrier up to this one. */
+function tellAll({ waiting }: ResultEnd, checkpoint: number): void {
+  for (const it of waiting.splice(0)) {
+    if (it.checkpoint <= checkpoint) it.tell();
+    else waiting.push(it);
   }
 }
 

@@ -28,6 +28,8 @@ export interface SnapshotFilesOptions {
   readonly storageAt: (location: string) => CheckpointStorage;
   /** Tells the JobManager; resolves when it has answered. */
   readonly acknowledge: (execution: ExecutionAddress, ack: CheckpointAck) => Promise<void>;
+  /** Resolves when the JobManager has what else belongs before the execution's acknowledgement: rows for clients. Default: at once. */
+  readonly before?: (execution: ExecutionAddress, checkpoint: number) => Promise<unknown>;
   readonly decline: (execution: ExecutionAddress, checkpoint: number, error: WireError) => Promise<void>;
   /** Waits. Given by tests; default: a timer that does not keep the process alive. */
   readonly pause?: (ms: number) => Promise<void>;
@@ -118,7 +120,10 @@ export class SnapshotFiles {
       await part.writer?.finish();
       part.finished = true;
       // Not waited for: what is told is no part of the file's work.
-      void this.#tell(part, "acknowledge", () => this.#options.acknowledge(execution, ack));
+      void Promise.resolve(this.#options.before?.(execution, ack.checkpoint)).then(() => {
+        // Its task may have failed before everything had left.
+        if (!part.over) void this.#tell(part, "acknowledge", () => this.#options.acknowledge(execution, ack));
+      });
     });
   }
 

@@ -35,7 +35,7 @@ import { RpcClient } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
 import { storageAt } from "../storage/storages.ts";
 import { ChannelTable } from "./channel-table.ts";
-import { ClientChannels } from "./client-channels.ts";
+import { ClientChannels, clientChannel } from "./client-channels.ts";
 import { CodeCache } from "./code-cache.ts";
 import { LogForwarder } from "./log-forwarder.ts";
 import { MetricsReporter } from "./metrics-reporter.ts";
@@ -184,6 +184,10 @@ export class TaskManager {
     this.#snapshots = new SnapshotFiles({
       storageAt,
       acknowledge: (execution, ack) => this.#client.call("acknowledgeCheckpoint", { execution, ack: ack as WireAck }, inSession()),
+      before: (execution, checkpoint) => {
+        const results = this.#running.get(executionKey(execution))?.task.deployment.results ?? [];
+        return Promise.all(results.map(({ name }) => this.#clients.barrierSent(clientChannel(execution, name), checkpoint)));
+      },
       decline: (execution, checkpoint, error) => this.#client.call("declineCheckpoint", { execution, checkpoint, error }, inSession()),
       log: (text) => this.#log(`TaskManager ${this.id}: ${text}`),
     });

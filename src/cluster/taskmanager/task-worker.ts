@@ -11,7 +11,7 @@ import { receiveMessageOnPort, parentPort, workerData } from "node:worker_thread
 import { ClassRegistry } from "../../core/data/classes.ts";
 import type { TaskSpec } from "../../core/graph/job-graph.ts";
 import type { Doorbell } from "../../core/runtime/channel.ts";
-import type { CheckpointHost, CheckpointTrigger } from "../../core/runtime/checkpoint.ts";
+import type { CheckpointHost } from "../../core/runtime/checkpoint.ts";
 import { Task } from "../../core/runtime/task.ts";
 import type { TaskHost } from "../../core/runtime/task.ts";
 import { CheckpointError, InvariantError, UserFunctionError, toWire } from "../../core/types/errors.ts";
@@ -36,13 +36,6 @@ const birth = workerData as ThreadBirth;
 const endThread = process.exit.bind(process);
 const report = (what: ThreadReport): void => parentPort?.postMessage(what);
 
-/** What of a task takes part in checkpoints. */
-type CheckpointedTask = Task & {
-  triggerCheckpoint?(trigger: CheckpointTrigger): void;
-  checkpointCompleted?(checkpoint: number): void;
-  checkpointAborted?(checkpoint: number): void;
-};
-
 /** What the thread is asked by the main thread, wherever it is when it is asked. */
 class Commands {
   canceled = false;
@@ -50,7 +43,7 @@ class Commands {
   #cancel: () => void = () => {};
   readonly #run: (assignment: TaskAssignment) => void;
   /** Set while it can take part in checkpoints. */
-  task: CheckpointedTask | undefined;
+  task: Task | undefined;
 
   constructor(run: (assignment: TaskAssignment) => void) {
     this.#run = run;
@@ -77,12 +70,12 @@ class Commands {
         this.canceled = true;
         return this.#cancel();
       case "trigger":
-        if (this.task?.triggerCheckpoint !== undefined) return this.task.triggerCheckpoint(command.trigger);
+        if (this.task !== undefined) return this.task.triggerCheckpoint(command.trigger);
         return declineCheckpoint(command.trigger.checkpoint, new CheckpointError("the task does not run yet."));
       case "completed":
-        return this.task?.checkpointCompleted?.(command.checkpoint);
+        return this.task?.checkpointCompleted(command.checkpoint);
       case "aborted":
-        return this.task?.checkpointAborted?.(command.checkpoint);
+        return this.task?.checkpointAborted(command.checkpoint);
     }
   }
 }

@@ -77,6 +77,27 @@ describe("a result", () => {
     expect(channels.open).toBe(0);
   });
 
+  test("tells when the rows before a barrier have left, which nobody waits for after the channel's end", async () => {
+    const ring = ringTo("consumer");
+    const output = new RingOutput(ring);
+    channels.openResult(address, ring, () => {});
+    const told: number[] = [];
+    for (const checkpoint of [1, 2]) void channels.barrierSent(address, checkpoint).then(() => told.push(checkpoint));
+    write(output, 0);
+    const offset = output.tryAcquire();
+    writeSegmentHeader(output.memory, offset, SegmentKind.barrier, 0, 16, Number.NaN, 0, 1);
+    output.publish();
+    channels.grantResult({ ...address, granted: 1 });
+    await until(() => sent.length === 1);
+    expect(told).toEqual([]);
+    channels.grantResult({ ...address, granted: 10 });
+    await until(() => told.length === 1);
+    expect(told).toEqual([1]);
+    write(output, 1, SegmentKind.end);
+    await until(() => told.length === 2);
+    await channels.barrierSent(address, 3);
+  });
+
   test("that was closed is not touched any more", async () => {
     const ring = ringTo("consumer");
     const output = new RingOutput(ring);

@@ -26,7 +26,8 @@ async function until(condition: () => boolean): Promise<void> {
 
 let worlds = 0;
 
-function world(storageOf: (memory: CheckpointStorage) => CheckpointStorage = (memory) => memory) {
+function world(storageOf: (memory: CheckpointStorage) => CheckpointStorage = (memory) => memory, gated = false) {
+  const arrive: (() => void)[] = [];
   const memory = new MemoryStorage(`memory://snapshot-files-${++worlds}`);
   const said: string[] = [];
   const answers: { refuse: number } = { refuse: 0 };
@@ -44,9 +45,10 @@ function world(storageOf: (memory: CheckpointStorage) => CheckpointStorage = (me
     acknowledge: ({ subtask, attempt }, { checkpoint }) => answer(`ack ${checkpoint} of ${subtask}#${attempt}`),
     decline: ({ subtask, attempt }, checkpoint, error) => answer(`decline ${checkpoint} of ${subtask}#${attempt}: ${error.code}`),
     pause: () => Promise.resolve(),
+    ...(gated ? { before: () => new Promise<void>((resolve) => arrive.push(resolve)) } : {}),
     log: (text) => said.push(text),
   });
-  return { memory, said, files, answers };
+  return { memory, said, files, answers, arrive };
 }
 
 describe("snapshots on their way into files", () => {
@@ -146,6 +148,19 @@ describe("snapshots on their way into files", () => {
     files.decline(execution(1), 1, toWire(new Error("no")));
     await until(() => said.some((text) => text.startsWith("decline")));
     expect(said.filter((text) => text.startsWith("lost"))).toHaveLength(3);
+  });
+
+  test("an acknowledgement waits for what belongs before it, and does not leave when its task fails meanwhile", async () => {
+    const { said, files, arrive } = world(undefined, true);
+    files.begin(job, 1, "chk-1");
+    files.acknowledge(execution(0), "f", ackOf(1));
+    files.acknowledge(execution(1), "f", ackOf(1));
+    await until(() => arrive.length === 2);
+    files.ended(execution(1), false);
+    for (const it of arrive) it();
+    await until(() => said.length > 0);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(said).toEqual(["ack 1 of 0#0"]);
   });
 
   test("a failed task leaves no half of a file, a finished one still acknowledges", async () => {
