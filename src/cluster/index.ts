@@ -15,7 +15,7 @@ export {
   CoProcessFunction, count, DataStream, DataStreamSink, days, DeadlineError, discard, DreyError, durationMs, Environment, explain, filter,
   flatMap, formatDuration, fromWire, GraphError, hours, InvariantError, isFinal, isTaskFinal, JobCanceledError, JobFailedError, JobHandle,
   jsonLines, keyBy, KeyedProcessFunction, KeyedStream, listState, localEnvironment, LocalExecutor, map, mapState, milliseconds, minutes,
-  NotFoundError, options, OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, seconds, session, sideOutput,
+  NotFoundError, options, OutOfMemoryError, process, ProcessFunction, ProtocolError, RecordError, reduce, rx, seconds, session, sideOutput,
   sliding, slotsNeeded, streamGraph, sum, TaskManagerLostError, taskMetrics, textLines, toWire, tumbling, union, UserFunctionError,
   valueState, window, WindowedStream, withTimestamps,
   dedupe, distinct, distinctUntilChanged, mapAsync, max, maxBy, min, minBy, pairwise, scan, skip, skipWhile, startWith, take, takeUntil,
@@ -35,7 +35,7 @@ export type {
   ProcessWindowContext, TimestampedValue, Trigger, TriggerContext, TriggerResult, WindowOptions,
 } from "../core/index.ts";
 export type {
-  AsyncContext, FieldOf, MapAsyncOptions, RetryOptions,
+  AsyncContext, FieldOf, MapAsyncOptions, RetryOptions, RxContext, RxOptions, RxProject,
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
   ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
   JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,

@@ -40,6 +40,9 @@ export {
   throttle, topN,
 } from "./api/pipe.ts";
 export { mapAsync } from "./api/async.ts";
+export { rx } from "./api/rx.ts";
+export type { RxOptions } from "./api/rx.ts";
+export type { RxContext, RxProject } from "./operators/rx.ts";
 export type { MapAsyncOptions, RetryOptions } from "./api/async.ts";
 export type { FieldOf } from "./api/sequences.ts";
 export type { AsyncContext } from "./operators/map-async.ts";

@@ -16,6 +16,7 @@ import type {
   SideOutput,
 } from "../operators/function.ts";
 import type { AsyncContext } from "../operators/map-async.ts";
+import type { RxProject } from "../operators/rx.ts";
 import type { MapStateDescriptor } from "../state/descriptors.ts";
 import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
 import { type WindowDescription, globalWindow } from "../time/window.ts";
@@ -33,6 +34,7 @@ import { nameOf, processOf } from "./process-spec.ts";
 import {
   type FieldOf, type Summable, changesOf, rollingOf, scanOf, selectorOf, takeOf, takeWhileOf, throttleOf, topNOf,
 } from "./sequences.ts";
+import { type RxOptions, rxNode } from "./rx.ts";
 import type { Sink } from "./sinks.ts";
 import { functionOf, specOf } from "./spec.ts";
 import { WindowedStream, countWindows } from "./windowed-stream.ts";
@@ -166,6 +168,14 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
    */
   mapAsync<R>(map: (value: T, context: AsyncContext) => PromiseLike<R> | R, options: MapAsyncOptions<T, R> = {}): DataStream<R> {
     return this.transform(mapAsyncNode(map, options));
+  }
+
+  /**
+   * An RxJS pipeline in one subtask: `stream.rx((rows$, { scheduler }) => rows$.pipe(debounceTime(1_000, scheduler)))`. What leaves has the
+   * scheduler's time as its timestamp. See RxOptions for time, failures and when a pipeline ends.
+   */
+  rx<R>(project: RxProject<T, R>, options: RxOptions = {}): DataStream<R> {
+    return this.transform(rxNode(project as never, options, undefined, this.hasTimestamps(), this.environment.configuration));
   }
 
   // ---------------------------------------------------------------------------------------------------------- sequences
@@ -444,6 +454,11 @@ export class KeyedStream<T, K> extends DataStream<T> {
   /** The key selector. For the API's own use. */
   get key(): KeySelector {
     return this.#key;
+  }
+
+  /** An RxJS pipeline per key; see `DataStream.rx`. With a `ttl`, keys that get no more records are forgotten. */
+  override rx<R>(project: RxProject<T, R, K>, options: RxOptions = {}): DataStream<R> {
+    return this.transform(rxNode(project as never, options, this.#key, this.hasTimestamps(), this.environment.configuration));
   }
 
   /** Per key the running combination of all records so far, after each record. (Flink's meaning, not RxJS's: nothing waits for the end.) */

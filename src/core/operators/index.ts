@@ -13,6 +13,7 @@ import { pairwiseOperator } from "./pairwise.ts";
 import { coProcessOperator, processOperator } from "./process.ts";
 import { reduceOperator } from "./reduce.ts";
 import { rollingOperator } from "./rolling.ts";
+import { rxOperator } from "./rx.ts";
 import { scanOperator } from "./scan.ts";
 import { startWithOperator } from "./start-with.ts";
 import { takeOperator } from "./take.ts";
@@ -37,6 +38,7 @@ export const operatorKinds: readonly OperatorKind[] = [
   broadcastProcessOperator,
   intervalJoinOperator,
   mapAsyncOperator,
+  rxOperator,
   scanOperator,
   rollingOperator,
   distinctOperator,

@@ -227,8 +227,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
   }
 
   /**
-   * Plays a diagram per input (see marbles.ts), all in step: at each time at which something happens, a watermark just before it, then the
-   * records of that time, then the watermark of that time. An input whose diagram ends is ended.
+   * Plays a diagram per input (see marbles.ts), all in step: at each time at which something happens, a watermark just before it, then
+   * the records of that time, then the watermark of that time. An input whose diagram ends is ended then.
    */
   play(...diagrams: { readonly [Index in keyof Ins]: Marbles<Ins[Index]> }): void {
     const played = diagrams as readonly Marbles<unknown>[];
@@ -243,12 +243,12 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
         for (const { value, timestamp } of records) if (timestamp === time) this.#inputs[index]!.push(value, timestamp);
       }
       this.#playedMs = time;
+      this.watermark(time);
       for (const [index, { endMs }] of played.entries()) {
         if (endMs !== time) continue;
         this.#endedAtMs = Math.max(time, this.#endedAtMs ?? time);
         this.#inputs[index]!.end();
       }
-      this.watermark(time);
     }
   }
 
