@@ -25,6 +25,10 @@ export type {
 export { ProcessJoinFunction } from "./operators/interval-join.ts";
 export type { JoinContext } from "./operators/interval-join.ts";
 export { ConnectedStreams } from "./api/connected-streams.ts";
+export { DataSet, GroupedDataSet } from "./api/data-set.ts";
+export type { KeyOf, Order, VariablesOf } from "./api/data-set.ts";
+export type { JoinOptions, KeyedCoGroup, KeyedJoin } from "./api/joined-data-sets.ts";
+export type { DeltaStep, IterationStep } from "./api/loops.ts";
 export { DataStream, KeyedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/data-stream.ts";
 export { WindowedStream } from "./api/windowed-stream.ts";

@@ -17,11 +17,13 @@ import type { JobControl, JobExecutor, RowFeed } from "../runtime/executor.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { Configuration, options } from "../types/options.ts";
+import { DataSet } from "./data-set.ts";
 import { DataStream } from "./data-stream.ts";
 import { OBSERVABLE_BUFFER_ROWS, iterableFeed, observableFeed } from "./feeds.ts";
 import { JobHandle, type JobResult, rowsOf } from "./job-handle.ts";
 import { rowsAtMost } from "./sequences.ts";
 import { absolute, functionOf, specOf } from "./spec.ts";
+import { WorkFolder } from "./work-folder.ts";
 
 /** Settings of a program. */
 export interface EnvironmentOptions {
@@ -97,6 +99,10 @@ export class Environment {
   readonly #classes = new Set<new (...args: never) => unknown>();
   /** The result sinks of streams by name, so that an operator has the same id in every graph it is asked for. */
   readonly #results = new WeakMap<DataStream<unknown>, ReadonlyMap<string, StreamNode>>();
+  /** What has to happen before an operator can run. */
+  readonly #preparations = new WeakMap<StreamNode, () => Promise<void>>();
+  /** Where jobs of this program leave rows for later ones. */
+  readonly workFolder: WorkFolder;
   #sinks: StreamNode[] = [];
   #positions = 0;
 
@@ -113,6 +119,7 @@ export class Environment {
             : durationMs(environmentOptions.bufferTimeout, "environment({ bufferTimeout })"),
       }),
     );
+    this.workFolder = new WorkFolder(this.#configuration.get(options.tmpDirectory));
   }
 
   /** The options in force. */
@@ -197,6 +204,11 @@ export class Environment {
     );
   }
 
+  /** Bounded data: rows that travel with the job, or a stream that ends. */
+  dataSet<T>(rows: readonly T[] | DataStream<T>): DataSet<T> {
+    return new DataSet<T>(rows instanceof DataStream ? rows : this.from(rows));
+  }
+
   // ---------------------------------------------------------------------------------------------------------- execution
 
   /**
@@ -258,9 +270,10 @@ export class Environment {
     return this;
   }
 
-  /** Ends what belongs to this environment: its jobs, and a local cluster that it started. */
+  /** Ends what belongs to this environment: its jobs, what they left on disk for each other, and a local cluster that it started. */
   async close(): Promise<void> {
     await this.#executors.close();
+    this.workFolder.remove();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -276,6 +289,33 @@ export class Environment {
 
   declareSink(node: StreamNode): void {
     this.#sinks.push(node);
+  }
+
+  /** `prepare` is called and waited for before a job that reads this stream is submitted. */
+  prepare(stream: DataStream<never> | DataStream<unknown>, prepare: () => Promise<void>): void {
+    for (const { from } of (stream as DataStream<unknown>).edges(0)) this.#preparations.set(from, prepare);
+  }
+
+  /**
+   * Runs these sinks to their end, as a job of their own, while the declared ones wait.
+   * @param outputs streams whose rows are wanted: few.
+   */
+  async runAhead(
+    name: string,
+    sinks: readonly StreamNode[],
+    outputs: Readonly<Record<string, DataStream<unknown>>>,
+  ): Promise<Record<string, unknown[]>> {
+    const results = Object.entries(outputs).map(([output, stream]) => this.#resultNode(stream, output));
+    const control = await this.#run(name, [...sinks, ...results], false);
+    const handle = new JobHandle(control);
+    const read = async (output: string): Promise<[string, unknown[]]> => {
+      const reader = await control.openResult(output);
+      const rows: unknown[] = [];
+      for (let next = await reader.next(); next !== null; next = await reader.next()) rows.push(...next);
+      return [output, rows];
+    };
+    const [rows] = await Promise.all([Promise.all(Object.keys(outputs).map(read)), handle.result()]);
+    return Object.fromEntries(rows);
   }
 
   /** A job per subscription. */
@@ -319,6 +359,7 @@ export class Environment {
 
   async #run(name: string, sinks: readonly StreamNode[], detached: boolean): Promise<JobControl> {
     if (detached && this.#executors.noDetached !== undefined) throw new GraphError(this.#executors.noDetached);
+    for (const node of streamGraph(name, sinks).nodes) await this.#preparations.get(node)?.();
     const job = this.#compile(name, sinks);
     const feeds = new Map<string, RowFeed>();
     const feedNodes = streamGraph(name, sinks).nodes.filter((node) => this.#feeds.has(node));
@@ -336,8 +377,13 @@ export class Environment {
   }
 
   #compile(name: string, sinks: readonly StreamNode[]): CompiledJob {
-    const configuration = this.#configuration;
-    return compileJob(streamGraph(name, sinks), {
+    const graph = streamGraph(name, sinks);
+    // Operators that see all their input before they hand anything on have nothing that a checkpoint could hold.
+    const bounded = graph.nodes.some((node) => (node.spec as { readonly bounded?: boolean }).bounded === true);
+    const configuration = bounded
+      ? this.#configuration.with(Configuration.of({ [options.checkpointInterval.key]: 0 }))
+      : this.#configuration;
+    return compileJob(graph, {
       parallelism: configuration.get(options.parallelism),
       maxParallelism: configuration.get(options.maxParallelism),
       chaining: configuration.get(options.chaining),

@@ -5,6 +5,7 @@ import { fileSink, fileSource } from "./file.ts";
 import { discardSink, functionSink } from "./function-sink.ts";
 import { generatorSource } from "./generator.ts";
 import { iterableSource } from "./iterable.ts";
+import { materializeSink, materializedSource } from "./materialized.ts";
 import { printSink } from "./print.ts";
 
 /** The registry; a new connector is a line here. */
@@ -17,4 +18,6 @@ export const connectorKinds: readonly OperatorKind[] = [
   functionSink,
   fileSink,
   discardSink,
+  materializeSink,
+  materializedSource,
 ];

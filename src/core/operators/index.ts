@@ -10,6 +10,13 @@ import { mapOperator } from "./map.ts";
 import { mapAsyncOperator } from "./map-async.ts";
 import type { OperatorKind } from "./operator.ts";
 import { pairwiseOperator } from "./pairwise.ts";
+import { broadcastVariablesOperator } from "./bounded/broadcast-variables.ts";
+import { boundedCoGroupOperator, boundedJoinOperator } from "./bounded/bounded-join.ts";
+import { crossOperator } from "./bounded/cross.ts";
+import { firstOperator } from "./bounded/first.ts";
+import { groupReduceOperator } from "./bounded/group-reduce.ts";
+import { mapPartitionOperator } from "./bounded/map-partition.ts";
+import { sortPartitionOperator } from "./bounded/sort-partition.ts";
 import { coProcessOperator, processOperator } from "./process.ts";
 import { reduceOperator } from "./reduce.ts";
 import { rollingOperator } from "./rolling.ts";
@@ -49,6 +56,14 @@ export const operatorKinds: readonly OperatorKind[] = [
   takeOperator,
   takeUntilOperator,
   topNOperator,
+  mapPartitionOperator,
+  groupReduceOperator,
+  sortPartitionOperator,
+  firstOperator,
+  boundedJoinOperator,
+  boundedCoGroupOperator,
+  crossOperator,
+  broadcastVariablesOperator,
   feedOperator,
   resultOperator,
 ];

@@ -283,6 +283,8 @@ export class Task {
    */
   step(): Step {
     if (this.#finished) return "finished";
+    // A call for the next step that comes during this one stays.
+    this.#wanted = false;
     if (this.#host.poll()) throw CANCELED;
     this.#host.metrics[TURNS] = (this.#host.metrics[TURNS] as number) + 1;
     try {
@@ -310,6 +312,7 @@ export class Task {
 
   /** Wall-clock time at which an idle task has something to do without being rung for. */
   nextWakeMs(): number {
+    if (this.#wanted) return 0;
     let next = Number.POSITIVE_INFINITY;
     for (const tick of this.#ticks) next = Math.min(next, tick.nextMs);
     for (const operator of this.#processingTimers) next = Math.min(next, operator.nextProcessingTime?.() ?? next);
@@ -330,7 +333,6 @@ export class Task {
       if (timeoutMs <= 0) continue;
       const from = this.#beginWait(IDLE);
       this.#host.doorbell.park(timeoutMs, ready);
-      this.#wanted = false;
       this.#endWait(IDLE, from);
     }
     this.#markBusy();
@@ -347,7 +349,6 @@ export class Task {
       const from = this.#beginWait(waiting);
       const timeoutMs = step === "worked" ? 0 : step === "blocked" ? 50 : Math.max(0, this.nextWakeMs() - this.#host.now());
       await this.#host.wait(timeoutMs, step === "blocked" ? drained : ready);
-      this.#wanted = false;
       this.#endWait(waiting, from);
       sliceEndMs = performance.now() + SLICE_MS;
     }
@@ -634,6 +635,7 @@ export class Task {
       maxParallelism: vertex.maxParallelism,
       attempt,
       configuration: this.#host.configuration,
+      classes: this.#host.classes,
       states,
       now: () => this.#host.now(),
       emit: (value, timestamp) => wiring.emit(value, timestamp),

@@ -148,6 +148,13 @@ export class CorruptCheckpointError extends DreyError {
   }
 }
 
+/** A disk or a folder does not take or give what a task needs: full, gone, not permitted, or cut short. */
+export class StorageError extends DreyError {
+  constructor(message: string, options?: DreyErrorOptions) {
+    super("DREY_STORAGE", "external", message, options);
+  }
+}
+
 /** A message on the wire has the wrong version, shape or sender. */
 export class ProtocolError extends DreyError {
   constructor(message: string, options?: DreyErrorOptions) {
@@ -181,6 +188,7 @@ export const errorClasses: Readonly<Record<string, ErrorClass>> = {
   TaskManagerLostError,
   CheckpointError,
   CorruptCheckpointError,
+  StorageError,
   ProtocolError,
   InvariantError,
 };

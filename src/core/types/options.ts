@@ -80,10 +80,12 @@ type Text =
   | "checkpointRetention"
   | "haType"
   | "haDirectory"
+  | "tmpDirectory"
   | "haClusterId";
 type Quantity =
   | "taskManagerSlots"
   | "taskManagerHeap"
+  | "managedMemory"
   | "heapGuard"
   | "networkMemory"
   | "segmentBytes"
@@ -270,6 +272,12 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   haType: string("high-availability.type", "none", "Whether JobManagers keep jobs in shared storage, for the next leader.", {
     choices: ["none", "filesystem"],
   }),
+  managedMemory: bytes(
+    "taskmanager.memory.managed.size",
+    64 * MB,
+    "Heap that one sorting, grouping or joining operator of a data set takes before it spills to disk.",
+  ),
+  tmpDirectory: string("io.tmp.dirs", "", "Where rows go that don't fit into memory. Empty: the system's folder for temporary files."),
   haDirectory: string("high-availability.storageDir", "", "Where: a folder that all JobManagers reach, or s3://bucket/path."),
   haClusterId: string("high-availability.cluster-id", "default", "Clusters that share the place have different ids."),
   haLeaseTimeout: duration(
