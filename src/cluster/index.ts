@@ -25,14 +25,15 @@ export {
   join, leftJoin, rightJoin,
 } from "../core/index.ts";
 export {
+  batch, countWindow, countWindowAll, windowAll, withIngestionTime,
   continuousEventTime, continuousProcessingTime, countEvictor, countTrigger, cumulative, customWindows, delta, deltaEvictor,
   endOfStreamTrigger, eventTimeTrigger, globalWindow, neverTrigger, processingTimeTrigger, processingTimeout, ProcessWindowFunction,
   purging, timeEvictor,
 } from "../core/index.ts";
 export type {
   BroadcastContext, BroadcastTimerContext, JoinContext, JoinKind, KeyedBroadcastContext, ReadOnlyBroadcastContext, ReadOnlyMapState, Sided,
-  CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
-  ProcessWindowContext, TimestampedValue, Trigger, TriggerContext, TriggerResult, WindowOptions,
+  BatchSize, CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
+  ProcessWindowContext, TimestampedValue, WatermarkGenerator, WatermarkOutput, Trigger, TriggerContext, TriggerResult, WindowOptions,
 } from "../core/index.ts";
 export type {
   AsyncContext, FieldOf, MapAsyncOptions, RetryOptions, RxContext, RxOptions, RxProject,

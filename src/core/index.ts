@@ -30,7 +30,9 @@ export type { KeyOf, Order, VariablesOf } from "./api/data-set.ts";
 export type { JoinOptions, KeyedCoGroup, KeyedJoin } from "./api/joined-data-sets.ts";
 export type { DeltaStep, IterationStep } from "./api/loops.ts";
 export { DataStream, KeyedStream } from "./api/data-stream.ts";
-export type { TimestampOptions } from "./api/data-stream.ts";
+export type { TimestampOptions } from "./api/timestamps.ts";
+export type { BatchSize } from "./api/batch.ts";
+export { batch, countWindow, countWindowAll, windowAll, withIngestionTime } from "./api/pipe.ts";
 export { WindowedStream } from "./api/windowed-stream.ts";
 export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";
@@ -95,7 +97,7 @@ export { countEvictor, deltaEvictor, timeEvictor } from "./operators/evictor.ts"
 export type { CustomEvictor, Evictor, EvictorContext, TimestampedValue } from "./operators/evictor.ts";
 export { ProcessWindowFunction } from "./operators/window-function.ts";
 export type { ProcessWindowContext } from "./operators/window-function.ts";
-export type { Timestamp, WatermarkStrategy } from "./time/watermark.ts";
+export type { Timestamp, WatermarkGenerator, WatermarkOutput, WatermarkStrategy } from "./time/watermark.ts";
 export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds } from "./types/duration.ts";
 export type { Duration } from "./types/duration.ts";
 export {

@@ -2,7 +2,7 @@
  * Mistakes, and what the compiler says of each: `sentences.test.ts` compiles this file and looks for every text that stands behind a
  * `says:` in the errors of the next line. It is not part of `tsc -p test/types`.
  */
-import { count, environment, filter, keyBy, map, tumbling, window } from "drey";
+import { count, delta, environment, filter, keyBy, map, session, tumbling, window } from "drey";
 import { map as rxMap } from "rxjs";
 
 const env = environment();
@@ -44,3 +44,13 @@ environment({ cluster: 7 });
 environment({ parallelsim: 4 });
 // says: Property 'then' does not exist
 void rides.then;
+// says: Property 'countWindow' does not exist on type 'DataStream<
+rides.countWindow(10);
+// says: Property 'zoen' does not exist
+rides.keyBy((ride) => ride.zone).window(session((ride) => ride.zoen)).count();
+// says: Property 'cheap' does not exist
+rides.keyBy((ride) => ride.zone).window(tumbling("1 min")).trigger(delta(1, (a: { readonly fare: number }, b) => b.cheap - a.fare));
+// says: is not assignable to parameter of type 'Trigger<
+rides.keyBy((ride) => ride.zone).window(tumbling("1 min")).trigger(10);
+// says: Type '"often"' is not assignable to type 'WindowTime
+rides.keyBy((ride) => ride.zone).window(tumbling("1 min", { time: "often" })).count();

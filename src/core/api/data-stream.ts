@@ -18,11 +18,12 @@ import type {
 import type { AsyncContext } from "../operators/map-async.ts";
 import type { RxProject } from "../operators/rx.ts";
 import type { MapStateDescriptor } from "../state/descriptors.ts";
-import type { Timestamp, WatermarkStrategy } from "../time/watermark.ts";
+import type { Timestamp } from "../time/watermark.ts";
 import { type WindowDescription, globalWindow } from "../time/window.ts";
-import { type Duration, durationMs } from "../types/duration.ts";
+import type { Duration } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { type MapAsyncOptions, mapAsyncNode } from "./async.ts";
+import { type BatchSize, batchOf } from "./batch.ts";
 import { BroadcastConnectedStream, BroadcastStream } from "./broadcast.ts";
 import { ConnectedStreams } from "./connected-streams.ts";
 import type { Environment } from "./environment.ts";
@@ -37,17 +38,8 @@ import {
 import { type RxOptions, rxNode } from "./rx.ts";
 import type { Sink } from "./sinks.ts";
 import { functionOf, specOf } from "./spec.ts";
+import { type TimestampOptions, ingestionStrategy, strategyOf } from "./timestamps.ts";
 import { WindowedStream, countWindows } from "./windowed-stream.ts";
-
-/** How records get their time. */
-export interface TimestampOptions<T> {
-  /** How much later (in event time) than a record with a higher timestamp a record may come. Default 0: in order. */
-  readonly outOfOrderness?: Duration;
-  /** A subtask without records for so long holds back no watermark. Default: never idle. */
-  readonly idleness?: Duration;
-  /** Instead of `outOfOrderness`: after a record, the watermark it proves, or undefined. */
-  readonly punctuated?: (record: T, timestamp: number) => Timestamp | undefined | null;
-}
 
 /** A place in the program that records come from: an operator's main or side output, with the way they will go. */
 type StreamEnd = Omit<StreamEdge, "input">;
@@ -85,15 +77,17 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
     return this.transform({ name: "flatMap", spec: specOf("flatMap", { flatMap: functionOf(flatMap, "flatMap()") }) });
   }
 
-  /** Event time: what every record's timestamp is, and how far out of order records come. */
-  withTimestamps(timestamp: (value: T) => Timestamp, options: TimestampOptions<T> = {}): DataStream<T> {
-    const strategy: WatermarkStrategy<never> = {
-      timestamp: functionOf(timestamp, "withTimestamps()"),
-      outOfOrdernessMs: durationMs(options.outOfOrderness ?? 0, "withTimestamps(…, { outOfOrderness })"),
-      idlenessMs: durationMs(options.idleness ?? 0, "withTimestamps(…, { idleness })"),
-      ...(options.punctuated === undefined ? {} : { punctuated: options.punctuated as never }),
-    };
-    return this.transform({ name: "timestamps", spec: specOf("timestamps", { strategy }) });
+  /**
+   * Event time: what every record's timestamp is, and how far out of order records come. `timestamp` gets the record, and the timestamp
+   * that it has already (NaN: none).
+   */
+  withTimestamps(timestamp: (value: T, timestamp: number) => Timestamp, options: TimestampOptions<T> = {}): DataStream<T> {
+    return this.transform({ name: "timestamps", spec: specOf("timestamps", { strategy: strategyOf(timestamp, options) }) });
+  }
+
+  /** Ingestion time: each record's timestamp is the wall clock's when it comes to this operator, and the watermark follows the clock. */
+  withIngestionTime(): DataStream<T> {
+    return this.transform({ name: "ingestionTime", spec: specOf("timestamps", { strategy: ingestionStrategy }) });
   }
 
   /** Each record through a ProcessFunction, or a function `(value, context, out)`. */
@@ -117,6 +111,15 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   /** Windows of so many records, whatever their key: in one subtask. See `KeyedStream.countWindow`. */
   countWindowAll(size: number, slide?: number): WindowedStream<T, "all"> {
     return countWindows(this.windowAll(globalWindow()), size, slide);
+  }
+
+  /**
+   * Records gathered into arrays, each handed on when it has `count` of them or `within` after its first came, whichever is first. Per
+   * subtask; on a keyed stream, per key. What is left at the end of the input is handed on then.
+   * @throws GraphError when neither is given.
+   */
+  batch(size: number | BatchSize): DataStream<T[]> {
+    return this.transform(batchOf(size));
   }
 
   /** This stream and another one as the two inputs of one operator. */
@@ -549,6 +552,10 @@ export class KeyedStream<T, K> extends DataStream<T> {
     return new WindowedStream((options) => this.transform(options), {
       window: window as WindowDescription, key: this.#key, hasTimestamps: this.hasTimestamps(),
     });
+  }
+
+  override batch(size: number | BatchSize): DataStream<T[]> {
+    return this.transform(batchOf(size, this.#key));
   }
 
   /**

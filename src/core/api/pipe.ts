@@ -7,11 +7,13 @@ import type { WindowContext } from "../operators/window.ts";
 import type { Timestamp } from "../time/watermark.ts";
 import type { WindowDescription } from "../time/window.ts";
 import type { Duration } from "../types/duration.ts";
-import type { DataStream, KeyedStream, TimestampOptions } from "./data-stream.ts";
+import type { BatchSize } from "./batch.ts";
+import type { DataStream, KeyedStream } from "./data-stream.ts";
 import type { IntervalJoin } from "./interval-join.ts";
 import type { JoinedStreams } from "./joined-streams.ts";
 import type { Synchronous } from "./misuse.ts";
 import type { FieldOf } from "./sequences.ts";
+import type { TimestampOptions } from "./timestamps.ts";
 import type { WindowedStream } from "./windowed-stream.ts";
 
 /** See `DataStream.map`. */
@@ -33,7 +35,7 @@ export function flatMap<T, R>(flatMap: (value: T) => Iterable<R>): (stream: Data
 
 /** See `DataStream.withTimestamps`. */
 export function withTimestamps<T>(
-  timestamp: (value: T) => Timestamp,
+  timestamp: (value: T, timestamp: number) => Timestamp,
   options?: TimestampOptions<T>,
 ): (stream: DataStream<T>) => DataStream<T> {
   return (stream) => stream.withTimestamps(timestamp, options);
@@ -149,6 +151,31 @@ export function reduce<T, K>(reduce: (accumulated: T, value: T) => T): (stream: 
 /** See `KeyedStream.window`. */
 export function window<T, K>(window: WindowDescription<T>): (stream: KeyedStream<T, K>) => WindowedStream<T, K> {
   return (stream) => stream.window(window);
+}
+
+/** See `DataStream.windowAll`. */
+export function windowAll<T>(window: WindowDescription<T>): (stream: DataStream<T>) => WindowedStream<T, "all"> {
+  return (stream) => stream.windowAll(window);
+}
+
+/** See `KeyedStream.countWindow`. */
+export function countWindow<T, K>(size: number, slide?: number): (stream: KeyedStream<T, K>) => WindowedStream<T, K> {
+  return (stream) => stream.countWindow(size, slide);
+}
+
+/** See `DataStream.countWindowAll`. */
+export function countWindowAll<T>(size: number, slide?: number): (stream: DataStream<T>) => WindowedStream<T, "all"> {
+  return (stream) => stream.countWindowAll(size, slide);
+}
+
+/** See `DataStream.batch`. */
+export function batch<T>(size: number | BatchSize): (stream: DataStream<T>) => DataStream<T[]> {
+  return (stream) => stream.batch(size);
+}
+
+/** See `DataStream.withIngestionTime`. */
+export function withIngestionTime<T>(): (stream: DataStream<T>) => DataStream<T> {
+  return (stream) => stream.withIngestionTime();
 }
 
 /** See `WindowedStream.aggregate`. */

@@ -1,6 +1,7 @@
 /** Every operator by its kind. */
 import { broadcastProcessOperator } from "./broadcast-process.ts";
 import { changesOperator } from "./changes.ts";
+import { batchOperator } from "./batch.ts";
 import { feedOperator, resultOperator } from "./client.ts";
 import { distinctOperator } from "./distinct.ts";
 import { filterOperator } from "./filter.ts";
@@ -40,6 +41,7 @@ export const operatorKinds: readonly OperatorKind[] = [
   reduceOperator,
   windowOperator,
   triggeredWindowOperator,
+  batchOperator,
   processOperator,
   coProcessOperator,
   broadcastProcessOperator,

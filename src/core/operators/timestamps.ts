@@ -3,8 +3,16 @@
  * Watermarks from before this operator end here.
  */
 import type { OperatorSpec } from "../graph/stream-graph.ts";
-import { WATERMARK_EVERY_RECORDS, type WatermarkStrategy, timestampMs } from "../time/watermark.ts";
-import { MIN_WATERMARK } from "../data/element.ts";
+import {
+  FARTHEST_TIMESTAMP,
+  type Timestamp,
+  WATERMARK_EVERY_RECORDS,
+  type WatermarkGenerator,
+  type WatermarkOutput,
+  type WatermarkStrategy,
+  timestampMs,
+} from "../time/watermark.ts";
+import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
 import { options } from "../types/options.ts";
 import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
@@ -17,11 +25,13 @@ export const timestampsOperator: OperatorKind<TimestampsSpec> = {
   kind: "timestamps",
   inputs: 1,
   fields: ({ strategy }, { of, consumers }) =>
-    eitherUse(of(strategy.timestamp, 0), strategy.punctuated === undefined ? new Set() : of(strategy.punctuated, 0), consumers),
+    strategy.generator !== undefined
+      ? "all"
+      : eitherUse(of(strategy.timestamp, 0), strategy.punctuated === undefined ? new Set() : of(strategy.punctuated, 0), consumers),
   create: (spec, context) => new TimestampsOperator(spec.strategy, context),
 };
 
-class TimestampsOperator implements Operator {
+class TimestampsOperator implements Operator, WatermarkOutput {
   readonly makesWatermarks = true;
   readonly tickMs: number;
   readonly #strategy: WatermarkStrategy;
@@ -29,6 +39,7 @@ class TimestampsOperator implements Operator {
   /** Read and written by the generated code. */
   highest: number = MIN_WATERMARK;
   untilNext = WATERMARK_EVERY_RECORDS;
+  readonly #generator: WatermarkGenerator<unknown> | undefined;
   #emitted: number = MIN_WATERMARK;
   #lastCount = 0;
   #count = 0;
@@ -38,24 +49,25 @@ class TimestampsOperator implements Operator {
   constructor(strategy: WatermarkStrategy, context: OperatorContext) {
     this.#strategy = strategy;
     this.#context = context;
+    this.#generator = strategy.generator?.() as WatermarkGenerator<unknown> | undefined;
     const interval = strategy.intervalMs ?? context.configuration.get(options.autoWatermarkInterval);
     const ticks = [interval, strategy.idlenessMs].filter((ms) => ms > 0);
     this.tickMs = ticks.length === 0 ? Number.POSITIVE_INFINITY : Math.min(...ticks);
     this.#quietSinceMs = context.now();
   }
 
-  inline(code: ChainCode, value: string): string {
+  inline(code: ChainCode, value: string, timestamp: string): string {
     const time = code.name("time");
     const op = code.constant("timestamps", this);
     const select = code.constant("timestamp", this.#strategy.timestamp);
     const toMs = code.constant("timestampMs", timestampMs);
-    const read = `let ${time} = ${select}(${value});
-if (typeof ${time} !== "number" || ${time} - ${time} !== 0) ${time} = ${toMs}(${time}, ${value});`;
-    if (this.#strategy.punctuated !== undefined) {
-      return `${read}\n${op}.untilNext--;\n${code.emit(value, time)}\n${op}.punctuate(${value}, ${time});`;
-    }
+    const read = this.#strategy.ingestion === true ? `const ${time} = ${op}.arrival();` : `let ${time} = ${select}(${value}, ${timestamp});
+if (typeof ${time} !== "number" || !(${time} <= ${FARTHEST_TIMESTAMP} && ${time} >= -${FARTHEST_TIMESTAMP})) ${time} = ${toMs}(${time}, ${value});`;
+    const after = this.#strategy.punctuated !== undefined ? "punctuate" : this.#generator !== undefined ? "generate" : undefined;
+    if (after !== undefined) return `${read}\n${op}.untilNext--;\n${code.emit(value, time)}\n${op}.${after}(${value}, ${time});`;
+    const rises = this.#strategy.maxAheadMs === undefined ? "" : ` && ${op}.believes(${time})`;
     return `${read}
-if (${time} > ${op}.highest) ${op}.highest = ${time};
+if (${time} > ${op}.highest${rises}) ${op}.highest = ${time};
 ${code.emit(value, time)}
 if (--${op}.untilNext === 0) ${op}.countReached();`;
   }
@@ -67,18 +79,52 @@ if (--${op}.untilNext === 0) ${op}.countReached();`;
     this.#advance(this.highest - this.#strategy.outOfOrdernessMs - 1);
   }
 
+  /** The time at which a record came: never before the one before. */
+  arrival(): number {
+    const now = this.#context.now();
+    return now > this.highest ? now : this.highest;
+  }
+
+  /** Whether a timestamp may raise the watermark. */
+  believes(timestamp: number): boolean {
+    return timestamp <= this.#context.now() + (this.#strategy.maxAheadMs as number);
+  }
+
+  generate(value: unknown, timestamp: number): void {
+    (this.#generator as WatermarkGenerator<unknown>).onEvent(value, timestamp, this);
+  }
+
+  /** For generators. */
+  emitWatermark(watermark: Timestamp): void {
+    this.#advance(watermark === MAX_WATERMARK ? watermark : timestampMs(watermark, "(a watermark)"));
+  }
+
+  /** For generators. */
+  markIdle(): void {
+    if (this.#idle) return;
+    this.#idle = true;
+    this.#context.emitIdle();
+  }
+
   punctuate(value: unknown, timestamp: number): void {
     const watermark = (this.#strategy.punctuated as (record: unknown, timestamp: number) => unknown)(value, timestamp);
     if (watermark !== undefined && watermark !== null) this.#advance(timestampMs(watermark, value));
   }
 
   onTick(nowMs: number): void {
+    this.#generator?.onPeriodicEmit?.(this);
+    // The wall clock alone says that no earlier arrival follows.
+    if (this.#strategy.ingestion === true) {
+      this.highest = Math.max(this.highest, nowMs);
+      this.#advance(this.highest - 1);
+    }
     const count = this.#count + WATERMARK_EVERY_RECORDS - this.untilNext;
     if (count !== this.#lastCount) {
       this.#lastCount = count;
       this.#quietSinceMs = nowMs;
       this.#idle = false;
-      if (this.#strategy.punctuated === undefined) this.#advance(this.highest - this.#strategy.outOfOrdernessMs - 1);
+      const bounded = this.#strategy.punctuated === undefined && this.#generator === undefined;
+      if (bounded) this.#advance(this.highest - this.#strategy.outOfOrdernessMs - 1);
     } else if (!this.#idle && this.#strategy.idlenessMs > 0 && nowMs - this.#quietSinceMs >= this.#strategy.idlenessMs) {
       this.#idle = true;
       this.#context.emitIdle();

@@ -11,8 +11,30 @@ import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
 /** A point of time as users give it: milliseconds since the epoch, or a Date. */
 export type Timestamp = number | Date;
 
-/** The user's function that reads a record's event time. Called once per record, on the task's thread. */
-export type TimestampSelector<T = never> = (record: T) => Timestamp;
+/**
+ * The user's function that reads a record's event time (Flink: TimestampAssigner). Called once per record, on the task's thread.
+ * `timestamp` is the one that the record has already, from its source or an operator before; NaN when it has none.
+ */
+export type TimestampSelector<T = never> = (record: T, timestamp: number) => Timestamp;
+
+/** The farthest point of time, before or after 1970, that a timestamp may name: that of a Date. Beyond it, sums of milliseconds blur. */
+export const FARTHEST_TIMESTAMP = 8.64e15;
+
+/** Where a generator puts its watermarks. */
+export interface WatermarkOutput {
+  /** No record with a timestamp up to this will follow. A watermark below the last one is ignored. */
+  emitWatermark(watermark: Timestamp): void;
+  /** Nothing comes at present: the stream holds back no watermark until the next record. */
+  markIdle(): void;
+}
+
+/** A way of one's own to make watermarks (Flink: WatermarkGenerator). One per subtask; its methods run on the task's thread. */
+export interface WatermarkGenerator<T = never> {
+  /** A record was handed on. */
+  onEvent(record: T, timestamp: number, output: WatermarkOutput): void;
+  /** Called per auto-watermark interval of the wall clock. */
+  onPeriodicEmit?(output: WatermarkOutput): void;
+}
 
 /** A watermark after so many records at the latest: rare enough to cost nothing, frequent enough that windows close in step. */
 export const WATERMARK_EVERY_RECORDS = 1_024;
@@ -28,14 +50,21 @@ export interface WatermarkStrategy<T = never> {
   readonly intervalMs?: number;
   /** Punctuated: after each record, the watermark that this record proves, or undefined. Replaces the bound on disorder. */
   readonly punctuated?: (record: T, timestamp: number) => Timestamp | undefined | null;
+  /** Makes the generator of a subtask. Replaces the bound on disorder. */
+  readonly generator?: () => WatermarkGenerator<T>;
+  /** A record whose timestamp is farther ahead of the wall clock does not raise the watermark. Milliseconds; absent: any does. */
+  readonly maxAheadMs?: number;
+  /** A record's time is when it came here, and `timestamp` is not asked (Flink: ingestion time). */
+  readonly ingestion?: true;
 }
 
-/** @returns milliseconds. @throws RecordError when it is no point of time. */
+/** @returns milliseconds. @throws RecordError when it is no point of time, or farther from 1970 than a Date can be. */
 export function timestampMs(value: unknown, record: unknown): number {
   const ms = value instanceof Date ? value.getTime() : value;
-  if (typeof ms === "number" && Number.isFinite(ms)) return ms;
+  if (typeof ms === "number" && Math.abs(ms) <= FARTHEST_TIMESTAMP) return ms;
   throw new RecordError(
-    `The timestamp of record ${describe(record)} is ${describe(value)}; withTimestamps() needs milliseconds since 1970 or a valid Date.`,
+    `The timestamp of record ${describe(record)} is ${describe(value)}; withTimestamps() needs milliseconds since 1970 or a valid Date, ` +
+      "at most 8.64e15 ms from 1970.",
   );
 }
 
@@ -46,7 +75,9 @@ export interface WatermarkMemory {
 }
 
 /**
- * The watermark of several inputs: the lowest among those that are neither idle nor ended; it never goes back.
+ * The watermark of several inputs: the lowest among those that are neither idle nor ended; it never goes back. An input that was idle and
+ * has fallen behind holds nobody back until it has caught up (Flink: StatusWatermarkValve, an input that is not aligned). When all are
+ * idle, nothing more is to be waited for, and the highest of their watermarks holds.
  */
 export class WatermarkCombiner {
   readonly #watermarks: Float64Array;
@@ -77,7 +108,7 @@ export class WatermarkCombiner {
 
   /** Every input is idle, or ended while the others are idle. */
   get idle(): boolean {
-    return this.#state.every((state) => state !== ACTIVE) && this.#state.includes(IDLE);
+    return this.#state.every((state) => state === IDLE || state === ENDED) && this.#state.includes(IDLE);
   }
 
   get ended(): boolean {
@@ -88,19 +119,21 @@ export class WatermarkCombiner {
   advance(input: number, watermark: number): boolean {
     if (watermark <= (this.#watermarks[input] as number)) return false;
     this.#watermarks[input] = watermark;
+    if (this.#state[input] === BEHIND && watermark >= this.#current) this.#state[input] = ACTIVE;
     return this.#combine();
   }
 
-  /** Rows came on an input: it counts again. */
+  /** Rows came on an input: it counts again, once it has caught up. */
   active(input: number): void {
-    if (this.#state[input] === IDLE) this.#state[input] = ACTIVE;
+    if (this.#state[input] === IDLE) this.#state[input] = (this.#watermarks[input] as number) >= this.#current ? ACTIVE : BEHIND;
   }
 
   /** An input went idle. @returns true when the combined watermark rose. */
   setIdle(input: number): boolean {
-    if (this.#state[input] !== ACTIVE) return false;
+    if (this.#state[input] !== ACTIVE && this.#state[input] !== BEHIND) return false;
+    const heldBack = this.#state[input] === ACTIVE && this.#watermarks[input] === this.#current;
     this.#state[input] = IDLE;
-    return this.#combine();
+    return heldBack && this.#state.every((state) => state === IDLE) ? this.#raise(this.#highest()) : this.#combine();
   }
 
   /** An input ended. @returns true when the combined watermark rose. */
@@ -110,17 +143,31 @@ export class WatermarkCombiner {
     return this.#combine();
   }
 
+  /** The highest watermark of an idle input. */
+  #highest(): number {
+    let highest = MIN_WATERMARK;
+    for (let input = 0; input < this.#watermarks.length; input++) {
+      if (this.#state[input] === IDLE) highest = Math.max(highest, this.#watermarks[input] as number);
+    }
+    return highest;
+  }
+
   #combine(): boolean {
     let lowest = MAX_WATERMARK;
     let counts = false;
     for (let input = 0; input < this.#watermarks.length; input++) {
-      if (this.#state[input] === IDLE) continue;
+      const state = this.#state[input];
+      if (state === IDLE || state === BEHIND) continue;
       counts = true;
       const watermark = this.#watermarks[input] as number;
       if (watermark < lowest) lowest = watermark;
     }
-    if (!counts || lowest <= this.#current) return false;
-    this.#current = lowest;
+    return counts && this.#raise(lowest);
+  }
+
+  #raise(watermark: number): boolean {
+    if (watermark <= this.#current) return false;
+    this.#current = watermark;
     return true;
   }
 }
@@ -128,3 +175,5 @@ export class WatermarkCombiner {
 const ACTIVE = 0;
 const IDLE = 1;
 const ENDED = 2;
+/** Active again, with a watermark below the combined one. */
+const BEHIND = 3;

@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from "vitest";
 import {
   CoProcessFunction, type Collector, type DataStream, GraphError, KeyedProcessFunction, type ProcessContext, type RuntimeContext, RecordError,
-  type TimerContext, UserFunctionError, type ValueState, filter, seconds, sideOutput, sliding, sum, tumbling, valueState,
+  type TimerContext, UserFunctionError, type ValueState, filter, seconds, session, sideOutput, sum, tumbling, valueState,
 } from "../../../src/core/index.ts";
 import { testHarness } from "../../../src/core/testing/index.ts";
 
@@ -215,7 +215,7 @@ describe("mistakes", () => {
     await expect(testHarness(7 as never)).rejects.toThrow("testHarness() got 7; it takes a function of streams, or a process function");
     await expect(testHarness((() => undefined) as never)).rejects.toThrow("returned nothing and has no sink");
     await expect(testHarness((() => 7) as never)).rejects.toThrow("The pipeline under test returned 7");
-    await expect(testHarness((s: DataStream<number>) => s.keyBy((x) => x).window(sliding(10, 3)).aggregate({ ...sum(Number), merge: undefined } as never)))
+    await expect(testHarness((s: DataStream<number>) => s.keyBy((x) => x).window(session(3)).aggregate({ ...sum(Number), merge: undefined } as never)))
       .rejects.toThrow(GraphError);
     await expect(testHarness((s: DataStream<number>) => s.union(s.environment.from(new Set([1]))))).rejects.toThrow(
       "brings rows from this program; take them as an argument",
