@@ -8,9 +8,9 @@ export { BroadcastProcessFunction, KeyedBroadcastProcessFunction } from "./opera
 export { ProcessJoinFunction } from "./operators/interval-join.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
 export { ProcessWindowFunction } from "./operators/window-function.ts";
-export { listState, mapState, valueState } from "./state/descriptors.ts";
+export { aggregatingState, listState, mapState, reducingState, valueState } from "./state/descriptors.ts";
 export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds } from "./types/duration.ts";
 export {
   CaptureError, ConfigurationError, ConnectionError, DeadlineError, DreyError, GraphError, InvariantError, JobCanceledError, JobFailedError,
-  NotFoundError, OutOfMemoryError, ProtocolError, RecordError, TaskManagerLostError, UserFunctionError,
+  NotFoundError, OutOfMemoryError, ProtocolError, RecordError, StateError, TaskManagerLostError, UserFunctionError,
 } from "./types/errors.ts";

@@ -57,14 +57,21 @@ export type { Collector, ProcessContext, RuntimeContext, SideOutput, TimerContex
 export { average, count, sum } from "./operators/aggregates.ts";
 export type { AggregateFunction } from "./operators/aggregates.ts";
 export type { WindowContext } from "./operators/window.ts";
-export { listState, mapState, valueState } from "./state/descriptors.ts";
+export { aggregatingState, listState, mapState, reducingState, valueState } from "./state/descriptors.ts";
 export type {
+  AggregatingState,
+  AggregatingStateDescriptor,
+  Aggregation,
   ListState,
   ListStateDescriptor,
   MapState,
   MapStateDescriptor,
+  ReducingState,
+  ReducingStateDescriptor,
   StateDescriptor,
   StateOf,
+  StateOptions,
+  TimeToLive,
   ValueState,
   ValueStateDescriptor,
 } from "./state/descriptors.ts";
@@ -114,6 +121,7 @@ export {
   OutOfMemoryError,
   ProtocolError,
   RecordError,
+  StateError,
   TaskManagerLostError,
   UserFunctionError,
   fromWire,

@@ -5,7 +5,7 @@
  * Two keys are equal when they are the same primitive (-0 is 0, NaN is NaN, 1 is not 1n and not "1"), Dates of the same instant,
  * arrays of equal items, or plain records with the same fields and equal values, in whatever order the fields stand.
  */
-import { describe, RecordError } from "../types/errors.ts";
+import { describe, InvariantError, RecordError } from "../types/errors.ts";
 import { className, isPlainPrototype } from "./plain.ts";
 
 /** A primitive that stands for a key in a Map. */
@@ -41,6 +41,71 @@ export function keyToken(key: unknown): KeyToken {
 export function isPrimitiveKey(key: unknown): key is KeyToken {
   if (typeof key === "string") return key.charCodeAt(0) !== MARK_CODE;
   return typeof key === "number" || typeof key === "boolean" || typeof key === "bigint";
+}
+
+/**
+ * The key that a token stands for: equal to the one that it was made of (the fields of a record stand in alphabetical order). Tokens are
+ * in snapshots; what one says stays so for ever.
+ */
+export function keyOfToken(token: KeyToken): unknown {
+  if (typeof token !== "string" || token.charCodeAt(0) !== MARK_CODE) return token;
+  return token.charCodeAt(1) === STRING_CODE && token.charCodeAt(2) === MARK_CODE ? token.slice(2) : new TokenReader(token).read();
+}
+
+const STRING_CODE = "s".charCodeAt(0);
+
+/** Reads what `part` wrote. */
+class TokenReader {
+  readonly #text: string;
+  #at = 1;
+
+  constructor(token: string) {
+    this.#text = token;
+  }
+
+  read(): unknown {
+    const kind = this.#text[this.#at++];
+    switch (kind) {
+      case "s":
+        return this.#characters(Number(this.#until(":")));
+      case "n":
+        return Number(this.#until(";"));
+      case "b":
+        return BigInt(this.#until(";"));
+      case "t":
+        return true;
+      case "f":
+        return false;
+      case "u":
+        return undefined;
+      case "0":
+        return null;
+      case "d":
+        return new Date(Number(this.#until(";")));
+      case "[":
+        return Array.from({ length: Number(this.#until(":")) }, () => this.read());
+      case "{": {
+        const entries: [string, unknown][] = [];
+        for (let left = Number(this.#until(":")); left > 0; left--) entries.push([this.#characters(Number(this.#until(":"))), this.read()]);
+        return Object.fromEntries(entries);
+      }
+      default:
+        throw new InvariantError(`The key token ${describe(this.#text)} holds no key.`);
+    }
+  }
+
+  #until(end: string): string {
+    const at = this.#text.indexOf(end, this.#at);
+    const text = this.#text.slice(this.#at, at);
+    this.#at = at + 1;
+    return text;
+  }
+
+  #characters(length: number): string {
+    const start = this.#at;
+    this.#at += length;
+    return this.#text.slice(start, this.#at);
+  }
 }
 
 /** A prefix-free text for one part of a key: no part's text is the beginning of another's. */

@@ -624,7 +624,17 @@ export class Task {
     const wiring: ChainMember["wiring"] = { emit: noWhere, emitSide: noWhere, emitWatermark: noWhere, emitIdle: noWhere };
     const { metrics } = this.#host;
     const stateId = vertex.operators.find(({ id }) => id === definition.id)?.uid ?? definition.id;
-    const states = new HeapStates();
+    const { restored } = this.#host;
+    const from = restored?.operators.find(({ operator }) => operator === stateId);
+    const states = new HeapStates({
+      stateId,
+      maxParallelism: vertex.maxParallelism,
+      classes: this.#host.classes,
+      now: () => this.#host.now(),
+      ...(restored === undefined || from === undefined
+        ? {}
+        : { restore: { from, read: ({ file, offset, bytes }) => restored.read(file, offset, offset + bytes) } }),
+    });
     const context: OperatorContext = {
       operatorId: definition.id,
       operatorName: definition.name,

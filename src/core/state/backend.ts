@@ -15,9 +15,17 @@ export interface KeyedBackend {
   readonly currentToken: KeyToken;
   /**
    * The state of a descriptor; the same object for the same name, holding what was restored under that name.
-   * @throws GraphError when the name is taken by a different declaration.
+   * @throws GraphError when the name is taken by a different declaration; StateError when what was restored under it is of another kind;
+   * CorruptCheckpointError when it can't be read.
    */
   state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor>;
   /** Number of keys, summed over all states. */
   readonly entries: number;
+  /** All keys that have something in a state; none for a name that is not declared. The state must not change meanwhile. */
+  keys(name: string): IterableIterator<unknown>;
+  /**
+   * What a state holds for a key, as plain data: a value, the items of a list, the pairs of a map. The current key stays.
+   * @throws StateError when no such state is declared.
+   */
+  query(name: string, key: unknown): unknown;
 }

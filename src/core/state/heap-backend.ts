@@ -4,26 +4,51 @@
  *
  * Invariant: state is reached only while a key is current; the operator sets it before it calls user code.
  */
-import { type KeyToken, keyToken } from "../data/keys.ts";
-import { flattenKept, flattenString } from "../data/text.ts";
-import { GraphError, describe } from "../types/errors.ts";
+import { keyGroupOf } from "../data/key-groups.ts";
+import { keyOfToken, type KeyToken, keyToken } from "../data/keys.ts";
+import type { ValueWriter } from "../data/value-writer.ts";
+import { describe, GraphError, StateError } from "../types/errors.ts";
 import type { KeyedBackend } from "./backend.ts";
-import type { ListState, MapState, StateDescriptor, StateOf, ValueState } from "./descriptors.ts";
+import type { StateDescriptor, StateOf } from "./descriptors.ts";
 import { KeyTable } from "./key-table.ts";
+import { plainValue, sameDeclaration, stateOver } from "./keyed-state.ts";
+import { Lifetime } from "./lifetime.ts";
+import type { RestoredSections } from "./restored.ts";
+import type { SnapshotWriter } from "./section-writer.ts";
+import { compatible, type TableCodec } from "./table.ts";
+
+/** What a backend needs to know. */
+export interface BackendOptions {
+  readonly maxParallelism: number;
+  /** Wall clock, milliseconds since the epoch: lifetimes. */
+  now(): number;
+  /** Former state; absent: none. */
+  readonly restored?: RestoredSections;
+}
+
+interface DeclaredState {
+  readonly descriptor: StateDescriptor;
+  readonly state: unknown;
+  readonly table: KeyTable<unknown>;
+  readonly codec: TableCodec<unknown>;
+}
 
 /** The keyed state of one operator in one subtask. */
 export class HeapBackend implements KeyedBackend {
+  readonly #options: BackendOptions;
   #token: KeyToken | undefined;
   #key: unknown;
-  readonly #states = new Map<string, { readonly descriptor: StateDescriptor; readonly table: Table }>();
+  readonly #states = new Map<string, DeclaredState>();
 
-  /** The key whose state is reached now. @throws RecordError for a key that cannot be one. */
+  constructor(options: BackendOptions) {
+    this.#options = options;
+  }
+
   setCurrentKey(key: unknown): void {
     this.#token = keyToken(key);
     this.#key = key;
   }
 
-  /** The current key, as the user's key selector gave it. */
   get currentKey(): unknown {
     return this.#key;
   }
@@ -37,172 +62,78 @@ export class HeapBackend implements KeyedBackend {
     return this.#token;
   }
 
-  /**
-   * The state of a descriptor; the same one for the same name.
-   * @throws GraphError when the name is taken by a different declaration.
-   */
   state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
-    const existing = this.#states.get(descriptor.name);
-    if (existing !== undefined) {
-      if (existing.descriptor.kind !== descriptor.kind || !Object.is(initialOf(existing.descriptor), initialOf(descriptor))) {
-        throw new GraphError(`State ${describe(descriptor.name)} is declared twice, in different ways.`);
-      }
-      return existing.table as unknown as StateOf<Descriptor>;
+    let declared = this.#states.get(descriptor.name);
+    if (declared === undefined) {
+      declared = this.#declare(descriptor);
+      this.#states.set(descriptor.name, declared);
+    } else if (!sameDeclaration(declared.descriptor, descriptor)) {
+      throw new GraphError(`State ${describe(descriptor.name)} is declared twice, in different ways.`);
     }
-    const table =
-      descriptor.kind === "value"
-        ? new ValueTable(this, descriptor.initial)
-        : descriptor.kind === "list"
-          ? new ListTable(this)
-          : new MapTable(this);
-    this.#states.set(descriptor.name, { descriptor, table });
-    return table as unknown as StateOf<Descriptor>;
+    return declared.state as StateOf<Descriptor>;
   }
 
-  /** Number of keys over all states. */
   get entries(): number {
     let total = 0;
     for (const { table } of this.#states.values()) total += table.size;
     return total;
   }
-}
 
-const initialOf = (descriptor: StateDescriptor): unknown => (descriptor.kind === "value" ? descriptor.initial : undefined);
-
-interface Table {
-  /** Number of keys that have something. */
-  readonly size: number;
-}
-
-class ValueTable implements Table, ValueState<unknown> {
-  readonly #backend: HeapBackend;
-  readonly #initial: unknown;
-  readonly #values = new KeyTable<unknown>();
-
-  constructor(backend: HeapBackend, initial: unknown) {
-    this.#backend = backend;
-    this.#initial = initial;
+  *keys(name: string): IterableIterator<unknown> {
+    for (const token of this.#states.get(name)?.table.tokens() ?? []) yield keyOfToken(token);
   }
 
-  get size(): number {
-    return this.#values.size;
+  query(name: string, key: unknown): unknown {
+    const declared = this.#states.get(name);
+    if (declared === undefined) throw new StateError(`There is no state ${describe(name)} here. There are: ${this.#names()}.`);
+    const [token, current] = [this.#token, this.#key];
+    this.setCurrentKey(key);
+    try {
+      return plainValue(declared.descriptor, declared.state);
+    } finally {
+      this.#token = token;
+      this.#key = current;
+    }
   }
 
-  value(): unknown {
-    const value = this.#values.get(this.#backend.currentToken);
-    return value === undefined ? this.#initial : value;
+  /** Freezes all state into sections of a snapshot. */
+  freeze(snapshot: SnapshotWriter): void {
+    const { maxParallelism } = this.#options;
+    for (const [name, { table, codec }] of this.#states) {
+      const section = snapshot.section(name, "keyed", codec.type);
+      const write = (to: ValueWriter, token: unknown, value: unknown): void => {
+        to.write(token);
+        codec.write(to, value);
+      };
+      table.freeze((token, value) => section.entry(keyGroupOf(token, maxParallelism), token, value, write));
+      snapshot.add(table);
+    }
   }
 
-  update(value: unknown): void {
-    if (value === undefined) this.clear();
-    else this.#values.set(kept(this.#values, this.#backend.currentToken), flattenKept(value));
+  #declare(descriptor: StateDescriptor): DeclaredState {
+    const { now, restored } = this.#options;
+    const lifetime = descriptor.ttl === undefined ? undefined : new Lifetime(descriptor.ttl, now);
+    const table = new KeyTable<unknown>();
+    const { state, codec } = stateOver(descriptor, this, table, lifetime);
+    const type = restored?.typeOf("keyed", descriptor.name);
+    if (type !== undefined && !compatible(type, codec.type)) {
+      throw new StateError(
+        `State ${describe(descriptor.name)} is declared as ${codec.type} state, but what was restored under this name is ${type} state. ` +
+          "Declare it as it was, or give the new state another name.",
+      );
+    }
+    restored?.take("keyed", descriptor.name, (values) => {
+      const token = values.read() as KeyToken;
+      const first = values.read();
+      const value = first === undefined ? undefined : codec.read(first, values, type as string);
+      if (value === undefined) table.delete(token);
+      else table.set(token, value);
+    });
+    return { descriptor, state, table, codec };
   }
 
-  clear(): void {
-    this.#values.delete(this.#backend.currentToken);
-  }
-}
-
-/**
- * A token to put into a map for good. A string out of a segment is a slice that keeps the whole batch alive (2,000 kept strings held
- * 120 MB), so what state keeps is flattened.
- */
-function kept(map: { get(token: KeyToken): unknown }, token: KeyToken): KeyToken {
-  return typeof token === "string" && map.get(token) === undefined ? flattenString(token) : token;
-}
-
-const NOTHING: readonly unknown[] = Object.freeze([]);
-
-class ListTable implements Table, ListState<unknown> {
-  readonly #backend: HeapBackend;
-  readonly #lists = new KeyTable<unknown[]>();
-
-  constructor(backend: HeapBackend) {
-    this.#backend = backend;
-  }
-
-  get size(): number {
-    return this.#lists.size;
-  }
-
-  get(): readonly unknown[] {
-    return this.#lists.get(this.#backend.currentToken) ?? NOTHING;
-  }
-
-  add(value: unknown): void {
-    const token = this.#backend.currentToken;
-    const list = this.#lists.get(token);
-    if (list === undefined) this.#lists.set(kept(this.#lists, token), [flattenKept(value)]);
-    else list.push(flattenKept(value));
-  }
-
-  update(values: readonly unknown[]): void {
-    if (values.length === 0) this.clear();
-    else this.#lists.set(kept(this.#lists, this.#backend.currentToken), values.map((value) => flattenKept(value)));
-  }
-
-  clear(): void {
-    this.#lists.delete(this.#backend.currentToken);
-  }
-}
-
-class MapTable implements Table, MapState<unknown, unknown> {
-  readonly #backend: HeapBackend;
-  /** Per key of the stream: token of the user's key to the key itself and its value. */
-  readonly #maps = new KeyTable<Map<KeyToken, [unknown, unknown]>>();
-
-  constructor(backend: HeapBackend) {
-    this.#backend = backend;
-  }
-
-  get size(): number {
-    return this.#maps.size;
-  }
-
-  get(key: unknown): unknown {
-    return this.#current()?.get(keyToken(key))?.[1];
-  }
-
-  put(key: unknown, value: unknown): void {
-    const token = this.#backend.currentToken;
-    let map = this.#maps.get(token);
-    if (map === undefined) this.#maps.set(kept(this.#maps, token), (map = new Map()));
-    const userToken = keyToken(key);
-    const entry = map.get(userToken);
-    if (entry === undefined) map.set(kept(map, userToken), [flattenKept(key), flattenKept(value)]);
-    else entry[1] = flattenKept(value);
-  }
-
-  remove(key: unknown): void {
-    const map = this.#current();
-    if (map?.delete(keyToken(key)) === true && map.size === 0) this.clear();
-  }
-
-  contains(key: unknown): boolean {
-    return this.#current()?.has(keyToken(key)) ?? false;
-  }
-
-  *entries(): IterableIterator<[unknown, unknown]> {
-    for (const [key, value] of this.#current()?.values() ?? []) yield [key, value];
-  }
-
-  *keys(): IterableIterator<unknown> {
-    for (const [key] of this.#current()?.values() ?? []) yield key;
-  }
-
-  *values(): IterableIterator<unknown> {
-    for (const [, value] of this.#current()?.values() ?? []) yield value;
-  }
-
-  isEmpty(): boolean {
-    return this.#current() === undefined;
-  }
-
-  clear(): void {
-    this.#maps.delete(this.#backend.currentToken);
-  }
-
-  #current(): Map<KeyToken, [unknown, unknown]> | undefined {
-    return this.#maps.get(this.#backend.currentToken);
+  #names(): string {
+    const names = [...this.#states.keys(), ...(this.#options.restored?.names("keyed") ?? [])];
+    return names.length === 0 ? "none" : names.map((name) => describe(name)).join(", ");
   }
 }

@@ -1,55 +1,93 @@
 /**
  * A table from key tokens to what state keeps for them. As long as all keys are 32-bit integers, which ids mostly are, it is an open
  * addressing table over a typed array (measured against a Map, with values that are changed in place: 53 to 18 M look-ups per CPU-second on
- * a thousand keys, 7 to 2.6 on a million); with the first other key it becomes a Map and stays one.
+ * a thousand keys, 7 to 2.6 on a million); with the first other key it becomes a Map from token to place and stays one.
+ *
+ * A table can be written out while it is in use. `freeze` costs next to nothing: from then on each entry is written once, by `scan` when
+ * its turn comes, or, before it is given out, replaced or removed, because whoever asks for a value may change it. So what is written is
+ * the table as it was when it was frozen, no value is copied, and while nothing is being written the cost is one comparison.
  *
  * Values are never undefined: that marks a free place. Order of iteration: none that may be relied on.
  */
 import type { KeyToken } from "../data/keys.ts";
+import { flattenString } from "../data/text.ts";
+import type { Table } from "./table.ts";
 
 const FIRST_CAPACITY = 16;
 /** 2³² divided by the golden ratio: spreads neighbouring numbers over the whole table (Knuth's multiplicative hashing). */
 const SPREAD = 0x9e3779b1;
+/** Places looked at between two looks at the clock. */
+const SCANNED_AT_ONCE = 16;
+/** Places that one call of `sweep` looks at. */
+const SWEPT_AT_ONCE = 4;
 
-export class KeyTable<Value> {
-  #map: Map<KeyToken, Value> | undefined;
+/** Takes an entry of a frozen table. */
+export type WriteEntry<Value> = (token: KeyToken, value: Value) => void;
+
+export class KeyTable<Value> implements Table<Value> {
+  /** Places of the tokens, once there is one that is no 32-bit integer. */
+  #places: Map<KeyToken, number> | undefined;
+  /** Tokens by place, and free places; used with `#places`. */
+  #tokens: (KeyToken | undefined)[] = [];
+  #free: number[] = [];
   #keys = new Int32Array(FIRST_CAPACITY);
   #values: (Value | undefined)[] = new Array<Value | undefined>(FIRST_CAPACITY).fill(undefined);
   #shift = 32 - Math.log2(FIRST_CAPACITY);
   #size = 0;
 
+  /** While the table is being written: by place, 1 where nothing is left to write. Places beyond its end are new. */
+  #written: Uint8Array | undefined;
+  #write: WriteEntry<Value> | undefined;
+  /** Everything before this place is written. */
+  #cursor = 0;
+  #sweepAt = 0;
+
   /** Number of keys. */
   get size(): number {
-    return this.#map === undefined ? this.#size : this.#map.size;
+    return this.#places === undefined ? this.#size : this.#places.size;
   }
 
-  /** What is kept for a key; undefined when there is nothing. */
+  /** What is kept for a key; undefined when there is nothing. The caller may change it in place. */
   get(token: KeyToken): Value | undefined {
-    if (this.#map !== undefined) return this.#map.get(token);
+    if (this.#places !== undefined) {
+      const place = this.#places.get(token);
+      if (place === undefined) return undefined;
+      if (this.#written !== undefined) this.#save(place);
+      return this.#values[place];
+    }
     if (typeof token !== "number" || (token | 0) !== token) return undefined;
     const keys = this.#keys;
     const values = this.#values;
     const mask = keys.length - 1;
     for (let at = Math.imul(token, SPREAD) >>> this.#shift; ; at = (at + 1) & mask) {
       const value = values[at];
-      if (value === undefined || keys[at] === token) return value;
+      if (value === undefined) return undefined;
+      if (keys[at] === token) {
+        if (this.#written !== undefined) this.#save(at);
+        return value;
+      }
     }
   }
 
-  /** Keeps a value for a key, in place of the one before. */
+  /** The same as `get`: values are changed where they are. */
+  edit(token: KeyToken): Value | undefined {
+    return this.get(token);
+  }
+
+  /** Keeps a value for a key, in place of the one before. A string key is copied out of the batch that it is a slice of. */
   set(token: KeyToken, value: Value): void {
-    if (this.#map === undefined && (typeof token !== "number" || (token | 0) !== token)) this.#becomeMap();
-    if (this.#map !== undefined) {
-      this.#map.set(token, value);
+    if (this.#places === undefined && (typeof token !== "number" || (token | 0) !== token)) this.#leaveIntegers();
+    if (this.#places !== undefined) {
+      this.#setPlace(this.#places, token, value);
       return;
     }
     if ((this.#size + 1) * 4 > this.#keys.length * 3) this.#grow();
-    this.#put(token as number, value);
+    this.#put(token as number, value, 1);
   }
 
   /** @returns whether there was something. */
   delete(token: KeyToken): boolean {
-    if (this.#map !== undefined) return this.#map.delete(token);
+    if (this.#places !== undefined) return this.#deletePlace(this.#places, token);
     if (typeof token !== "number" || (token | 0) !== token) return false;
     const keys = this.#keys;
     const values = this.#values;
@@ -57,10 +95,13 @@ export class KeyTable<Value> {
     let free = Math.imul(token, SPREAD) >>> this.#shift;
     while (values[free] !== undefined && keys[free] !== token) free = (free + 1) & mask;
     if (values[free] === undefined) return false;
+    if (this.#written !== undefined) this.#save(free);
     // Those behind that could not have their own place move up, so that no search ends at the gap.
     for (let at = (free + 1) & mask; values[at] !== undefined; at = (at + 1) & mask) {
       const home = Math.imul(keys[at] as number, SPREAD) >>> this.#shift;
       if (((at - home) & mask) < ((at - free) & mask)) continue;
+      // An entry that moves may pass the cursor: it is written before.
+      if (this.#written !== undefined) this.#save(at);
       keys[free] = keys[at] as number;
       values[free] = values[at];
       free = at;
@@ -70,21 +111,87 @@ export class KeyTable<Value> {
     return true;
   }
 
-  /** Calls a function for each key. The table must not change meanwhile. */
+  /** Calls a function for each key, with a value that it only reads. The table must not change meanwhile. */
   forEach(each: (value: Value, token: KeyToken) => void): void {
-    if (this.#map !== undefined) {
-      for (const [token, value] of this.#map) each(value, token);
-      return;
-    }
-    const keys = this.#keys;
     const values = this.#values;
-    for (let at = 0; at < keys.length; at++) {
+    for (let at = 0; at < values.length; at++) {
       const value = values[at];
-      if (value !== undefined) each(value, keys[at] as number);
+      if (value !== undefined) each(value, this.#tokenAt(at));
     }
   }
 
-  #put(token: number, value: Value): void {
+  /** Calls a function for each key, with a value that it may change. The table itself must not change meanwhile. */
+  forEachChanging(each: (value: Value, token: KeyToken) => void): void {
+    if (this.#written !== undefined) for (let at = 0; at < this.#values.length; at++) this.#save(at);
+    this.forEach(each);
+  }
+
+  /**
+   * Makes all entries as they are now be written, each once: by `scan`, or before they change. One at a time.
+   * @param write must not throw, and must not touch the table.
+   */
+  freeze(write: WriteEntry<Value>): void {
+    this.#written = new Uint8Array(this.#values.length);
+    this.#write = write;
+    this.#cursor = 0;
+  }
+
+  /**
+   * Writes on.
+   * @param more asked now and then whether to go on.
+   * @returns whether everything is written; the table is then no longer frozen.
+   */
+  scan(more: () => boolean): boolean {
+    const written = this.#written;
+    if (written === undefined) return true;
+    while (this.#cursor < written.length) {
+      const end = Math.min(written.length, this.#cursor + SCANNED_AT_ONCE);
+      for (let at = this.#cursor; at < end; at++) if (written[at] === 0) this.#save(at);
+      this.#cursor = end;
+      if (!more()) return false;
+    }
+    this.thaw();
+    return true;
+  }
+
+  /** Ends the writing, whatever is left. */
+  thaw(): void {
+    this.#written = undefined;
+    this.#write = undefined;
+  }
+
+  /** All tokens, in no particular order. The table must not change meanwhile. */
+  *tokens(): IterableIterator<KeyToken> {
+    for (let at = 0; at < this.#values.length; at++) if (this.#values[at] !== undefined) yield this.#tokenAt(at);
+  }
+
+  /** Removes what is over among the next few entries, beginning where the last call ended. */
+  sweep(isOver: (value: Value) => boolean): void {
+    for (let left = SWEPT_AT_ONCE; left > 0; left--) {
+      if (this.#sweepAt >= this.#values.length) this.#sweepAt = 0;
+      const value = this.#values[this.#sweepAt];
+      // When one goes, another may have come to its place.
+      if (value !== undefined && isOver(value)) this.delete(this.#tokenAt(this.#sweepAt));
+      else this.#sweepAt++;
+    }
+  }
+
+  #tokenAt(place: number): KeyToken {
+    return this.#places === undefined ? (this.#keys[place] as number) : (this.#tokens[place] as KeyToken);
+  }
+
+  /** Writes the entry of a place unless that is done. */
+  #save(place: number): void {
+    const written = this.#written as Uint8Array;
+    // Undefined beyond the end: a place that came later.
+    if (written[place] !== 0) return;
+    written[place] = 1;
+    const value = this.#values[place];
+    if (value !== undefined) (this.#write as WriteEntry<Value>)(this.#tokenAt(place), value);
+  }
+
+  /** @param written what the place says of a new entry: 1 unless the entry comes from another place. */
+  #put(token: number, value: Value, written: number): void {
     const keys = this.#keys;
     const values = this.#values;
     const mask = keys.length - 1;
@@ -93,9 +200,11 @@ export class KeyTable<Value> {
         keys[at] = token;
         values[at] = value;
         this.#size++;
+        if (this.#written !== undefined) this.#written[at] = written;
         return;
       }
       if (keys[at] === token) {
+        if (this.#written !== undefined) this.#save(at);
         values[at] = value;
         return;
       }
@@ -105,23 +214,60 @@ export class KeyTable<Value> {
   #grow(): void {
     const keys = this.#keys;
     const values = this.#values;
+    const written = this.#written;
     const capacity = keys.length * 2;
     this.#keys = new Int32Array(capacity);
     this.#values = new Array<Value | undefined>(capacity).fill(undefined);
+    if (written !== undefined) this.#written = new Uint8Array(capacity);
+    this.#cursor = 0;
     this.#shift--;
     this.#size = 0;
     for (let at = 0; at < keys.length; at++) {
       const value = values[at];
-      if (value !== undefined) this.#put(keys[at] as number, value);
+      if (value !== undefined) this.#put(keys[at] as number, value, written?.[at] ?? 1);
     }
   }
 
-  #becomeMap(): void {
-    const map = new Map<KeyToken, Value>();
-    this.forEach((value, token) => map.set(token, value));
-    this.#map = map;
-    this.#keys = new Int32Array(0);
+  #setPlace(places: Map<KeyToken, number>, token: KeyToken, value: Value): void {
+    let place = places.get(token);
+    if (place === undefined) {
+      place = this.#free.pop() ?? this.#values.length;
+      const kept = typeof token === "string" ? flattenString(token) : token;
+      places.set(kept, place);
+      this.#tokens[place] = kept;
+    } else if (this.#written !== undefined) this.#save(place);
+    this.#values[place] = value;
+  }
+
+  #deletePlace(places: Map<KeyToken, number>, token: KeyToken): boolean {
+    const place = places.get(token);
+    if (place === undefined) return false;
+    if (this.#written !== undefined) this.#save(place);
+    places.delete(token);
+    this.#values[place] = undefined;
+    this.#tokens[place] = undefined;
+    this.#free.push(place);
+    return true;
+  }
+
+  #leaveIntegers(): void {
+    const [keys, values, written] = [this.#keys, this.#values, this.#written];
+    const places = new Map<KeyToken, number>();
+    this.#tokens = [];
     this.#values = [];
+    const flags: number[] = [];
+    for (let at = 0; at < keys.length; at++) {
+      const value = values[at];
+      if (value === undefined) continue;
+      places.set(keys[at] as number, this.#values.length);
+      this.#tokens.push(keys[at] as number);
+      this.#values.push(value);
+      flags.push(written?.[at] ?? 1);
+    }
+    this.#places = places;
+    if (written !== undefined) this.#written = Uint8Array.from(flags);
+    this.#cursor = 0;
+    this.#keys = new Int32Array(0);
     this.#size = 0;
   }
 }

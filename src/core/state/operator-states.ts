@@ -2,12 +2,19 @@
  * All state of one operator in one subtask. What an operator keeps here survives a failure: the runtime gives it restored, freezes it at
  * each barrier and writes it out between records; the operator itself serialises nothing.
  */
+import { type ClassRegistry, noClasses } from "../data/classes.ts";
+import { DEFAULT_MAX_PARALLELISM, keyGroupOf } from "../data/key-groups.ts";
+import { keyOfToken, type KeyToken } from "../data/keys.ts";
+import { flattenKept, flattenStrings } from "../data/text.ts";
 import { describe, GraphError, InvariantError } from "../types/errors.ts";
 import type { KeyedBackend } from "./backend.ts";
+import { BroadcastMap } from "./broadcast-map.ts";
 import type { MapState } from "./descriptors.ts";
 import { HeapBackend } from "./heap-backend.ts";
-import { HeapMap } from "./heap-map.ts";
-import type { SnapshotInProgress } from "./snapshot.ts";
+import { RestoredSections } from "./restored.ts";
+import { type SectionWriter, SnapshotWriter } from "./section-writer.ts";
+import type { OperatorRestore, ReadBlock, SnapshotInProgress } from "./snapshot.ts";
+import { type TableLayout, TableSet } from "./table-set.ts";
 import { TimerQueue } from "./timers.ts";
 
 /** What a list's items become at another parallelism: each subtask gets a share, or each gets all. */
@@ -35,47 +42,138 @@ export interface OperatorStates {
   list<T>(name: string, mode: ListMode): OperatorList<T>;
   /** A map that is the same in every subtask, because every subtask makes the same changes. */
   broadcast<Key, T>(name: string): MapState<Key, T>;
+  /** Keyed state that the operator lays out in tables of its own, for speed. Its name is none of a state under a descriptor. */
+  tables<Value>(name: string, layout: TableLayout<Value>): TableSet<Value>;
 }
 
 /** The same, as the runtime sees it. */
 export interface CheckpointedStates extends OperatorStates {
   /**
    * Freezes all state as it is now, in time that does not grow with its size. The operator may go on at once; what it changes is not in the
-   * snapshot. One snapshot at a time: `abort` or finish the one before first.
+   * snapshot.
+   * @throws InvariantError while another snapshot is being written: finish or abort it first.
    */
   freeze(checkpoint: number): SnapshotInProgress;
+  /** Gives up what the state holds outside of memory. Nothing may be used after it. */
+  close(): void;
 }
+
+/** What the states of an operator need to know. */
+export interface StatesOptions {
+  /** Under which the state is found again: the operator's uid, or its id if it has none. */
+  readonly stateId: string;
+  readonly maxParallelism: number;
+  readonly classes: ClassRegistry;
+  /** Wall clock, milliseconds since the epoch. */
+  now(): number;
+  /** Former state, and how its bytes are read; absent: none. */
+  readonly restore?: { readonly from: OperatorRestore; readonly read: ReadBlock };
+}
+
+const ALONE: StatesOptions = { stateId: "operator", maxParallelism: DEFAULT_MAX_PARALLELISM, classes: noClasses, now: () => Date.now() };
 
 /** State of an operator in memory. */
 export class HeapStates implements CheckpointedStates {
-  readonly keyed: HeapBackend = new HeapBackend();
+  readonly keyed: HeapBackend;
+  readonly #options: StatesOptions;
+  readonly #restored: RestoredSections | undefined;
   readonly #timers = new Map<string, TimerQueue>();
   readonly #lists = new Map<string, ItemList>();
-  readonly #broadcast = new Map<string, HeapMap>();
+  readonly #broadcast = new Map<string, BroadcastMap>();
+  readonly #tables = new Map<string, TableSet<unknown>>();
+  #inProgress: SnapshotWriter | undefined;
+
+  constructor(options: StatesOptions = ALONE) {
+    const { restore, classes, maxParallelism, now } = options;
+    this.#options = options;
+    this.#restored = restore === undefined ? undefined : new RestoredSections(restore.from, restore.read, classes);
+    this.keyed = new HeapBackend({ maxParallelism, now, ...(this.#restored === undefined ? {} : { restored: this.#restored }) });
+  }
 
   timers(name: string): TimerQueue {
     let timers = this.#timers.get(name);
-    if (timers === undefined) this.#timers.set(name, (timers = new TimerQueue()));
+    if (timers === undefined) {
+      const fresh = new TimerQueue();
+      this.#restored?.take("timers", name, (values) => {
+        const token = values.read() as KeyToken;
+        fresh.register(values.read() as number, token, keyOfToken(flattenKept(token)));
+      });
+      this.#timers.set(name, (timers = fresh));
+    }
     return timers;
   }
 
   list<T>(name: string, mode: ListMode): OperatorList<T> {
     let list = this.#lists.get(name);
-    if (list === undefined) this.#lists.set(name, (list = new ItemList(mode)));
+    if (list === undefined) {
+      const fresh = new ItemList(mode);
+      this.#restored?.take(kindOf(mode), name, (values) => fresh.add(flattenStrings(values.read())));
+      this.#lists.set(name, (list = fresh));
+    }
     if (list.mode !== mode) throw new GraphError(`The operator list ${describe(name)} is asked for as ${mode}, but is a ${list.mode} list.`);
     return list as OperatorList<unknown> as OperatorList<T>;
   }
 
   broadcast<Key, T>(name: string): MapState<Key, T> {
     let map = this.#broadcast.get(name);
-    if (map === undefined) this.#broadcast.set(name, (map = new HeapMap()));
+    if (map === undefined) {
+      const fresh = new BroadcastMap();
+      this.#restored?.take("broadcast", name, (values) => {
+        const key = values.read();
+        fresh.put(key, flattenStrings(values.read()));
+      });
+      this.#broadcast.set(name, (map = fresh));
+    }
     return map as MapState<unknown, unknown> as MapState<Key, T>;
   }
 
+  tables<Value>(name: string, layout: TableLayout<Value>): TableSet<Value> {
+    let tables = this.#tables.get(name) as TableSet<Value> | undefined;
+    if (tables === undefined) {
+      const fresh = new TableSet<Value>(layout);
+      this.#restored?.take("keyed", name, (values) => fresh.restore(values));
+      tables = fresh;
+      this.#tables.set(name, tables as unknown as TableSet<unknown>);
+    }
+    return tables;
+  }
+
   freeze(checkpoint: number): SnapshotInProgress {
-    throw new InvariantError(`State cannot be frozen yet (checkpoint ${checkpoint}).`);
+    if (this.#inProgress !== undefined) throw new InvariantError(`Checkpoint ${checkpoint} begins while another is being written.`);
+    const { stateId, classes, maxParallelism } = this.#options;
+    // A list's blocks may hold items of other subtasks, so they can't be copied as they are.
+    for (const mode of ["split", "union"] as const) for (const name of this.#restored?.names(kindOf(mode)) ?? []) this.list(name, mode);
+    const snapshot = new SnapshotWriter(stateId, classes, () => {
+      this.#inProgress = undefined;
+    });
+    this.#inProgress = snapshot;
+    for (const [name, list] of this.#lists) list.write(snapshot.section(name, kindOf(list.mode), "list"));
+    for (const [name, map] of this.#broadcast) {
+      map.freeze(snapshot.section(name, "broadcast", "map"));
+      snapshot.add(map);
+    }
+    for (const [name, timers] of this.#timers) {
+      const section = snapshot.section(name, "timers", "timers");
+      timers.freeze((token, time) => section.entry(keyGroupOf(token, maxParallelism), token, time, writePair));
+      snapshot.add(timers);
+    }
+    for (const [name, tables] of this.#tables) tables.freeze(snapshot, name, maxParallelism);
+    this.keyed.freeze(snapshot);
+    this.#restored?.copy(snapshot);
+    return snapshot;
+  }
+
+  close(): void {
+    this.#inProgress?.abort();
   }
 }
+
+const kindOf = (mode: ListMode): "list" | "union" => (mode === "split" ? "list" : "union");
+
+const writePair: Parameters<SectionWriter["entry"]>[3] = (to, first, second) => {
+  to.write(first);
+  to.write(second);
+};
 
 class ItemList implements OperatorList<unknown> {
   readonly mode: ListMode;
@@ -95,5 +193,10 @@ class ItemList implements OperatorList<unknown> {
 
   add(item: unknown): void {
     this.#items.push(item);
+  }
+
+  /** Items may be changed by whoever put them here, so they are written at once. */
+  write(section: SectionWriter): void {
+    for (const [index, item] of this.#items.entries()) section.entry(0, index, item, (to, _index, value) => to.write(value));
   }
 }

@@ -155,6 +155,13 @@ export class StorageError extends DreyError {
   }
 }
 
+/** State is declared in a way that does not go with what was restored, or one that is not there is asked for. */
+export class StateError extends DreyError {
+  constructor(message: string, options?: DreyErrorOptions) {
+    super("DREY_STATE", "user", message, options);
+  }
+}
+
 /** A message on the wire has the wrong version, shape or sender. */
 export class ProtocolError extends DreyError {
   constructor(message: string, options?: DreyErrorOptions) {
@@ -189,6 +196,7 @@ export const errorClasses: Readonly<Record<string, ErrorClass>> = {
   CheckpointError,
   CorruptCheckpointError,
   StorageError,
+  StateError,
   ProtocolError,
   InvariantError,
 };

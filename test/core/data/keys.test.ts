@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
-import { isPrimitiveKey, keyToken } from "../../../src/core/data/keys.ts";
+import { isPrimitiveKey, keyOfToken, keyToken } from "../../../src/core/data/keys.ts";
 import { RecordError } from "../../../src/core/types/errors.ts";
 import { fc, Point, text } from "./arbitraries.ts";
 
@@ -35,6 +35,12 @@ describe("a key's token", () => {
     fc.assert(fc.property(key, (a) => {
       expect(new Set([keyToken(a), keyToken(structuredClone(a))]).size).toBe(1);
     }));
+  });
+
+  test("gives the key back", () => {
+    fc.assert(fc.property(key, (a) => {
+      expect(sameKey(keyOfToken(keyToken(a)), a)).toBe(true);
+    }), { numRuns: 3_000 });
   });
 
   test("is the key itself where the key is primitive", () => {

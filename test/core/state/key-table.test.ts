@@ -37,3 +37,42 @@ describe("KeyTable", () => {
     for (let i = 0; i < count; i++) expect(table.get(i * 65_536)).toBe(i % 3 === 0 ? undefined : i);
   });
 });
+
+describe("a frozen KeyTable", () => {
+  const clustered = fc.integer({ min: 0, max: 60 }).map((n) => (n % 3 === 0 ? n * 65_536 : n));
+  const action = (keys: fc.Arbitrary<string | number | bigint | boolean>): fc.Arbitrary<readonly [string, string | number | bigint | boolean]> =>
+    fc.tuple(fc.constantFrom("set", "set", "change", "delete", "get", "scan", "each"), keys);
+  test.each([["integers", clustered], ["any keys", token]])("writes each entry once, as it was, whatever happens meanwhile, with %s", (_name, keys) => {
+    fc.assert(
+      fc.property(fc.array(keys, { maxLength: 60 }), fc.array(action(keys), { maxLength: 120 }), fc.boolean(), (present, actions, abortOne) => {
+        const table = new KeyTable<{ n: number }>();
+        for (const key of present) table.set(key, { n: 1 });
+        if (abortOne) {
+          table.freeze(() => undefined);
+          for (const key of present.slice(0, 5)) table.get(key);
+          table.thaw();
+        }
+        const expected = new Map<unknown, number>();
+        table.forEach(({ n }, key) => expected.set(key, n));
+        const written = new Map<unknown, number>();
+        table.freeze((key, { n }) => {
+          expect(written.has(key)).toBe(false);
+          written.set(key, n);
+        });
+        for (const [index, [what, key]] of actions.entries()) {
+          if (what === "set") table.set(key, { n: index + 2 });
+          else if (what === "delete") table.delete(key);
+          else if (what === "scan") table.scan(() => false);
+          else if (what === "each" && index % 7 === 0) table.forEachChanging((value) => value.n++);
+          else {
+            const value = table.get(key);
+            if (value !== undefined && what === "change") value.n = -1;
+          }
+        }
+        while (!table.scan(() => true));
+        expect(written).toEqual(expected);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+});

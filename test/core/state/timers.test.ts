@@ -54,4 +54,38 @@ describe("TimerQueue", () => {
       }),
     );
   });
+
+  test("a frozen queue writes the timers that it had, whatever happens meanwhile", () => {
+    const action = fc.record({ what: fc.constantFrom("register", "register", "delete", "advance", "scan", "freeze again"), time: fc.integer({ min: 0, max: 6 }), key: fc.oneof(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 0, max: 60 })) });
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 80 }), fc.array(action, { maxLength: 80 }), (before, during) => {
+        const queue = new TimerQueue();
+        const model = new Set<string>();
+        let written = new Set<string>();
+        let expected = new Set<string>();
+        const write = (token: unknown, time: number): void => void written.add(`${token}@${time}`);
+        const act = ({ what, time, key }: { what: string; time: number; key: number }): void => {
+          if (what === "register") {
+            queue.register(time, key, key);
+            model.add(`${key}@${time}`);
+          } else if (what === "delete") {
+            queue.delete(time, key);
+            model.delete(`${key}@${time}`);
+          } else if (what === "advance" && time < 2) queue.advance(time, (at, of) => model.delete(`${of as number}@${at}`));
+          else if (what === "scan") queue.scan(() => false);
+          else if (what === "freeze again") {
+            queue.thaw();
+            [written, expected] = [new Set(), new Set(model)];
+            queue.freeze(write);
+          }
+        };
+        for (const it of before) act(it);
+        act({ what: "freeze again", time: 0, key: 0 });
+        for (const it of during) act(it);
+        while (!queue.scan(() => true));
+        expect(written).toEqual(expected);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
 });

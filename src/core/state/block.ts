@@ -1,0 +1,123 @@
+/**
+ * A block: some entries of one section, in the value format, with all that is needed to read them and to notice damage. What an entry is
+ * made of (a token and a value, a time and a token …) is its section's matter.
+ *
+ *     0  "dr"  version  0        8  entries            16  characters        24  values …
+ *     4  CRC-32 of all from 8    12 bytes of values    20  bytes per character    then the characters
+ *
+ * Numbers are u32, little end first. Golden tests read stored blocks: a version's layout never changes.
+ */
+import { crc32 } from "node:zlib";
+import type { ClassRegistry } from "../data/classes.ts";
+import { bytesPerCharacter } from "../data/text.ts";
+import { ValueReader } from "../data/value-reader.ts";
+import { ValueWriter } from "../data/value-writer.ts";
+import { CorruptCheckpointError } from "../types/errors.ts";
+
+/** Version of the layout. */
+export const BLOCK_FORMAT = 1;
+
+const HEADER_BYTES = 24;
+const MARK = [0x64, 0x72] as const;
+const CRC_AT = 4;
+const ENTRIES_AT = 8;
+const VALUES_AT = 12;
+const CHARACTERS_AT = 16;
+const WIDTH_AT = 20;
+/** A writer that grew beyond this is not kept for the next block. */
+const LARGEST_KEPT = 1024 * 1024;
+
+/** Gathers the entries of one block. */
+export class BlockWriter {
+  readonly #classes: ClassRegistry;
+  #writer: ValueWriter;
+  #entries = 0;
+
+  constructor(classes: ClassRegistry) {
+    this.#classes = classes;
+    this.#writer = new ValueWriter(classes);
+    this.#writer.reset();
+  }
+
+  /** Entries gathered. */
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /** About how many bytes they take. */
+  get size(): number {
+    return this.#writer.length + this.#writer.text.length;
+  }
+
+  /** Begins an entry. @returns where its values go; valid until the entry is complete. */
+  entry(): ValueWriter {
+    this.#entries++;
+    this.#writer.beginRow();
+    return this.#writer;
+  }
+
+  /** The block of all entries gathered since the last call. */
+  take(): Uint8Array<ArrayBuffer> {
+    const { bytes, length, text } = this.#writer;
+    const width = bytesPerCharacter(text);
+    const block = Buffer.alloc(HEADER_BYTES + length + text.length * width);
+    block[0] = MARK[0];
+    block[1] = MARK[1];
+    block[2] = BLOCK_FORMAT;
+    block.writeUInt32LE(this.#entries, ENTRIES_AT);
+    block.writeUInt32LE(length, VALUES_AT);
+    block.writeUInt32LE(text.length, CHARACTERS_AT);
+    block.writeUInt32LE(width, WIDTH_AT);
+    block.set(bytes.subarray(0, length), HEADER_BYTES);
+    block.write(text, HEADER_BYTES + length, width === 1 ? "latin1" : "utf16le");
+    block.writeUInt32LE(crc32(block.subarray(ENTRIES_AT)), CRC_AT);
+    this.discard();
+    return block;
+  }
+
+  /** Forgets the entries gathered since the last block. */
+  discard(): void {
+    this.#entries = 0;
+    if (this.#writer.bytes.length > LARGEST_KEPT) this.#writer = new ValueWriter(this.#classes);
+    this.#writer.reset();
+  }
+}
+
+/** Reads blocks. Used by one thread; not reentrant. */
+export class BlockReader {
+  readonly #reader: ValueReader;
+
+  constructor(classes: ClassRegistry) {
+    this.#reader = new ValueReader(classes);
+  }
+
+  /**
+   * Calls a function for each entry, with a reader that stands at its first value. It has to read all of them.
+   * @param where names the block in errors.
+   * @throws CorruptCheckpointError when these are not the bytes that were written, or are of a later version.
+   */
+  read(block: Uint8Array, where: string, each: (values: ValueReader) => void): void {
+    const bytes = Buffer.from(block.buffer as ArrayBuffer, block.byteOffset, block.byteLength);
+    if (bytes.length < HEADER_BYTES || bytes[0] !== MARK[0] || bytes[1] !== MARK[1]) {
+      throw new CorruptCheckpointError(`${where} holds no state: ${bytes.length} bytes that begin with ${bytes.toString("hex", 0, 8)}.`);
+    }
+    if (bytes[2] !== BLOCK_FORMAT) {
+      throw new CorruptCheckpointError(
+        `${where} was written in version ${bytes[2]} of the state format; this version of drey reads version ${BLOCK_FORMAT}. ` +
+          "Restore it with the version that wrote it, or with a later one.",
+      );
+    }
+    const values = bytes.readUInt32LE(VALUES_AT);
+    const width = bytes.readUInt32LE(WIDTH_AT);
+    const whole = HEADER_BYTES + values + bytes.readUInt32LE(CHARACTERS_AT) * width;
+    if (bytes.length !== whole || crc32(bytes.subarray(ENTRIES_AT)) !== bytes.readUInt32LE(CRC_AT)) {
+      throw new CorruptCheckpointError(`${where} is damaged: its ${bytes.length} bytes are not those that were written.`);
+    }
+    const text = bytes.toString(width === 1 ? "latin1" : "utf16le", HEADER_BYTES + values);
+    this.#reader.reset(bytes, HEADER_BYTES, text, 0);
+    for (let left = bytes.readUInt32LE(ENTRIES_AT); left > 0; left--) {
+      this.#reader.beginRow();
+      each(this.#reader);
+    }
+  }
+}
