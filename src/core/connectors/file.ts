@@ -1,15 +1,19 @@
 /**
- * Files as sources and sinks. A source reads a file, a folder or a list of them; the format says how bytes become rows. Files whose
+ * Files as sources. A source reads a file, a folder or a list of them; the format says how bytes become rows. Files whose
  * format is made of lines are cut into ranges of bytes, so that one large file keeps several subtasks busy; a line belongs to the
  * range in which it begins.
  *
  * Every subtask works out the same list of ranges from names and sizes and takes each p-th, so nothing has to hand them out. Paths are
  * opened where the subtask runs; relative ones are made absolute in the program that wrote them.
+ *
+ * A subtask's place in a checkpoint are the ranges that are left to it: of one that is being read, the byte at which its next line begins,
+ * or, for formats that aren't made of lines, the rows that were taken. The files must not change in between, except for growing.
  */
-import { type Stats, closeSync, mkdirSync, openSync, readSync, readdirSync, statSync, writeSync } from "node:fs";
+import { type Stats, closeSync, openSync, readSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { OperatorSpec } from "../graph/stream-graph.ts";
-import type { Operator, OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import type { OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import { OwnItems } from "../operators/own-items.ts";
 import { RecordError, describe } from "../types/errors.ts";
 import type { LineFormat, RowFormat } from "./formats/format.ts";
 import { lineFormat, rowFormat } from "./formats/index.ts";
@@ -25,25 +29,38 @@ export interface FileSourceSpec extends OperatorSpec {
   readonly malformed: MalformedPolicy;
 }
 
-export interface FileSinkSpec extends OperatorSpec {
-  readonly kind: "fileSink";
-  /** Absolute path of a folder; subtask k writes `part-k.<extension>` in it. */
-  readonly folder: string;
-  readonly format: LineFormat;
-}
-
 /** Ranges of one file are at least this long. */
 const RANGE_BYTES = 8 * 1024 * 1024;
 const CHUNK_BYTES = 256 * 1024;
 /** A longer line is taken for a mistake (a binary file). */
 const MAX_LINE_BYTES = 64 * 1024 * 1024;
 const NEWLINE = 10;
+/** Stands in a checkpoint for "no range is left". */
+const NO_FILE = "";
 
 interface Range {
   readonly path: string;
   readonly start: number;
   /** Infinity: to the end of the file. */
   readonly end: number;
+}
+
+/** A range that is being read. */
+interface Reading {
+  readonly range: Range;
+  readonly rows: Iterator<unknown>;
+  /** Where the next line begins. */
+  position: number;
+  /** Rows taken. */
+  taken: number;
+}
+
+/** A range that is left to be read, of which so many rows are to be left out. */
+interface RangeLeft {
+  readonly path: string;
+  readonly start: number;
+  readonly end: number;
+  readonly skip: number;
 }
 
 export const fileSource: OperatorKind<FileSourceSpec> = {
@@ -55,47 +72,72 @@ export const fileSource: OperatorKind<FileSourceSpec> = {
 class FileSource implements SourceOperator {
   readonly #spec: FileSourceSpec;
   readonly #context: OperatorContext;
-  #ranges: Range[] = [];
-  #reader: Iterator<unknown> | undefined;
+  readonly #left: OwnItems<RangeLeft>;
+  #ranges: RangeLeft[] = [];
+  #reading: Reading | undefined;
 
   constructor(spec: FileSourceSpec, context: OperatorContext) {
     this.#spec = spec;
     this.#context = context;
+    this.#left = new OwnItems(context, "ranges");
   }
 
   open(): void {
     const { subtask, parallelism } = this.#context;
-    this.#ranges = rangesOf(this.#spec, parallelism).filter((_, index) => index % parallelism === subtask);
+    const restored = this.#left.restored;
+    this.#ranges =
+      restored === undefined
+        ? rangesOf(this.#spec, parallelism)
+            .filter((_, index) => index % parallelism === subtask)
+            .map((range) => ({ ...range, skip: 0 }))
+        : restored.filter(({ path }) => path !== NO_FILE);
+  }
+
+  prepareSnapshot(): void {
+    const left = [...this.#ranges];
+    if (this.#reading !== undefined) {
+      const { range, position, taken } = this.#reading;
+      left.unshift("lines" in this.#spec.format ? { ...range, start: position, skip: 0 } : { ...range, skip: taken });
+    }
+    // Without any, the next attempt would begin anew.
+    this.#left.keep(left.length === 0 ? [{ path: NO_FILE, start: 0, end: 0, skip: 0 }] : left);
   }
 
   read(rows: unknown[], _timestamps: Float64Array, max: number): number {
     let count = 0;
     while (count < max) {
-      if (this.#reader === undefined) {
-        const range = this.#ranges.shift();
-        if (range === undefined) break;
-        this.#reader = this.#read(range);
+      this.#reading ??= this.#nextRange();
+      if (this.#reading === undefined) break;
+      const next = this.#reading.rows.next();
+      if (next.done === true) this.#reading = undefined;
+      else {
+        rows[count++] = next.value;
+        this.#reading.taken++;
       }
-      const next = this.#reader.next();
-      if (next.done === true) this.#reader = undefined;
-      else rows[count++] = next.value;
     }
     return count === 0 ? -1 : count;
   }
 
   close(): void {
-    this.#reader?.return?.();
+    this.#reading?.rows.return?.();
   }
 
-  #read(range: Range): Iterator<unknown> {
+  #nextRange(): Reading | undefined {
+    const next = this.#ranges.shift();
+    if (next === undefined) return undefined;
     const { format } = this.#spec;
-    return "lines" in format ? this.#lines(range, format) : this.#rows(range, format);
+    const { skip, ...range } = next;
+    const progress = { position: range.start };
+    const rows = "lines" in format ? this.#lines(range, format, progress) : this.#rows(range, format);
+    for (let skipped = 0; skipped < skip; skipped++) rows.next();
+    // One object, whose position the lines move.
+    return Object.assign(progress, { range, rows, taken: skip });
   }
 
-  *#lines(range: Range, format: LineFormat): Generator<unknown, undefined> {
+  *#lines(range: Range, format: LineFormat, progress: { position: number }): Generator<unknown, undefined> {
     const { parse } = lineFormat(format);
     let number = 0;
-    for (const line of linesOf(range)) {
+    for (const line of linesOf(range, progress)) {
       number++;
       if (line === "") continue;
       let row: unknown;
@@ -164,8 +206,8 @@ function unreadable(path: string, cause: unknown): RecordError {
   return new RecordError(`The file ${path} ${why}. It must be readable where the TaskManager runs.`, { cause });
 }
 
-/** The lines that begin in a range, without their ends. */
-function* linesOf({ path, start, end }: Range): Generator<string, undefined> {
+/** The lines that begin in a range, without their ends. `progress` is where the line after the present one begins. */
+function* linesOf({ path, start, end }: Range, progress: { position: number }): Generator<string, undefined> {
   const file = openFile(path);
   try {
     // A line belongs to the range that its first byte is in: whether `start` begins one, the byte before it tells.
@@ -182,6 +224,7 @@ function* linesOf({ path, start, end }: Range): Generator<string, undefined> {
       for (let at = chunk.indexOf(NEWLINE); at >= 0 && at < size; at = chunk.indexOf(NEWLINE, at + 1)) {
         if (skipping) skipping = false;
         else {
+          progress.position = position + at + 1;
           yield text([...held, chunk.subarray(from, at)]);
           held = [];
           heldBytes = 0;
@@ -198,6 +241,7 @@ function* linesOf({ path, start, end }: Range): Generator<string, undefined> {
       }
       position += size;
     }
+    progress.position = position;
     if (held.length > 0) yield text(held);
     return undefined;
   } finally {
@@ -260,59 +304,5 @@ function linesBefore({ path, start }: Range): number {
     return last === NEWLINE ? count : count + 1;
   } finally {
     closeSync(file);
-  }
-}
-
-export const fileSink: OperatorKind<FileSinkSpec> = {
-  kind: "fileSink",
-  inputs: 1,
-  create: (spec, context) => new FileSink(spec, context),
-};
-
-/** Writes lines, in pieces of about a chunk; the file is complete once the task has finished. */
-class FileSink implements Operator {
-  readonly #spec: FileSinkSpec;
-  readonly #context: OperatorContext;
-  readonly #write: (row: unknown) => string;
-  #file: number | undefined;
-  #pending = "";
-
-  constructor(spec: FileSinkSpec, context: OperatorContext) {
-    this.#spec = spec;
-    this.#context = context;
-    this.#write = lineFormat(spec.format).write;
-  }
-
-  open(): void {
-    const { folder, format } = this.#spec;
-    const path = join(folder, `part-${this.#context.subtask}.${lineFormat(format).extension}`);
-    try {
-      mkdirSync(folder, { recursive: true });
-      this.#file = openSync(path, "w");
-    } catch (error) {
-      throw new RecordError(`The sink can't write ${path}: ${(error as Error).message}`, { cause: error });
-    }
-  }
-
-  process(value: unknown): void {
-    this.#pending += `${this.#write(value)}\n`;
-    if (this.#pending.length >= CHUNK_BYTES) this.#flush();
-  }
-
-  finish(): void {
-    this.#flush();
-  }
-
-  close(): void {
-    if (this.#file === undefined) return;
-    this.#flush();
-    closeSync(this.#file);
-    this.#file = undefined;
-  }
-
-  #flush(): void {
-    if (this.#pending === "" || this.#file === undefined) return;
-    writeSync(this.#file, this.#pending);
-    this.#pending = "";
   }
 }

@@ -1,6 +1,8 @@
 /**
  * `withTimestamps`: gives records their event time and makes the watermarks of the stream (Flink: TimestampsAndWatermarksOperator).
  * Watermarks from before this operator end here.
+ *
+ * How far time is survives a failure (in Flink it begins anew): so a record that was late is late again.
  */
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import {
@@ -14,6 +16,7 @@ import {
 } from "../time/watermark.ts";
 import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
 import { options } from "../types/options.ts";
+import { OwnItems } from "./own-items.ts";
 import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 export interface TimestampsSpec extends OperatorSpec {
@@ -31,11 +34,19 @@ export const timestampsOperator: OperatorKind<TimestampsSpec> = {
   create: (spec, context) => new TimestampsOperator(spec.strategy, context),
 };
 
+/** What is kept in checkpoints. */
+interface Progress {
+  readonly highest: number;
+  readonly emitted: number;
+  readonly untilNext: number;
+}
+
 class TimestampsOperator implements Operator, WatermarkOutput {
   readonly makesWatermarks = true;
   readonly tickMs: number;
   readonly #strategy: WatermarkStrategy;
   readonly #context: OperatorContext;
+  readonly #progress: OwnItems<Progress>;
   /** Read and written by the generated code. */
   highest: number = MIN_WATERMARK;
   untilNext = WATERMARK_EVERY_RECORDS;
@@ -54,6 +65,20 @@ class TimestampsOperator implements Operator, WatermarkOutput {
     const ticks = [interval, strategy.idlenessMs].filter((ms) => ms > 0);
     this.tickMs = ticks.length === 0 ? Number.POSITIVE_INFINITY : Math.min(...ticks);
     this.#quietSinceMs = context.now();
+    this.#progress = new OwnItems(context, "progress");
+  }
+
+  open(): void {
+    // Records of several former subtasks may come here now: then what holds for all of them.
+    const former = this.#progress.restoredOfOthers ?? this.#progress.restored ?? [];
+    if (former.length === 0) return;
+    this.highest = Math.min(...former.map(({ highest }) => highest));
+    this.untilNext = Math.min(...former.map(({ untilNext }) => untilNext));
+    this.#advance(Math.min(...former.map(({ emitted }) => emitted)));
+  }
+
+  prepareSnapshot(): void {
+    this.#progress.keep([{ highest: this.highest, emitted: this.#emitted, untilNext: this.untilNext }]);
   }
 
   inline(code: ChainCode, value: string, timestamp: string): string {

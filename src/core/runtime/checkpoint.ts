@@ -94,6 +94,6 @@ export interface TaskRestore {
   readonly channels?: readonly ChannelState[];
   /** See `CheckpointAck.finished`. */
   readonly finished?: boolean;
-  /** Bytes of a range of one of the files named above; all are at hand when the task is built, and may be forgotten once it is open. */
+  /** Bytes of a range of one of the files named above; all are at hand as long as the task runs. */
   read(file: string, start: number, end: number): Uint8Array;
 }
