@@ -4,7 +4,7 @@
  * A stream is cold. `subscribe`, `for await` and `collect` run a job made of that stream's ancestors and nothing else; `execute` and
  * `submit` run the declared sinks. Two subscriptions are two jobs.
  */
-import { type Observable, isObservable, take } from "rxjs";
+import { type Observable, defer, isObservable, take } from "rxjs";
 import type { MalformedPolicy } from "../connectors/file.ts";
 import type { LineFormat, RowFormat } from "../connectors/formats/format.ts";
 import { RESULT_KIND, FEED_KIND, compileJob } from "../graph/chaining.ts";
@@ -320,15 +320,17 @@ export class Environment {
 
   /** A job per subscription. */
   observe<T>(stream: DataStream<T>): Observable<T> {
-    let control: JobControl | undefined;
     const node = this.#resultNode(stream, RESULT);
-    const rows$ = rowsOf<T>(
-      async () => {
-        control = await this.#run(DEFAULT_JOB_NAME, [node], false);
-        return control.openResult(RESULT);
-      },
-      () => void control?.cancel().catch(() => undefined),
-    );
+    const rows$ = defer(() => {
+      let control: JobControl | undefined;
+      return rowsOf<T>(
+        async () => {
+          control = await this.#run(DEFAULT_JOB_NAME, [node], false);
+          return control.openResult(RESULT);
+        },
+        () => void control?.cancel().catch(() => undefined),
+      );
+    });
     const most = rowsAtMost(node);
     return most === undefined ? rows$ : rows$.pipe(take(most));
   }
