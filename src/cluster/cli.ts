@@ -9,8 +9,10 @@ import { type Command, UsageError, helpText } from "./cli/command.ts";
 import { describeFailure } from "./cli/failure.ts";
 import { infoCommand } from "./cli/info.ts";
 import { listCommand } from "./cli/list.ts";
+import { rescaleCommand } from "./cli/rescale.ts";
 import { jobManagerCommand, taskManagerCommand } from "./cli/role.ts";
 import { runCommand } from "./cli/run.ts";
+import { savepointCommand, stopCommand } from "./cli/savepoint.ts";
 import { VERSION } from "./protocol/version.ts";
 
 const commands: readonly Command[] = [
@@ -18,6 +20,9 @@ const commands: readonly Command[] = [
   infoCommand,
   listCommand,
   cancelCommand,
+  savepointCommand,
+  stopCommand,
+  rescaleCommand,
   clusterCommand,
   jobManagerCommand,
   taskManagerCommand,

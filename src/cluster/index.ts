@@ -45,6 +45,10 @@ export type {
   SubtaskMetrics, TaskSpec, TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, ValueState,
   ValueStateDescriptor, WatermarkStrategy, WindowContext, WindowDescription, WireError,
 } from "../core/index.ts";
+export { CheckpointError, CorruptCheckpointError } from "../core/index.ts";
+export type {
+  CheckpointingOptions, CheckpointInfo, CheckpointOverview, CheckpointState, CheckpointSubtaskInfo, SavepointStart, SnapshotControl,
+} from "../core/index.ts";
 export { ClusterClient } from "./client/cluster-client.ts";
 export type { ClusterClientOptions, ClusterListener } from "./client/cluster-client.ts";
 export { LocalCluster } from "./local/mini-cluster.ts";

@@ -14,6 +14,7 @@ export type {
   GenerateOptions,
   SubmitJobOptions,
 } from "./api/environment.ts";
+export type { CheckpointingOptions } from "./api/checkpointing.ts";
 export { BroadcastConnectedStream, BroadcastStream } from "./api/broadcast.ts";
 export { IntervalJoin, IntervalJoined } from "./api/interval-join.ts";
 export { JoinedKeys, JoinedStreams, JoinedWindows } from "./api/joined-streams.ts";
@@ -110,8 +111,10 @@ export { days, durationMs, formatDuration, hours, milliseconds, minutes, seconds
 export type { Duration } from "./types/duration.ts";
 export {
   CaptureError,
+  CheckpointError,
   ConfigurationError,
   ConnectionError,
+  CorruptCheckpointError,
   DeadlineError,
   DreyError,
   GraphError,
@@ -139,6 +142,10 @@ export { slotsNeeded } from "./graph/job-graph.ts";
 export type { JobEdge, JobGraph, JobVertex, TaskSpec } from "./graph/job-graph.ts";
 export { isFinal, isTaskFinal } from "./graph/job-status.ts";
 export type {
+  CheckpointInfo,
+  CheckpointOverview,
+  CheckpointState,
+  CheckpointSubtaskInfo,
   ExecutionInfo,
   JobDetails,
   JobState,
@@ -148,7 +155,9 @@ export type {
   SubtaskMetrics,
   TaskState,
 } from "./graph/job-status.ts";
-export type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./runtime/executor.ts";
+export type {
+  JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SavepointStart, SnapshotControl, SubmitOptions,
+} from "./runtime/executor.ts";
 export { LocalExecutor } from "./runtime/local.ts";
 export type { LocalExecutorOptions } from "./runtime/local.ts";
 export type { ShippedJob } from "./runtime/local-tasks.ts";

@@ -1,10 +1,9 @@
 /** `drey cancel`: ends a job. */
 import { isFinal, type JobDetails } from "../../core/graph/job-status.ts";
 import type { JobControl } from "../../core/runtime/executor.ts";
-import { DeadlineError, NotFoundError } from "../../core/types/errors.ts";
-import type { JobId } from "../../core/types/ids.ts";
-import type { ClusterClient } from "../client/cluster-client.ts";
+import { DeadlineError } from "../../core/types/errors.ts";
 import { type Command, UsageError, clusterFlags, readArguments, withCluster } from "./command.ts";
+import { findJob } from "./find-job.ts";
 
 const flags = { ...clusterFlags } as const;
 /** How long the job may take to end. */
@@ -32,17 +31,6 @@ export const cancelCommand: Command = {
     return 0;
   },
 };
-
-/** The id of the only job whose id begins so. @throws NotFoundError when there is none or more than one. */
-async function findJob(client: ClusterClient, text: string): Promise<JobId> {
-  const found = (await client.jobs()).map(({ job }) => job).filter((id) => id.startsWith(text.toLowerCase()));
-  if (found.length === 1) return found[0] as JobId;
-  throw new NotFoundError(
-    found.length === 0
-      ? `there is no job ${text} on the cluster at ${client.address}; \`drey list -a\` shows all jobs.`
-      : `${found.length} jobs have ids that begin with ${text}; give more of the id.`,
-  );
-}
 
 /** Waits until a job has ended. @throws DeadlineError after `timeoutMs`; ConnectionError when the cluster is lost. */
 export function untilFinal(job: JobControl, timeoutMs: number): Promise<JobDetails> {

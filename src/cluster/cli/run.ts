@@ -19,11 +19,14 @@ import { describeFailure } from "./failure.ts";
 import { withParallelism } from "./info.ts";
 import { requireFile, runProgram } from "./program.ts";
 import { Progress } from "./progress.ts";
+import { placeOf } from "./savepoint.ts";
 
 const flags = {
   detached: { type: "boolean", short: "d", help: "submit the job and end; it goes on without this program" },
   parallelism: { type: "string", short: "p", value: "n", help: "parallelism of operators that set none" },
-  fromSavepoint: { type: "string", short: "s", value: "path", help: "not available yet" },
+  fromSavepoint: { type: "string", short: "s", value: "path", help: "the first job goes on from this savepoint or retained checkpoint" },
+  from: { type: "string", value: "path", help: "the same" },
+  allowNonRestoredState: { type: "boolean", short: "n", help: "state of operators that the job has no more is left behind" },
   quiet: { type: "boolean", short: "q", help: "no progress on stderr" },
   ...clusterFlags,
 } as const satisfies Readonly<Record<string, Flag>>;
@@ -33,7 +36,7 @@ const INTERRUPTED = 130;
 export const runCommand: Command = {
   name: "run",
   summary: "runs a program on a cluster",
-  usage: ["run [-d] [-p n] [-m addr] [-Dkey=value …] <job.ts> [args…]"],
+  usage: ["run [-d] [-p n] [-s savepoint [-n]] [-m addr] [-Dkey=value …] <job.ts> [args…]"],
   flags,
   notes: [
     "The program is a TypeScript or JavaScript module that submits jobs at its top level, or exports a default function main(args).",
@@ -45,8 +48,10 @@ export const runCommand: Command = {
     const { values } = readArguments(args.slice(0, at), flags);
     const file = args[at];
     if (file === undefined) throw new UsageError("`drey run` needs the program: drey run job.ts");
-    if (values.fromSavepoint !== undefined)
-      throw new ConfigurationError("-s/--fromSavepoint: there are no savepoints yet; run the job without it.");
+    const from = values.fromSavepoint ?? values.from;
+    if (values.allowNonRestoredState === true && from === undefined) {
+      throw new UsageError("-n/--allowNonRestoredState needs -s with a savepoint.");
+    }
     requireFile(file);
     const configuration = withParallelism(configurationOf(values), values.parallelism);
     const detached = values.detached === true;
@@ -61,6 +66,9 @@ export const runCommand: Command = {
     const run = new Run(detached, values.quiet === true);
     setRunContext({
       ...(address === undefined ? {} : { address }),
+      ...(from === undefined
+        ? {}
+        : { from: { savepoint: placeOf(from), allowNonRestoredState: values.allowNonRestoredState === true } }),
       options: configuration.toRecord(),
       detached,
       describe: false,

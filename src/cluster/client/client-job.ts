@@ -6,12 +6,12 @@
  */
 import { outcome } from "../../core/api/job-handle.ts";
 import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
-import { type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
-import type { JobControl, JobListener, ResultReader, RowFeed } from "../../core/runtime/executor.ts";
+import { type CheckpointOverview, type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
+import type { JobControl, JobListener, ResultReader, RowFeed, SnapshotControl } from "../../core/runtime/executor.ts";
 import { toWire } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { JobTopic } from "../protocol/messages.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, JobManagerCaller } from "./connection.ts";
 import { FeedSender } from "./feed-sender.ts";
 import { ResultStream } from "./result-reader.ts";
 
@@ -38,6 +38,7 @@ export class ClientJob implements JobControl {
   /** What the JobManager was asked to tell, on this connection. */
   readonly #watched = new Set<JobTopic>();
   #last: JobDetails | undefined;
+  #lastCheckpoints: CheckpointOverview | undefined;
   #attached = false;
   #feedFailure: Error | undefined;
   #release: (() => void) | undefined;
@@ -63,6 +64,19 @@ export class ClientJob implements JobControl {
     await this.#connection.use((jobManager) => jobManager.call("cancel", { job: this.id }, { deadlineMs }));
   }
 
+  /** What is asked of its checkpoints. */
+  readonly snapshots: SnapshotControl = {
+    overview: () => this.#ask((jobManager, deadlineMs) => jobManager.call("checkpoints", { job: this.id }, { deadlineMs })),
+    // What may take as long as a checkpoint has the conversation's own deadline.
+    trigger: async () => (await this.#ask((jobManager) => jobManager.call("triggerCheckpoint", { job: this.id }))).checkpoint,
+    savepoint: async (target) => {
+      const request = { job: this.id, ...(target === undefined ? {} : { target }) };
+      return (await this.#ask((jobManager) => jobManager.call("savepoint", request))).location;
+    },
+    stop: async (how) => (await this.#ask((jobManager) => jobManager.call("stopWithSavepoint", { job: this.id, ...how }))).location,
+    rescale: (parallelism) => this.#ask((jobManager) => jobManager.call("rescale", { job: this.id, parallelism })),
+  };
+
   async metricsHistory(): Promise<readonly MetricsReport[]> {
     const answer = await this.#connection.use((jobManager) =>
       jobManager.call("metricsHistory", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }),
@@ -75,6 +89,8 @@ export class ClientJob implements JobControl {
     const own = { ...listener };
     this.#listeners.add(own);
     const last = this.#last;
+    const lastCheckpoints = this.#lastCheckpoints;
+    if (lastCheckpoints !== undefined) queueMicrotask(() => this.#listeners.has(own) && own.checkpoints?.(lastCheckpoints));
     if (last !== undefined) queueMicrotask(() => this.#listeners.has(own) && own.status?.(last));
     this.#reconsider();
     return () => {
@@ -178,6 +194,11 @@ export class ClientJob implements JobControl {
     for (const listener of [...this.#listeners]) listener.log?.(lines);
   }
 
+  checkpoints(overview: CheckpointOverview): void {
+    this.#lastCheckpoints = overview;
+    for (const listener of [...this.#listeners]) listener.checkpoints?.(overview);
+  }
+
   /** Resolves when the job has ended, or after `deadlineMs`. */
   async over(deadlineMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
@@ -236,7 +257,7 @@ export class ClientJob implements JobControl {
     this.#asks = true;
     setImmediate(() => {
       this.#asks = false;
-      this.#ask();
+      this.#askToBeTold();
     });
   }
 
@@ -247,10 +268,15 @@ export class ClientJob implements JobControl {
       "status",
       ...(listeners.some(({ metrics }) => metrics !== undefined) ? (["metrics"] as const) : []),
       ...(listeners.some(({ log }) => log !== undefined) ? (["log"] as const) : []),
+      ...(listeners.some(({ checkpoints }) => checkpoints !== undefined) ? (["checkpoints"] as const) : []),
     ];
   }
 
-  #ask(): void {
+  #ask<T>(ask: (jobManager: JobManagerCaller, deadlineMs: number) => Promise<T>): Promise<T> {
+    return this.#connection.use((jobManager) => ask(jobManager, this.#connection.deadlineMs));
+  }
+
+  #askToBeTold(): void {
     if (this.#release === undefined || this.#ended) return;
     for (const topic of this.#wanted) this.#watched.add(topic);
     const topics = [...this.#watched];

@@ -65,7 +65,7 @@ export class ClusterClient implements JobExecutor {
         jobLog: ({ lines }) => {
           for (const job of new Set(lines.map((line) => line.job))) ofJob(job)?.log(lines.filter((line) => line.job === job));
         },
-        jobCheckpoints: () => undefined,
+        jobCheckpoints: (overview) => ofJob(overview.job)?.checkpoints(overview),
         cluster: (overview) => {
           for (const listener of this.#clusterListeners.keys()) listener.overview(overview);
         },
@@ -97,7 +97,7 @@ export class ClusterClient implements JobExecutor {
    * Captures the functions of the job, ships them and starts the job; resolves when the JobManager has accepted it.
    * @throws CaptureError when a function can't travel; ConfigurationError when a detached job is to be fed by this program.
    */
-  async submit(job: CompiledJob, { attached, feeds, classes }: SubmitOptions): Promise<JobControl> {
+  async submit(job: CompiledJob, { attached, feeds, classes, from }: SubmitOptions): Promise<JobControl> {
     if (!attached && job.graph.feeds.length > 0) {
       throw new ConfigurationError(
         `"${job.graph.name}" takes rows from this program (${job.graph.feeds.map((feed) => feed.name).join(", ")}) ` +
@@ -111,7 +111,7 @@ export class ClusterClient implements JobExecutor {
       const { job: id } = await this.#connection.use((jobManager) =>
         jobManager.call(
           "submit",
-          { graph: job.graph, code: bundleDigest(bytes), attached },
+          { graph: job.graph, code: bundleDigest(bytes), attached, ...(from === undefined ? {} : { from }) },
           { attachments: [bytes], deadlineMs: this.#connection.deadlineMs },
         ),
       );
@@ -185,6 +185,11 @@ export class ClusterClient implements JobExecutor {
 
   get jobs$(): Observable<readonly JobSummary[]> {
     return this.overview$.pipe(map(({ jobs }) => jobs));
+  }
+
+  /** Removes a savepoint with its files; `location` is its place as the JobManager sees it. @throws CorruptCheckpointError without one. */
+  async disposeSavepoint(location: string): Promise<void> {
+    await this.#connection.use((jobManager) => jobManager.call("disposeSavepoint", { location }));
   }
 
   /** Ends the cluster: running jobs are cancelled, then its processes end. */

@@ -11,6 +11,8 @@ export interface RunContext {
   readonly address?: string;
   /** Options from the configuration file, environment variables and flags. `environment({ … })` stands over them. */
   readonly options: Readonly<Record<string, OptionValue>>;
+  /** The program's first job goes on from there. Who takes it removes it. */
+  from?: { readonly savepoint: string; readonly allowNonRestoredState: boolean };
   /** Jobs outlive the program. */
   readonly detached: boolean;
   /** Jobs are not run: the first one is handed to `described`, and submitting it fails with `ProgramDescribed`. */

@@ -8,11 +8,11 @@
  */
 import type { ExecutorSource } from "../../core/api/environment.ts";
 import { type CompiledJob, slotsNeeded } from "../../core/graph/job-graph.ts";
-import type { JobControl, JobExecutor, SubmitOptions } from "../../core/runtime/executor.ts";
+import type { JobControl, JobExecutor, SavepointStart, SubmitOptions } from "../../core/runtime/executor.ts";
 import { ConfigurationError } from "../../core/types/errors.ts";
 import { type Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
-import { ProgramDescribed, runContext } from "../client/run-context.ts";
+import { ProgramDescribed, type RunContext, runContext } from "../client/run-context.ts";
 import { LocalCluster, type LocalClusterOptions } from "./mini-cluster.ts";
 import { readCluster } from "./running-clusters.ts";
 
@@ -99,11 +99,19 @@ export class ProgramCluster implements ExecutorSource {
         }
         await this.#grow(this.#local, client, slotsNeeded(job.graph));
       }
-      control = await client.submit(job, { ...options, attached: !detached });
+      const from = options.from ?? this.#fromSavepoint(context);
+      control = await client.submit(job, { ...options, attached: !detached, ...(from === undefined ? {} : { from }) });
     } finally {
       submitted?.(control);
     }
     return context?.detached === true ? leaving(control, () => context.waiting()) : control;
+  }
+
+  /** Where `drey run --from` lets the first job of the program begin. */
+  #fromSavepoint(context: RunContext | undefined): SavepointStart | undefined {
+    const from = context?.from;
+    if (context !== undefined) delete context.from;
+    return from;
   }
 
   async #connect(configuration: Configuration): Promise<ClusterClient> {
@@ -152,6 +160,7 @@ function leaving(job: JobControl, waiting: () => void): JobControl {
     cancel: () => job.cancel(),
     openResult: (name) => job.openResult(name),
     metricsHistory: () => job.metricsHistory(),
+    ...(job.snapshots === undefined ? {} : { snapshots: job.snapshots }),
     watch: (listener) => {
       if (listener.status !== undefined) waiting();
       return () => undefined;

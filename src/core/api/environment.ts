@@ -13,10 +13,11 @@ import type { CompiledJob } from "../graph/job-graph.ts";
 import type { LogLine } from "../graph/job-status.ts";
 import { type StreamGraph, type StreamNode, type StreamNodeOptions, streamGraph, streamNode } from "../graph/stream-graph.ts";
 import { explainCode } from "../runtime/explain-code.ts";
-import type { JobControl, JobExecutor, RowFeed } from "../runtime/executor.ts";
+import type { JobControl, JobExecutor, RowFeed, SavepointStart } from "../runtime/executor.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { Configuration, options } from "../types/options.ts";
+import { type CheckpointingOptions, checkpointingConfiguration, place } from "./checkpointing.ts";
 import { DataSet } from "./data-set.ts";
 import { DataStream } from "./data-stream.ts";
 import { OBSERVABLE_BUFFER_ROWS, iterableFeed, observableFeed } from "./feeds.ts";
@@ -48,6 +49,13 @@ export interface SubmitJobOptions<
   readonly detached?: boolean;
   /** Streams whose rows this program takes, besides the declared sinks. */
   readonly outputs?: Outputs;
+  /**
+   * The job goes on where another run was when this savepoint or retained checkpoint was taken. Operators find their state by `uid`.
+   * Relative paths are seen from this program's folder.
+   */
+  readonly from?: string;
+  /** State in it of operators that this job has no more is left behind; without it, that is an error. Default false. */
+  readonly allowNonRestoredState?: boolean;
 }
 
 /** How many rows are generated, and how fast. */
@@ -93,7 +101,7 @@ const DEFAULT_JOB_NAME = "drey job";
 
 export class Environment {
   readonly #executors: ExecutorSource;
-  readonly #configuration: Configuration;
+  #configuration: Configuration;
   readonly #printLogs: boolean;
   readonly #feeds = new Map<StreamNode, () => RowFeed>();
   readonly #classes = new Set<new (...args: never) => unknown>();
@@ -125,6 +133,18 @@ export class Environment {
   /** The options in force. */
   get configuration(): Configuration {
     return this.#configuration;
+  }
+
+  /**
+   * Jobs submitted from now on take checkpoints, and go back to the last one after a failure.
+   * @param interval time between two checkpoints: `"10 s"`, `seconds(10)` or milliseconds.
+   * @throws ConfigurationError for values that do not fit.
+   */
+  enableCheckpointing(interval: Duration, settings: CheckpointingOptions = {}): this {
+    const { dir } = settings;
+    const absoluteDir = dir === undefined ? {} : { dir: place(dir, (path) => absolute(path, "enableCheckpointing({ dir })")) };
+    this.#configuration = this.#configuration.with(checkpointingConfiguration(interval, { ...settings, ...absoluteDir }));
+    return this;
   }
 
   // ------------------------------------------------------------------------------------------------------------ sources
@@ -220,22 +240,29 @@ export class Environment {
     return handle.result();
   }
 
-  /** Starts the declared sinks, and the streams named in `outputs`, as one job; resolves when the job is accepted. */
+  /**
+   * Starts the declared sinks, and the streams named in `outputs`, as one job; resolves when the job is accepted.
+   * `submit("name", { from })` is short for `submit({ name: "name", from })`.
+   */
   async submit<Outputs extends Readonly<Record<string, DataStream<never> | DataStream<unknown>>> = Record<never, never>>(
     nameOrOptions: string | SubmitJobOptions<Outputs> = {},
+    more: SubmitJobOptions<Outputs> = {},
   ): Promise<JobHandle<{ readonly [Name in keyof Outputs]: RowsOf<Outputs[Name]> }>> {
     const {
       name = DEFAULT_JOB_NAME,
       detached = false,
       outputs = {} as Outputs,
-    } = typeof nameOrOptions === "string" ? { name: nameOrOptions } : nameOrOptions;
+      from,
+      allowNonRestoredState = false,
+    } = typeof nameOrOptions === "string" ? { ...more, name: nameOrOptions } : nameOrOptions;
     const sinks = this.#sinksWith(outputs);
     if (sinks.length === 0) {
       throw new GraphError(
         "There is nothing to run: no sink was declared. End a stream with sinkTo(…) or print(), name it in submit({ outputs }), or subscribe to it.",
       );
     }
-    const control = await this.#run(name, sinks, detached);
+    const savepoint = from === undefined ? undefined : place(from, (path) => absolute(path, "submit({ from })"));
+    const control = await this.#run(name, sinks, detached, savepoint === undefined ? undefined : { savepoint, allowNonRestoredState });
     this.#sinks = [];
     return new JobHandle(control, Object.keys(outputs));
   }
@@ -359,7 +386,7 @@ export class Environment {
     return undefined;
   }
 
-  async #run(name: string, sinks: readonly StreamNode[], detached: boolean): Promise<JobControl> {
+  async #run(name: string, sinks: readonly StreamNode[], detached: boolean, from?: SavepointStart): Promise<JobControl> {
     if (detached && this.#executors.noDetached !== undefined) throw new GraphError(this.#executors.noDetached);
     for (const node of streamGraph(name, sinks).nodes) await this.#preparations.get(node)?.();
     const job = this.#compile(name, sinks);
@@ -373,7 +400,12 @@ export class Environment {
       );
     }
     const executor = await this.#executors.connect(this.#configuration);
-    const control = await executor.submit(job, { attached: !detached, feeds, classes: [...this.#classes] });
+    const control = await executor.submit(job, {
+      attached: !detached,
+      feeds,
+      classes: [...this.#classes],
+      ...(from === undefined ? {} : { from }),
+    });
     if (!detached && this.#printLogs) control.watch({ log: printLines });
     return control;
   }

@@ -1,10 +1,12 @@
 /** One submitted job, for the program that submitted it or attached to it. */
 import { Observable } from "rxjs";
-import type { JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
+import type { CheckpointOverview, JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
 import { isFinal } from "../graph/job-status.ts";
-import type { JobControl, JobListener, ResultReader } from "../runtime/executor.ts";
-import { JobCanceledError, JobFailedError, fromWire } from "../types/errors.ts";
+import type { JobControl, JobListener, ResultReader, SnapshotControl } from "../runtime/executor.ts";
+import { ConfigurationError, JobCanceledError, JobFailedError, describe, fromWire } from "../types/errors.ts";
 import type { JobId } from "../types/ids.ts";
+import { place } from "./checkpointing.ts";
+import { absolute } from "./spec.ts";
 
 /** What a job came to. */
 export interface JobResult {
@@ -48,6 +50,11 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
     return this.#listen<LogLine>((next) => ({ log: (lines) => lines.forEach(next) }));
   }
 
+  /** The job's checkpoints: as they are at once, then each change; completes when the job has ended. */
+  get checkpoints$(): Observable<CheckpointOverview> {
+    return this.#listen<CheckpointOverview>((next) => ({ checkpoints: next }));
+  }
+
   /** Rows of one result, by name. One reader at a time. Unsubscribing stops reading, not the job. */
   output<T>(name: string): Observable<T> {
     return rowsOf<T>(() => this.#control.openResult(name));
@@ -61,6 +68,60 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
   /** Reports of metrics so far, oldest first, up to `metrics.history`. */
   metricsHistory(): Promise<readonly MetricsReport[]> {
     return this.#control.metricsHistory();
+  }
+
+  /** The checkpoints now. */
+  async checkpoints(): Promise<CheckpointOverview> {
+    return this.#snapshots.overview();
+  }
+
+  /**
+   * Takes a checkpoint now, whatever the interval says.
+   * @returns its number, once it is complete.
+   * @throws CheckpointError when it does not come about.
+   */
+  async checkpoint(): Promise<number> {
+    return this.#snapshots.trigger();
+  }
+
+  /**
+   * Takes a savepoint: a snapshot of all state that a job can be started from, `submit({ from })`, also a changed one and at another
+   * parallelism. The job goes on. A savepoint stays until somebody removes it.
+   * @param folder where it is put, as the JobManager sees it; relative: to this program's folder. Default:
+   * `execution.checkpointing.savepoint-dir`.
+   * @returns its place.
+   * @throws CheckpointError when it does not come about; ConfigurationError without any folder.
+   */
+  async savepoint(folder?: string): Promise<string> {
+    return this.#snapshots.savepoint(folder === undefined ? undefined : placeOf(folder, "savepoint()"));
+  }
+
+  /**
+   * Takes a savepoint and ends the job with it: what it wrote is exactly what the savepoint covers. With `drain`, all windows and timers
+   * fire first, as if all input had ended; use it when the job shall not be continued.
+   * @returns the savepoint's place, when the job has finished.
+   * @throws CheckpointError when it does not come about; the job goes on then.
+   */
+  async stopWithSavepoint({ drain = false, folder }: { readonly drain?: boolean; readonly folder?: string } = {}): Promise<string> {
+    return this.#snapshots.stop({ drain, ...(folder === undefined ? {} : { target: placeOf(folder, "stopWithSavepoint()") }) });
+  }
+
+  /**
+   * Runs the job at another parallelism from now on, with its state. Operators whose parallelism the program set keep theirs.
+   * Resolves when all tasks run again.
+   * @throws CheckpointError when its state can't be saved: the job goes on as it was; ConfigurationError beyond `pipeline.max-parallelism`.
+   */
+  async rescale(parallelism: number): Promise<void> {
+    if (!Number.isInteger(parallelism) || parallelism < 1) {
+      throw new ConfigurationError(`rescale() got ${describe(parallelism)}; give an integer ≥ 1.`);
+    }
+    await this.#snapshots.rescale(parallelism);
+  }
+
+  get #snapshots(): SnapshotControl {
+    const { snapshots } = this.#control;
+    if (snapshots !== undefined) return snapshots;
+    throw new ConfigurationError(`Job "${this.name}" runs where no checkpoints can be asked for; run it on a cluster.`);
   }
 
   /**
@@ -112,6 +173,8 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
     });
   }
 }
+
+const placeOf = (folder: string, where: string): string => place(folder, (path) => absolute(path, where));
 
 /** The error that a finished job's waiters get; undefined when it succeeded or still runs. */
 export function outcome(details: JobDetails): Error | undefined {

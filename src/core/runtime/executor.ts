@@ -3,7 +3,7 @@
  * client of a cluster (cluster/client). Everything the user sees of a running job goes through `JobControl`.
  */
 import type { CompiledJob } from "../graph/job-graph.ts";
-import type { JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
+import type { CheckpointOverview, JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
 import type { JobId } from "../types/ids.ts";
 
 /** Rows that a client sends into a job. The executor asks for rows only when the job has room for them. */
@@ -22,6 +22,16 @@ export interface SubmitOptions {
   readonly feeds: ReadonlyMap<string, RowFeed>;
   /** Classes of records that no function of the job mentions. */
   readonly classes: readonly (new (...args: never) => unknown)[];
+  /** The job goes on from what another run left. */
+  readonly from?: SavepointStart;
+}
+
+/** Where a job begins that goes on from another run. */
+export interface SavepointStart {
+  /** Place of a savepoint or of a retained checkpoint. */
+  readonly savepoint: string;
+  /** State of operators that the job has no more is left behind; else it is an error. */
+  readonly allowNonRestoredState: boolean;
 }
 
 /** A result as it arrives. */
@@ -40,6 +50,8 @@ export interface JobListener {
   readonly status?: (details: JobDetails) => void;
   readonly metrics?: (report: MetricsReport) => void;
   readonly log?: (lines: readonly LogLine[]) => void;
+  /** At once, and on every change. */
+  readonly checkpoints?: (overview: CheckpointOverview) => void;
   /** The connection is lost for good; nothing more will be told. */
   readonly lost?: (error: Error) => void;
   /** This program has closed its executor, so nothing more will be told. Absent: `lost` is called instead. */
@@ -58,6 +70,21 @@ export interface JobControl {
   /** @throws NotFoundError when the job has no such result. */
   openResult(name: string): Promise<ResultReader>;
   metricsHistory(): Promise<readonly MetricsReport[]>;
+  /** Absent: nobody can ask for checkpoints there. */
+  readonly snapshots?: SnapshotControl;
+}
+
+/** What can be asked of a job that takes checkpoints. Each rejects with a CheckpointError when it does not come about. */
+export interface SnapshotControl {
+  overview(): Promise<CheckpointOverview>;
+  /** Takes a checkpoint now. @returns its number, once it is complete. */
+  trigger(): Promise<number>;
+  /** Takes a savepoint; the job goes on. @param target a folder to put it in; default: the cluster's. @returns its place. */
+  savepoint(target?: string): Promise<string>;
+  /** Ends the job with a savepoint. `drain`: all windows fire before. @returns its place, when the job has finished. */
+  stop(how: { readonly drain: boolean; readonly target?: string }): Promise<string>;
+  /** Lets it go on at another parallelism; resolves when all tasks run again. */
+  rescale(parallelism: number): Promise<void>;
 }
 
 export interface JobExecutor {

@@ -39,7 +39,7 @@ describe("drey", () => {
   it("says what it can do", async () => {
     const help = await drey("--help");
     expect(help.code).toBe(0);
-    for (const name of ["run", "info", "list", "cancel", "cluster", "jobmanager", "taskmanager"])
+    for (const name of ["run", "info", "list", "cancel", "savepoint", "stop", "rescale", "cluster", "jobmanager", "taskmanager"])
       expect(help.stdout).toContain(`\n  ${name} `);
     expect(await drey("--version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^drey \d+\.\d+\.\d+\n$/) });
     expect((await drey("--options")).stdout).toContain(
@@ -57,6 +57,10 @@ describe("drey", () => {
     [["run", "-p", "many", "job.ts"], 1, '-p needs an integer from 1 on, not "many"', ""],
     [["run", "-Dparallelism.defualt=2", "job.ts"], 1, "Did you mean parallelism.default?", ""],
     [["run", "-d", "job.ts"], 1, "a detached job needs a cluster that stays; start one with `drey cluster start`", ""],
+    [["run", "-n", "job.ts"], 1, "-n/--allowNonRestoredState needs -s with a savepoint", ""],
+    [["savepoint", "a", "b", "c"], 1, "`drey savepoint` takes a job id and a folder", ""],
+    [["rescale", "abc"], 1, "`drey rescale` needs a job id and a parallelism", ""],
+    [["rescale", "abc", "two"], 1, 'needs an integer from 1 on, not "two"', ""],
     [["list"], 1, "no cluster is running here; start one with `drey cluster start`", ""],
     [["cancel"], 1, "`drey cancel` needs one job id", ""],
     [["cluster"], 1, "needs one of start, stop and status", ""],

@@ -1,4 +1,4 @@
-import { lastValueFrom, toArray } from "rxjs";
+import { firstValueFrom, lastValueFrom, toArray } from "rxjs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { ClusterClient } from "../../../src/cluster/client/cluster-client.ts";
 import { makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
@@ -304,5 +304,47 @@ describe("the rows of a job", () => {
     reader.close();
     await vi.waitFor(() => expect(manager.calls).toContain("closeResult"));
     expect(await reader.next()).toBeNull();
+  });
+});
+
+describe("checkpoints", () => {
+  it("are asked for and told of by the job's handle", async () => {
+    const asked: unknown[] = [];
+    const overview = { job: JOB, completed: 3, failed: 0, inProgress: 1, restored: 0, latest: [] };
+    const manager: FakeJobManager = await jobManager({
+      checkpoints: () => overview,
+      triggerCheckpoint: () => ({ checkpoint: 4 }),
+      savepoint: (request) => (asked.push(request), { location: "/there/savepoint-1" }),
+      stopWithSavepoint: (request) => (asked.push(request), { location: "/there/savepoint-2" }),
+      rescale: (request) => void asked.push(request),
+      watchJob: ({ topics }, peer) => {
+        manager.tell(details("RUNNING"), peer);
+        if (topics.includes("checkpoints")) peer.notify("jobCheckpoints", overview);
+      },
+    });
+    const client = await connected(manager.address);
+    const handle = await client.attach(JOB);
+    expect(await handle.checkpoints()).toEqual(overview);
+    expect(await handle.checkpoint()).toBe(4);
+    expect(await handle.savepoint()).toBe("/there/savepoint-1");
+    expect(await handle.savepoint("mine")).toBe("/there/savepoint-1");
+    expect(await handle.stopWithSavepoint({ drain: true, folder: "/x" })).toBe("/there/savepoint-2");
+    await handle.rescale(3);
+    await expect(handle.rescale(0)).rejects.toThrow(/rescale\(\) got 0; give an integer ≥ 1/);
+    expect(asked).toEqual([
+      { job: JOB },
+      { job: JOB, target: `${process.cwd()}/mine` },
+      { job: JOB, drain: true, target: "/x" },
+      { job: JOB, parallelism: 3 },
+    ]);
+    expect(await firstValueFrom(handle.checkpoints$)).toEqual(overview);
+  });
+
+  it("go with a submission as the place where the job begins", async () => {
+    let from: unknown;
+    const manager = await jobManager({ submit: (request) => ((from = request.from), { job: JOB }) });
+    const client = await connected(manager.address);
+    await client.submit(job, submitOptions({ from: { savepoint: "/there", allowNonRestoredState: true } }));
+    expect(from).toEqual({ savepoint: "/there", allowNonRestoredState: true });
   });
 });
