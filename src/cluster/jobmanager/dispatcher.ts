@@ -6,15 +6,17 @@
  *
  * It trusts its caller for identities: a client or a TaskManager is who the transport says it is, and lost when the transport says so.
  */
-import type { JobDetails, JobSummary, LogLine, MetricsReport } from "../../core/graph/job-status.ts";
+import type { CheckpointOverview, JobDetails, JobSummary, LogLine, MetricsReport } from "../../core/graph/job-status.ts";
 import { ConnectionError, GraphError, NotFoundError, TaskManagerLostError } from "../../core/types/errors.ts";
 import { type JobId, type TaskManagerId, newJobId } from "../../core/types/ids.ts";
 import { Configuration, options } from "../../core/types/options.ts";
+import type { CheckpointAck } from "../protocol/checkpoint-messages.ts";
 import type { Attachments, ReplyOf, RequestOf } from "../protocol/conversation.ts";
 import type {
   ChannelGrant,
   ChannelSegments,
   ClientConversation,
+  ExecutionAddress,
   JobTopic,
   OpenedResult,
   Registration,
@@ -23,12 +25,14 @@ import type {
   TaskStateChange,
 } from "../protocol/messages.ts";
 import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/cluster-overview.ts";
+import type { CheckpointManifest } from "../storage/manifest.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Effect } from "./effect.ts";
 import { requireSound } from "./execution-graph.ts";
 import { JobMaster } from "./job-master.ts";
 import { JobStore, type JobStoreBounds } from "./job-store.ts";
 import { ResourceManager, type TaskManagerRecord } from "./resource-manager.ts";
+import { requireRestorable } from "./restore.ts";
 import { assign } from "./scheduler.ts";
 import { Watches } from "./watches.ts";
 
@@ -42,6 +46,12 @@ export interface DispatcherOptions {
   readonly pid: number;
   /** Milliseconds since a TaskManager was heard last. */
   readonly silentMs: (taskManager: TaskManagerId) => number;
+  /** Of this JobManager; higher than that of any before it. */
+  readonly epoch: number;
+  /** Where checkpoints lie if no option says so. */
+  readonly checkpointRoot: string;
+  /** From 0 to 1, without 1; default: Math.random. */
+  readonly random?: () => number;
   /** Names of new jobs; default: random ones. */
   readonly newJobId?: () => JobId;
   readonly bounds?: Partial<JobStoreBounds>;
@@ -63,6 +73,8 @@ export class Dispatcher {
   readonly #graces = new Map<string, number>();
   /** Jobs unknown here whose tasks a TaskManager has been told to end. */
   readonly #disowned = new Map<TaskManagerId, Set<JobId>>();
+  /** Jobs whose checkpoints are to be told of with the next telling. */
+  readonly #checkpointsChanged = new Set<JobId>();
   #effects: Effect[] = [];
   #closing: string | undefined;
   #stale = 0;
@@ -103,6 +115,11 @@ export class Dispatcher {
       const watchers = this.#watches.watchers(id, "status");
       const details = watchers.length === 0 ? undefined : this.#jobs.get(id)?.details();
       if (details !== undefined) for (const client of watchers) this.#do({ kind: "tell", client, event: "jobStatus", message: details });
+      if (!this.#checkpointsChanged.delete(id)) continue;
+      const interested = this.#watches.watchers(id, "checkpoints");
+      const overview = interested.length === 0 ? undefined : this.#jobs.get(id)?.checkpoints.overview();
+      if (overview === undefined) continue;
+      for (const client of interested) this.#do({ kind: "tell", client, event: "jobCheckpoints", message: overview });
     }
     if (cluster) {
       const overview = this.overview();
@@ -206,6 +223,29 @@ export class Dispatcher {
     else job.feedGranted(from, grant);
   }
 
+  acknowledgeCheckpoint(from: TaskManagerId, execution: ExecutionAddress, ack: CheckpointAck): void {
+    const job = this.#jobs.get(execution.job);
+    if (job === undefined) this.#stale++;
+    else job.checkpointAcknowledged(from, execution, ack);
+  }
+
+  declineCheckpoint(from: TaskManagerId, execution: ExecutionAddress, checkpoint: number, error: Error): void {
+    const job = this.#jobs.get(execution.job);
+    if (job === undefined) this.#stale++;
+    else job.checkpointDeclined(from, execution, checkpoint, error);
+  }
+
+  requestCheckpoint(from: TaskManagerId, execution: ExecutionAddress): void {
+    const job = this.#jobs.get(execution.job);
+    if (job === undefined) this.#stale++;
+    else job.checkpointRequested(from, execution);
+  }
+
+  /** A "storeManifest" was done; `error`: the checkpoint certainly does not exist. */
+  manifestStored(id: JobId, checkpoint: number, error?: Error): void {
+    this.#jobs.get(id)?.manifestStored(checkpoint, error);
+  }
+
   /** A "deploy" was answered; `error`: it was refused, or not answered in time. */
   deployed(taskManager: TaskManagerId, job: JobId, error?: Error): void {
     if (error !== undefined) this.#jobs.get(job)?.deployFailed(taskManager, error);
@@ -216,9 +256,9 @@ export class Dispatcher {
     const job = this.#jobs.get(id);
     if (error !== undefined) this.#note(`TaskManager ${taskManager} could not release job ${id}: ${error.message}`);
     // A TaskManager that came back after a loss releases jobs which no longer have slots there.
-    const free = job?.taskManagers.has(taskManager) === true ? job.released(taskManager, error) : error === undefined;
-    if (!free) return;
-    this.#resources.released(taskManager, id);
+    if (error === undefined) this.#resources.released(taskManager, id);
+    if (job?.taskManagers.has(taskManager) === true) job.released(taskManager, error);
+    if (error !== undefined) return;
     this.#watches.clusterChanged();
   }
 
@@ -243,9 +283,16 @@ export class Dispatcher {
 
   /**
    * Accepts a job.
-   * @throws GraphError, ConfigurationError or ProtocolError when it can't run, ConnectionError when the JobManager is about to end.
+   * @param manifest of the savepoint that the request names, if it names one.
+   * @throws GraphError, ConfigurationError or ProtocolError when it can't run, CheckpointError when it does not fit its savepoint,
+   * ConnectionError when the JobManager is about to end.
    */
-  submit(client: string, { graph, code, attached }: RequestOf<ClientConversation, "submit">, bytes: Uint8Array | undefined): JobId {
+  submit(
+    client: string,
+    { graph, code, attached, from }: RequestOf<ClientConversation, "submit">,
+    bytes: Uint8Array | undefined,
+    manifest?: CheckpointManifest,
+  ): JobId {
     if (this.#closing !== undefined) throw new ConnectionError(`the JobManager takes no jobs any more: ${this.#closing}.`);
     requireSound(graph);
     const [feed] = graph.feeds;
@@ -257,6 +304,7 @@ export class Dispatcher {
     }
     const { configuration, clocks } = this.#options;
     const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
+    if (from !== undefined && manifest !== undefined) requireRestorable(manifest, graph, from.allowNonRestoredState);
     this.#store.useCode(code, bytes);
     const job: JobMaster = new JobMaster({
       job: (this.#options.newJobId ?? newJobId)(),
@@ -265,6 +313,13 @@ export class Dispatcher {
       configuration: ofJob,
       ...(attached ? { owner: client } : {}),
       clocks,
+      epoch: this.#options.epoch,
+      checkpointRoot: this.#options.checkpointRoot,
+      random: this.#options.random ?? Math.random,
+      dataAddress: (taskManager) => (this.#resources.find(taskManager) as TaskManagerRecord).registration.dataAddress,
+      ...(from === undefined || manifest === undefined
+        ? {}
+        : { from: { id: manifest.checkpoint, folder: from.savepoint, manifest, owned: false } }),
       emit: (effect) => this.#do(effect),
       log: (lines) => this.#log(job, lines),
       changed: (changed, what) => this.#jobChanged(changed, what),
@@ -300,11 +355,47 @@ export class Dispatcher {
     if (fresh.has("log") && job.journal.lines.length > 0) {
       this.#do({ kind: "tell", client, event: "jobLog", message: { lines: [...job.journal.lines] } });
     }
+    if (fresh.has("checkpoints")) this.#do({ kind: "tell", client, event: "jobCheckpoints", message: job.checkpoints.overview() });
     if (topics.includes("status")) this.#do({ kind: "tell", client, event: "jobStatus", message: job.details() });
   }
 
   unwatchJob(client: string, id: JobId): void {
     this.#watches.unwatchJob(client, id);
+  }
+
+  /** @throws NotFoundError */
+  checkpoints(id: JobId): CheckpointOverview {
+    return this.#find(id).checkpoints.overview();
+  }
+
+  /**
+   * Takes a checkpoint. Answered by a "reply" or "refuse" of this request, as is each of the following.
+   * @throws NotFoundError, CheckpointError
+   */
+  triggerCheckpoint(id: JobId, request: number): void {
+    this.#find(id).requestCheckpoint({
+      kind: "checkpoint",
+      whenDone: (outcome) => this.#answer(request, "error" in outcome ? outcome : { value: { checkpoint: outcome.completed.id } }),
+    });
+  }
+
+  /** Takes a savepoint. @throws NotFoundError, CheckpointError, ConfigurationError */
+  savepoint(id: JobId, target: string | undefined, request: number): void {
+    this.#find(id).requestCheckpoint({
+      kind: "savepoint",
+      ...(target === undefined ? {} : { folder: target }),
+      whenDone: (outcome) => this.#answer(request, "error" in outcome ? outcome : { value: { location: outcome.completed.folder } }),
+    });
+  }
+
+  /** Ends a job with a savepoint. @throws NotFoundError, CheckpointError, ConfigurationError */
+  stopWithSavepoint(id: JobId, drain: boolean, target: string | undefined, request: number): void {
+    this.#find(id).stop(drain, target, (outcome) => this.#answer(request, "error" in outcome ? outcome : { value: outcome }));
+  }
+
+  /** Runs a job at another parallelism. @throws NotFoundError, CheckpointError, ConfigurationError */
+  rescale(id: JobId, parallelism: number, request: number): void {
+    this.#find(id).rescale(parallelism, (error) => this.#answer(request, error === undefined ? { value: undefined } : { error }));
   }
 
   /** @throws NotFoundError */
@@ -377,6 +468,10 @@ export class Dispatcher {
     this.#effects.push(effect);
   }
 
+  #answer(request: number, answer: { readonly value: unknown } | { readonly error: Error }): void {
+    this.#do("error" in answer ? { kind: "refuse", request, error: answer.error } : { kind: "reply", request, value: answer.value });
+  }
+
   #note(text: string): void {
     this.#do({ kind: "note", text });
   }
@@ -394,9 +489,10 @@ export class Dispatcher {
     return job;
   }
 
-  #jobChanged(job: JobMaster, what: "state" | "tasks"): void {
+  #jobChanged(job: JobMaster, what: "state" | "tasks" | "checkpoints"): void {
+    if (what === "checkpoints") this.#checkpointsChanged.add(job.id);
     this.#watches.jobChanged(job.id, what === "state");
-    if (what === "tasks") return;
+    if (what !== "state") return;
     const { state, failure } = job.details();
     this.#note(`job ${job.id} ${JSON.stringify(job.name)} is ${state}${failure === undefined ? "" : `: ${failure.message}`}`);
     if (!job.isFinal) return;
@@ -415,10 +511,7 @@ export class Dispatcher {
     const demands = waiting.map((job) => ({ job: job.id, shares: job.shares, waitedMs: job.ageMs, patienceMs: job.slotTimeoutMs / 2 }));
     for (const [id, placements] of assign(demands, free, slotsTotal)) {
       this.#resources.take(id, placements);
-      this.#find(id).giveSlots(
-        placements,
-        (taskManager) => (this.#resources.find(taskManager) as TaskManagerRecord).registration.dataAddress,
-      );
+      this.#find(id).giveSlots(placements);
     }
     const { slotsFree, taskManagers } = this.#resources;
     const are = slotsFree === 1 ? "is" : "are";

@@ -5,6 +5,8 @@
  */
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import type { Attachments, RequestOf } from "../protocol/conversation.ts";
+import type { CheckpointTrigger } from "../protocol/checkpoint-messages.ts";
+import type { CheckpointManifest } from "../storage/manifest.ts";
 import type { ChannelGrant, ChannelSegments, ClientEvents, ExecutionAddress, TaskDeployment } from "../protocol/messages.ts";
 
 /** Tells a client something. */
@@ -31,6 +33,32 @@ export type Effect =
   | { readonly kind: "grantResult"; readonly taskManager: TaskManagerId; readonly grant: ChannelGrant }
   | { readonly kind: "feed"; readonly taskManager: TaskManagerId; readonly message: ChannelSegments; readonly segments: Attachments }
   | Tell
+  /** Barriers start at these executions; every TaskManager of the job is told where the checkpoint's files go. */
+  | {
+      readonly kind: "triggerCheckpoint";
+      readonly taskManager: TaskManagerId;
+      readonly job: JobId;
+      readonly trigger: CheckpointTrigger;
+      readonly executions: readonly ExecutionAddress[];
+      readonly folder: string;
+    }
+  | { readonly kind: "checkpointCompleted"; readonly taskManager: TaskManagerId; readonly job: JobId; readonly checkpoint: number }
+  | { readonly kind: "checkpointAborted"; readonly taskManager: TaskManagerId; readonly job: JobId; readonly checkpoint: number }
+  /**
+   * Make a checkpoint exist. The answer goes to `Dispatcher.manifestStored` once it is certain whether it does, however long that takes.
+   */
+  | {
+      readonly kind: "storeManifest";
+      readonly job: JobId;
+      readonly checkpoint: number;
+      readonly folder: string;
+      readonly manifest: CheckpointManifest;
+    }
+  /** Remove folders of checkpoints that nobody needs. Not answered. */
+  | { readonly kind: "discard"; readonly job: JobId; readonly folders: readonly string[] }
+  /** Answer a request that a client waits with. */
+  | { readonly kind: "reply"; readonly request: number; readonly value: unknown }
+  | { readonly kind: "refuse"; readonly request: number; readonly error: Error }
   /** A line for whoever runs the cluster. */
   | { readonly kind: "note"; readonly text: string };
 

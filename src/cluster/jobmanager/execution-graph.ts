@@ -47,19 +47,11 @@ export class ExecutionGraph {
   readonly #executions = new Map<SubtaskId, Running>();
   readonly #counts: Record<TaskState, number> = Object.fromEntries(TASK_STATES.map((state) => [state, 0])) as Record<TaskState, number>;
 
-  /** All executions begin as CREATED, with attempt 0. */
-  constructor(job: JobId, graph: JobGraph, atMs: number) {
+  /** All executions begin as CREATED. @param attempt of all of them; higher than any that the job has had. */
+  constructor(job: JobId, graph: JobGraph, atMs: number, attempt = 0) {
     for (const vertex of graph.vertices) {
       for (let subtask = 0; subtask < vertex.parallelism; subtask++) {
-        const address = { job, vertex: vertex.id, subtask, attempt: 0 };
-        this.#executions.set(subtaskId(vertex.id, subtask), {
-          address,
-          state: "CREATED",
-          at: undefined,
-          error: undefined,
-          timestamps: { CREATED: atMs },
-        });
-        this.#counts.CREATED++;
+        this.#create({ job, vertex: vertex.id, subtask, attempt }, atMs);
       }
     }
   }
@@ -123,6 +115,20 @@ export class ExecutionGraph {
     return true;
   }
 
+  /** A subtask whose execution has ended begins anew, as the next attempt. */
+  restart({ address, state }: Execution, atMs: number): void {
+    if (!isTaskFinal(state)) {
+      throw new InvariantError(`subtask ${address.subtask} of vertex ${address.vertex} was to restart, but is ${state}.`);
+    }
+    this.#counts[state]--;
+    this.#create({ ...address, attempt: address.attempt + 1 }, atMs);
+  }
+
+  /** The highest attempt of any subtask. */
+  get lastAttempt(): number {
+    return Math.max(...[...this.#executions.values()].map(({ address }) => address.attempt));
+  }
+
   /** All executions, for people and tools. */
   infos(): readonly ExecutionInfo[] {
     return [...this.#executions.values()].map(({ address, state, at, timestamps, error }) => ({
@@ -134,6 +140,17 @@ export class ExecutionGraph {
       timestamps: { ...timestamps },
       ...(error === undefined ? {} : { error }),
     }));
+  }
+
+  #create(address: ExecutionAddress, atMs: number): void {
+    this.#executions.set(subtaskId(address.vertex, address.subtask), {
+      address,
+      state: "CREATED",
+      at: undefined,
+      error: undefined,
+      timestamps: { CREATED: atMs },
+    });
+    this.#counts.CREATED++;
   }
 
   #running(vertex: VertexId, subtask: number): Running {

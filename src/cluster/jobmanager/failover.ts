@@ -1,26 +1,13 @@
 /**
  * What a failure means for its job. A failure takes down its pipelined region: the subtasks that exchange records with the failed one
- * while both run, directly or over others, since rows on their way between them are lost. What follows is the restart strategy's say.
- *
- * Without checkpoints there is nothing to restart from, so the only strategy is "none": the job fails.
+ * while both run, directly or over others, since rows on their way between them are lost. All of it ends and begins anew from the last
+ * checkpoint, and other regions go on. Whether there is a restart at all is the restart strategy's say.
  */
 import { type JobGraph, targetsOf } from "../../core/graph/job-graph.ts";
 import { type SubtaskId, subtaskId } from "../../core/types/ids.ts";
 
 /** Subtasks that fail and restart together. */
 export type Region = ReadonlySet<SubtaskId>;
-
-/** What to do about a failure. */
-export type Recovery = { readonly kind: "failJob" } | { readonly kind: "restart"; readonly region: Region; readonly afterMs: number };
-
-/** Decides about a failure. @param strategy value of `restart-strategy.type`, already checked. */
-export function recoveryFrom(strategy: string): Recovery {
-  switch (strategy) {
-    case "none":
-    default:
-      return { kind: "failJob" };
-  }
-}
 
 /**
  * The pipelined regions of a job; each subtask is in exactly one. Every exchange is pipelined: a job without edges has a region per
@@ -50,4 +37,19 @@ export function regionsOf(graph: JobGraph): readonly Region[] {
     }
   }
   return [...new Set(regionOf.values())];
+}
+
+/**
+ * What restarts with these subtasks.
+ * @param strategy value of `jobmanager.execution.failover-strategy`.
+ */
+export function affectedBy(failed: Iterable<SubtaskId>, graph: JobGraph, strategy: string): Region {
+  const regions = regionsOf(graph);
+  if (strategy === "full") return new Set(regions.flatMap((region) => [...region]));
+  const affected = new Set<SubtaskId>();
+  for (const subtask of failed) {
+    if (affected.has(subtask)) continue;
+    for (const member of regions.find((region) => region.has(subtask)) ?? []) affected.add(member);
+  }
+  return affected;
 }

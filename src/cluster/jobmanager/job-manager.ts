@@ -9,8 +9,11 @@
  * TaskManagers and clients connect to the same socket; who registers is a TaskManager, who says hello a client. It trusts the transport
  * (protocol/rpc.ts) for identities, order, liveness and fencing. Main thread only.
  */
-import { CheckpointError, ConflictError, ProtocolError } from "../../core/types/errors.ts";
-import type { TaskManagerId } from "../../core/types/ids.ts";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CheckpointError, ConflictError, ConnectionError, ProtocolError, fromWire } from "../../core/types/errors.ts";
+import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
 import { type Handlers, ReplyWithAttachments } from "../protocol/conversation.ts";
 import type { ServerKeys } from "../protocol/keys.ts";
@@ -24,7 +27,7 @@ import {
   registrationConversation,
   taskManagerConversation,
 } from "../protocol/messages.ts";
-import { loadManifest } from "../storage/manifest.ts";
+import { type CheckpointManifest, MANIFEST_NAME, loadManifest, storeManifest } from "../storage/manifest.ts";
 import { storageAt } from "../storage/storages.ts";
 import { type Peer, RpcServer } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
@@ -57,6 +60,8 @@ const DEPLOY_DEADLINE_MS = 30_000;
 const RELEASE_DEADLINE_MS = 15_000;
 /** How long a JobManager that ends waits for its jobs to end, beyond their own time for it. */
 const FAREWELL_MS = 2_000;
+/** The longest time between two attempts to learn whether a manifest was stored. */
+const MAX_RETRY_MS = 2_000;
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -70,6 +75,11 @@ export class JobManager {
   readonly #taskManagers = new Map<TaskManagerId, Peer<Called>>();
   readonly #clients = new Map<string, Peer<Called>>();
   readonly #closed: Promise<void>;
+  /** Where checkpoints lie that no option gives a place. It ends with this JobManager. */
+  readonly #ownCheckpoints: string;
+  /** Requests of clients that are answered later. */
+  readonly #requests = new Map<number, { readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }>();
+  #lastRequest = 0;
   #whenClosed: () => void = () => undefined;
   #whenIdle: (() => void) | undefined;
   #acting = false;
@@ -90,11 +100,14 @@ export class JobManager {
     this.#configuration = configuration;
     this.#clocks = clocks;
     this.#note = note;
+    this.#ownCheckpoints = mkdtempSync(join(tmpdir(), "drey-checkpoints-"));
     this.#closed = new Promise((resolve) => (this.#whenClosed = resolve));
     this.#dispatcher = new Dispatcher({
       configuration,
       clocks,
       address: () => this.#server.address,
+      epoch,
+      checkpointRoot: this.#ownCheckpoints,
       version: VERSION,
       pid: process.pid,
       silentMs: (taskManager) => Math.max(0, clocks.elapsedMs() - (this.#taskManagers.get(taskManager)?.lastSeenMs ?? clocks.elapsedMs())),
@@ -166,9 +179,11 @@ export class JobManager {
       },
       resultSegments: (message, peer, segments) => this.#decide(() => this.#dispatcher.resultSegments(from(peer), message, segments)),
       grantFeed: (grant, peer) => this.#decide(() => this.#dispatcher.grantFeed(from(peer), grant)),
-      acknowledgeCheckpoint: (_, peer) => void from(peer),
-      requestCheckpoint: (_, peer) => void from(peer),
-      declineCheckpoint: (_, peer) => void from(peer),
+      acknowledgeCheckpoint: ({ execution, ack }, peer) =>
+        this.#decide(() => this.#dispatcher.acknowledgeCheckpoint(from(peer), execution, ack)),
+      requestCheckpoint: ({ execution }, peer) => this.#decide(() => this.#dispatcher.requestCheckpoint(from(peer), execution)),
+      declineCheckpoint: ({ execution, checkpoint, error }, peer) =>
+        this.#decide(() => this.#dispatcher.declineCheckpoint(from(peer), execution, checkpoint, fromWire(error))),
     };
   }
 
@@ -179,6 +194,19 @@ export class JobManager {
       return role.client;
     };
     const asked = <T>(peer: Peer<Called>, answer: (client: string) => T): T => this.#decide(() => answer(from(peer)));
+    const later = <T>(peer: Peer<Called>, ask: (request: number) => void): Promise<T> => {
+      from(peer);
+      return new Promise<T>((resolve, reject) => {
+        const request = ++this.#lastRequest;
+        this.#requests.set(request, { resolve: resolve as (value: unknown) => void, reject });
+        try {
+          this.#decide(() => ask(request));
+        } catch (error) {
+          this.#requests.delete(request);
+          reject(error as Error);
+        }
+      });
+    };
     const dispatcher = this.#dispatcher;
     return {
       hello: (_, peer) =>
@@ -190,24 +218,29 @@ export class JobManager {
           dispatcher.clientConnected(client);
           return { version: VERSION, pid: process.pid };
         }),
-      submit: (request, peer, [bytes]) => asked(peer, (client) => ({ job: dispatcher.submit(client, request, bytes) })),
+      submit: (request, peer, [bytes]) => {
+        const submit = (manifest?: CheckpointManifest): { readonly job: JobId } =>
+          asked(peer, (client) => ({ job: dispatcher.submit(client, request, bytes, manifest) }));
+        return request.from === undefined ? submit() : loadManifest(storageAt(request.from.savepoint)).then(submit);
+      },
       jobs: (_, peer) => asked(peer, () => ({ jobs: dispatcher.jobs() })),
       job: ({ job }, peer) => asked(peer, () => dispatcher.job(job)),
       cancel: ({ job }, peer) => asked(peer, () => dispatcher.cancel(job)),
       watchJob: ({ job, topics }, peer) => asked(peer, (client) => dispatcher.watchJob(client, job, topics)),
       unwatchJob: ({ job }, peer) => asked(peer, (client) => dispatcher.unwatchJob(client, job)),
       metricsHistory: ({ job }, peer) => asked(peer, () => ({ reports: dispatcher.metricsHistory(job) })),
-      checkpoints: () => notYet(),
-      triggerCheckpoint: () => notYet(),
-      savepoint: () => notYet(),
-      stopWithSavepoint: () => notYet(),
+      checkpoints: ({ job }, peer) => asked(peer, () => dispatcher.checkpoints(job)),
+      triggerCheckpoint: ({ job }, peer) => later(peer, (request) => dispatcher.triggerCheckpoint(job, request)),
+      savepoint: ({ job, target }, peer) => later(peer, (request) => dispatcher.savepoint(job, checkedPlace(target), request)),
+      stopWithSavepoint: ({ job, drain, target }, peer) =>
+        later(peer, (request) => dispatcher.stopWithSavepoint(job, drain, checkedPlace(target), request)),
       disposeSavepoint: async ({ location }) => {
         const storage = storageAt(location);
         // Whatever is not the folder of a checkpoint is not removed.
         await loadManifest(storage);
         await storage.delete("");
       },
-      rescale: () => notYet(),
+      rescale: ({ job, parallelism }, peer) => later(peer, (request) => dispatcher.rescale(job, parallelism, request)),
       overview: (_, peer) => asked(peer, () => dispatcher.overview()),
       watchCluster: ({ on }, peer) => asked(peer, (client) => dispatcher.watchCluster(client, on)),
       openResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.openResult(client, job, name)),
@@ -283,6 +316,31 @@ export class JobManager {
         return this.#taskManagers.get(effect.taskManager)?.notify("feedSegments", effect.message, effect.segments);
       case "dismiss":
         return this.#taskManagers.get(effect.taskManager)?.notify("shutdown", { reason: effect.reason });
+      case "triggerCheckpoint": {
+        const { job, trigger, executions, folder } = effect;
+        return this.#taskManagers.get(effect.taskManager)?.notify("triggerCheckpoint", { job, trigger, executions, folder });
+      }
+      case "checkpointCompleted":
+      case "checkpointAborted":
+        return this.#taskManagers.get(effect.taskManager)?.notify(effect.kind, { job: effect.job, checkpoint: effect.checkpoint });
+      case "storeManifest":
+        void this.#store(effect);
+        return;
+      case "discard":
+        for (const folder of effect.folders) {
+          storageAt(folder)
+            .delete("")
+            .catch((error: Error) => this.#note(`job ${effect.job}: ${error.message}`));
+        }
+        return;
+      case "reply":
+      case "refuse": {
+        const waiting = this.#requests.get(effect.request);
+        this.#requests.delete(effect.request);
+        if (effect.kind === "reply") waiting?.resolve(effect.value);
+        else waiting?.reject(effect.error);
+        return;
+      }
       case "cancel":
         // Not heard: it is repeated until the tasks report their ends.
         this.#taskManagers
@@ -319,6 +377,29 @@ export class JobManager {
     );
   }
 
+  /**
+   * Makes a checkpoint exist, and tells whether it does. After an error nobody knows: then the manifest is removed, again and again until
+   * that is certain, since a job must not go on from an earlier checkpoint while a later one might turn up.
+   */
+  async #store({ job, checkpoint, folder, manifest }: Extract<Effect, { kind: "storeManifest" }>): Promise<void> {
+    const tell = (error?: Error): void => this.#decide(() => this.#dispatcher.manifestStored(job, checkpoint, error));
+    const storage = storageAt(folder);
+    try {
+      if (await storeManifest(storage, manifest)) return tell();
+      return tell(new CheckpointError(`${folder} has a manifest already, of another JobManager`));
+    } catch (error) {
+      for (let retryMs = 50; this.#closing === undefined; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
+        try {
+          await storage.delete(MANIFEST_NAME);
+          return tell(error as Error);
+        } catch (again) {
+          this.#note(`job ${job}: whether checkpoint ${checkpoint} exists is not known: ${(again as Error).message}`);
+          await new Promise((resolve) => setTimeout(resolve, retryMs).unref());
+        }
+      }
+    }
+  }
+
   // ------------------------------------------------------------------------------------------------------- its end
 
   #windDown(reason: string): Promise<void> {
@@ -338,14 +419,18 @@ export class JobManager {
 
   async #hangUp(): Promise<void> {
     clearTimeout(this.#timer);
+    for (const { reject } of this.#requests.values()) reject(new ConnectionError("the JobManager ends."));
+    this.#requests.clear();
     await this.#server.close();
     clearTimeout(this.#timer);
+    rmSync(this.#ownCheckpoints, { recursive: true, force: true });
     this.#whenClosed();
   }
 }
 
-const notYet = (): never => {
-  throw new CheckpointError("this JobManager takes no checkpoints.");
-};
+/** @throws ConfigurationError when it is no place. */
+function checkedPlace(place: string | undefined): string | undefined {
+  return place === undefined ? undefined : storageAt(place).location;
+}
 
 const roleOf = (peer: Peer<Called>): Role | undefined => peer.data as Role | undefined;

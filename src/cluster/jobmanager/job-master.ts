@@ -4,13 +4,17 @@
  *
  * Invariants: the job's state changes along `states/index.ts` only; messages of other attempts, from TaskManagers that don't run the
  * execution, or about executions that are further already, change nothing and are counted in `stale`; the first failure is the job's
- * failure; slots are given back only when their TaskManagers have released the job or are gone.
+ * failure; slots are given back only when their TaskManagers have released the job or are gone; a subtask begins anew only when its former
+ * attempt, and those of all that it exchanged rows with, have ended, and from a checkpoint of which it is certain that it exists.
  */
 import type { JobGraph } from "../../core/graph/job-graph.ts";
 import { isFinal, type JobDetails, type JobState, type JobSummary, type LogLine } from "../../core/graph/job-status.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import {
+  CheckpointError,
+  CorruptCheckpointError,
   DeadlineError,
+  DreyError,
   InvariantError,
   NotFoundError,
   TaskManagerLostError,
@@ -18,27 +22,37 @@ import {
   toWire,
   type WireError,
 } from "../../core/types/errors.ts";
-import type { JobId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
+import { type JobId, type SubtaskId, type TaskManagerId, type VertexId, subtaskId } from "../../core/types/ids.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
 import type { Attachments } from "../protocol/conversation.ts";
-import type { ChannelGrant, ChannelSegments, OpenedResult, TakenRows, TaskStateChange } from "../protocol/messages.ts";
+import type { CheckpointAck } from "../protocol/checkpoint-messages.ts";
+import type { ChannelGrant, ChannelSegments, ExecutionAddress, OpenedResult, TakenRows, TaskStateChange } from "../protocol/messages.ts";
+import { CheckpointCoordinator, type CheckpointRequest } from "./checkpoint-coordinator.ts";
+import { checkpointDeployment, type CheckpointSettings, checkpointSettings } from "./checkpoint-settings.ts";
 import type { Clocks } from "./clocks.ts";
+import type { CompletedCheckpoint } from "./completed-checkpoints.ts";
 import type { Emit } from "./effect.ts";
 import { type Execution, ExecutionGraph } from "./execution-graph.ts";
-import { recoveryFrom } from "./failover.ts";
+import { affectedBy } from "./failover.ts";
 import { FeedRelay } from "./feed-relay.ts";
 import { JobJournal } from "./job-journal.ts";
-import { type OverflowPolicy, ResultBuffer, type ResultChange } from "./result-buffer.ts";
+import { type RestartStrategy, restartStrategy } from "./restart-strategy.ts";
+import { Restore } from "./restore.ts";
+import { rescaled } from "./rescaling.ts";
+import { type KeptResult, type OverflowPolicy, type ReleasePolicy, ResultBuffer, type ResultChange } from "./result-buffer.ts";
 import { deployments } from "./scheduler.ts";
 import { type Placement, SlotPool } from "./slot-pool.ts";
 import { shareSlots, type SlotShare } from "./slot-sharing.ts";
 import { states, transitions } from "./states/index.ts";
 import type { StateOfJob } from "./states/state.ts";
 
-/** Why a job can't go on. `execution`: the task that failed, when it was one. */
+/** Why a job can't go on as it is. */
 export interface Failure {
   readonly error: Error;
+  /** The task that failed, when it was one. */
   readonly execution?: Execution;
+  /** All tasks that failed, when a TaskManager was lost. Neither: the job failed as a whole. */
+  readonly executions?: readonly Execution[];
 }
 
 export interface JobMasterOptions {
@@ -51,12 +65,25 @@ export interface JobMasterOptions {
   /** The client that the job lives and ends with, if it is attached; it also sends the rows of the job's feeds. */
   readonly owner?: string;
   readonly clocks: Clocks;
+  /** Of this JobManager. */
+  readonly epoch: number;
+  /** Where checkpoints lie if no option says so. */
+  readonly checkpointRoot: string;
+  /** From 0 to 1, without 1. */
+  readonly random: () => number;
+  /** Where each TaskManager takes records from others. */
+  readonly dataAddress: (taskManager: TaskManagerId) => string;
+  /** What the job begins with, checked against the graph already. */
+  readonly from?: CompletedCheckpoint;
   readonly emit: Emit;
   /** Takes lines for the job's log. */
   readonly log: (lines: readonly LogLine[]) => void;
   /** Told after every change that people can see; `state`: the job itself changed its state. */
-  readonly changed: (job: JobMaster, what: "state" | "tasks") => void;
+  readonly changed: (job: JobMaster, what: "state" | "tasks" | "checkpoints") => void;
 }
+
+/** What came of stopping a job with a savepoint. */
+export type Stopped = { readonly location: string } | { readonly error: Error };
 
 /** How much longer than the TaskManager's own deadline a task may take to report its end. */
 const CANCELLATION_MARGIN_MS = 10_000;
@@ -67,17 +94,22 @@ const RELEASE_AGAIN_MS = 5_000;
 /** Drives one job. */
 export class JobMaster {
   readonly id: JobId;
-  readonly graph: JobGraph;
   readonly code: string;
   readonly owner: string | undefined;
-  readonly executions: ExecutionGraph;
-  readonly shares: readonly SlotShare[];
   readonly journal: JobJournal;
+  readonly checkpoints: CheckpointCoordinator;
   /** Why it waits, while it waits for slots. */
   waitingFor: string | undefined;
   /** Messages that changed nothing, as they were late, repeated or of somebody else. */
   stale = 0;
 
+  readonly #submitted: JobGraph;
+  #graph: JobGraph;
+  #executions: ExecutionGraph;
+  #shares: readonly SlotShare[];
+  readonly #settings: CheckpointSettings;
+  readonly #strategy: RestartStrategy;
+  readonly #dataAddress: JobMasterOptions["dataAddress"];
   readonly #configuration: Configuration;
   readonly #clocks: Clocks;
   readonly #emit: Emit;
@@ -85,7 +117,7 @@ export class JobMaster {
   readonly #changed: JobMasterOptions["changed"];
   readonly #pool = new SlotPool();
   readonly #results: ReadonlyMap<string, ResultBuffer>;
-  readonly #feeds: ReadonlyMap<string, FeedRelay>;
+  readonly #feeds = new Map<string, FeedRelay>();
   readonly #timestamps: Record<string, number> = {};
   readonly #submittedElapsedMs: number;
   readonly #releases = new Map<TaskManagerId, { asked: number; pending: boolean }>();
@@ -93,11 +125,21 @@ export class JobMaster {
   #enteredElapsedMs: number;
   #wakeAtMs: number | undefined;
   #failure: WireError | undefined;
-  #hasSlots = false;
+  /** Subtasks that are to begin (again) and have not been deployed yet. */
+  #toDeploy: ReadonlySet<SubtaskId>;
+  /** When the restart's delay is over, on the elapsed clock. */
+  #restartAtMs = 0;
+  #restarts = 0;
+  /** The graph to go on with after the present restart, when the job is being rescaled. */
+  #nextGraph: JobGraph | undefined;
+  /** What is told when a rescaled job runs again, or a stopped one has ended. */
+  #whenSettled: ((error?: Error) => void)[] = [];
 
-  constructor({ job, graph, code, configuration, owner, clocks, emit, log, changed }: JobMasterOptions) {
+  constructor(jobMasterOptions: JobMasterOptions) {
+    const { job, graph, code, configuration, owner, clocks, epoch, checkpointRoot, random, dataAddress, from } = jobMasterOptions;
+    const { emit, log, changed } = jobMasterOptions;
     this.id = job;
-    this.graph = graph;
+    this.#submitted = this.#graph = graph;
     this.code = code;
     this.owner = owner;
     this.#configuration = configuration;
@@ -105,10 +147,29 @@ export class JobMaster {
     this.#emit = emit;
     this.#log = log;
     this.#changed = changed;
+    this.#dataAddress = dataAddress;
+    this.#settings = checkpointSettings(configuration, job, checkpointRoot);
+    this.#strategy = restartStrategy(configuration, random);
+    this.checkpoints = new CheckpointCoordinator({
+      job,
+      jobName: graph.name,
+      settings: this.#settings,
+      epoch,
+      clocks,
+      emit,
+      whenIntolerable: (error) => this.fail(error),
+      whenCompleted: (checkpoint) => {
+        for (const [name, result] of this.#results) this.#follow(name, result.checkpointCompleted(checkpoint));
+      },
+      results: (checkpoint) => this.#keptRows(checkpoint),
+      changed: () => changed(this, "checkpoints"),
+    });
+    if (from !== undefined) this.checkpoints.beginWith(from);
     this.#submittedElapsedMs = this.#enteredElapsedMs = clocks.elapsedMs();
     this.#timestamps["CREATED"] = clocks.wallMs();
-    this.executions = new ExecutionGraph(job, graph, clocks.wallMs());
-    this.shares = shareSlots(graph);
+    this.#executions = new ExecutionGraph(job, graph, clocks.wallMs());
+    this.#shares = shareSlots(graph);
+    this.#toDeploy = allSubtasks(graph);
     this.journal = new JobJournal(configuration.get(options.metricsHistory));
     const ofJob = `of job ${JSON.stringify(graph.name)}`;
     this.#results = new Map(
@@ -116,20 +177,31 @@ export class JobMaster {
         name,
         new ResultBuffer({
           name: `result ${JSON.stringify(name)} ${ofJob}`,
-          subtasks: this.#parallelismOf(vertex),
+          subtasks: parallelismOf(graph, vertex),
           capacityBytes: configuration.get(options.resultBytes),
           segmentBytes: configuration.get(options.segmentBytes),
           policy: configuration.get(options.resultPolicy) as OverflowPolicy,
+          // Without checkpoints that come by themselves nothing would release the rows.
+          release: this.#settings.intervalMs === 0 ? "at-once" : (configuration.get(options.resultRelease) as ReleasePolicy),
         }),
       ]),
     );
-    this.#feeds = new Map(graph.feeds.map(({ name }) => [name, new FeedRelay(`feed ${JSON.stringify(name)} ${ofJob}`)]));
+    for (const { name } of graph.feeds) this.#beginFeed(name);
   }
 
   // ------------------------------------------------------------------------------------------------- what others ask
 
   get name(): string {
-    return this.graph.name;
+    return this.#graph.name;
+  }
+
+  /** What it runs now; rescaling changes it. */
+  get graph(): JobGraph {
+    return this.#graph;
+  }
+
+  get executions(): ExecutionGraph {
+    return this.#executions;
   }
 
   get state(): JobState {
@@ -140,14 +212,20 @@ export class JobMaster {
     return isFinal(this.state);
   }
 
-  /** Whether slots were assigned, whatever became of them. */
-  get hasSlots(): boolean {
-    return this.#hasSlots;
+  /** What it needs slots for before it can go on. */
+  get shares(): readonly SlotShare[] {
+    const waits = (share: SlotShare): boolean => share.subtasks.some((it) => this.#toDeploy.has(subtaskId(it.vertex, it.subtask)));
+    return this.#pool.missing(this.#shares.filter(waits));
   }
 
   /** Whether it waits for slots: the shares it needs are `shares`. */
   get wantsSlots(): boolean {
-    return this.state === "WAITING" && !this.#hasSlots;
+    return this.state === "WAITING" && this.#toDeploy.size > 0;
+  }
+
+  /** How often tasks began anew. */
+  get restarts(): number {
+    return this.#restarts;
   }
 
   /** Milliseconds since its submission. */
@@ -166,7 +244,7 @@ export class JobMaster {
 
   /** When `tick` has something to do, on the elapsed clock; Infinity: never. */
   get nextWakeMs(): number {
-    return this.#wakeAtMs ?? Number.POSITIVE_INFINITY;
+    return Math.min(this.#wakeAtMs ?? Number.POSITIVE_INFINITY, this.checkpoints.nextWakeMs);
   }
 
   summary(): JobSummary {
@@ -182,7 +260,7 @@ export class JobMaster {
   }
 
   details(): JobDetails {
-    const waitingFor = this.state !== "WAITING" ? undefined : this.#hasSlots ? this.#startingTasks() : this.waitingFor;
+    const waitingFor = this.state !== "WAITING" ? undefined : this.wantsSlots ? this.waitingFor : this.#startingTasks();
     return {
       ...this.summary(),
       graph: this.graph,
@@ -200,31 +278,12 @@ export class JobMaster {
     this.#step((state) => state.enter(this));
   }
 
-  /** It gets all its slots: deploys the tasks. */
-  giveSlots(placements: readonly Placement[], dataAddress: (taskManager: TaskManagerId) => string): void {
+  /** It gets the slots that it lacks: deploys the tasks that wait. */
+  giveSlots(placements: readonly Placement[]): void {
     if (!this.wantsSlots) throw new InvariantError(`job ${this.id} was given slots in state ${this.state}.`);
     this.#pool.fill(placements);
-    this.#hasSlots = true;
-    this.waitingFor = undefined;
-    const nowMs = this.#clocks.wallMs();
-    for (const { share, at } of placements) {
-      for (const { vertex, subtask } of share.subtasks) this.executions.schedule(this.executions.at(vertex, subtask), at, nowMs);
-    }
-    for (const [taskManager, tasks] of deployments({
-      job: this.id,
-      graph: this.graph,
-      code: this.code,
-      executions: this.executions,
-      dataAddress,
-    })) {
-      for (const { execution } of tasks) {
-        this.executions.advance(this.executions.at(execution.vertex, execution.subtask), "DEPLOYING", nowMs);
-      }
-      this.#emit({ kind: "deploy", taskManager, job: this.id, tasks });
-    }
-    for (const name of this.#results.keys()) this.#follow(name, this.#result(name).begin());
+    this.deploy();
     this.#step((state) => state.progressed(this));
-    this.#changed(this, "tasks");
   }
 
   /** A TaskManager could not start its tasks, or did not answer in time. Whatever it may have started ends when it releases the job. */
@@ -234,14 +293,14 @@ export class JobMaster {
 
   /** A TaskManager is gone, and its tasks with it. */
   taskManagerLost(taskManager: TaskManagerId, error: Error): void {
-    this.#pool.give(taskManager);
-    this.#releases.delete(taskManager);
-    this.#endTasksOn(taskManager, error);
     // A task may have finished while the end of its rows was still there.
     const lostTail = this.graph.results.some(({ name, vertex }) =>
-      this.#result(name).unfinished.some((subtask) => this.#pool.slotOf(vertex, subtask)?.taskManager === taskManager),
+      this.#result(name).unfinished.some((subtask) => this.executions.at(vertex, subtask).at?.taskManager === taskManager),
     );
-    if (lostTail) this.fail(error);
+    this.#pool.lose(taskManager);
+    this.#releases.delete(taskManager);
+    this.#endTasksOn(taskManager, error);
+    if (lostTail && this.state !== "RESTARTING") this.fail(error);
   }
 
   /** A task says that its state changed. */
@@ -256,7 +315,8 @@ export class JobMaster {
         this.#follow(name, this.#result(name).repeatGrant(address.subtask));
       }
     }
-    const winding = this.state === "CANCELLING" || this.state === "FAILING";
+    const winding = this.state === "CANCELLING" || this.state === "FAILING" || this.#restarting(execution);
+    if (state === "FINISHED") this.checkpoints.taskFinished(execution);
     if (state === "FAILED" || (state === "CANCELED" && !winding)) {
       const reason =
         error === undefined
@@ -281,22 +341,113 @@ export class JobMaster {
 
   /** Time passed. */
   tick(): void {
+    this.checkpoints.tick();
     if (this.#wakeAtMs === undefined || this.#clocks.elapsedMs() < this.#wakeAtMs) return;
     this.#wakeAtMs = undefined;
     this.#step((state) => state.overdue(this));
   }
 
-  /** A TaskManager has released it, or could not. Returns whether its slots there are free now. */
-  released(taskManager: TaskManagerId, error: Error | undefined): boolean {
+  /** A TaskManager has released it, or could not. */
+  released(taskManager: TaskManagerId, error: Error | undefined): void {
     if (error === undefined) {
       this.#pool.give(taskManager);
       this.#releases.delete(taskManager);
-      return true;
+      if (this.state === "RESTARTING") this.#step((state) => state.progressed(this));
+      return;
     }
     const release = this.#releases.get(taskManager);
     if (release !== undefined) release.pending = false;
     if (this.#wakeAtMs === undefined) this.wakeIn(RELEASE_AGAIN_MS);
-    return false;
+  }
+
+  // ------------------------------------------------------------------------------------------------------- checkpoints
+
+  /** A task has stored its part of a checkpoint. */
+  checkpointAcknowledged(from: TaskManagerId, address: ExecutionAddress, ack: CheckpointAck): void {
+    const execution = this.#reporting(from, address);
+    if (execution === undefined || !this.checkpoints.acknowledged(execution, ack)) this.stale++;
+  }
+
+  /** A task could not. */
+  checkpointDeclined(from: TaskManagerId, address: ExecutionAddress, checkpoint: number, error: Error): void {
+    const execution = this.#reporting(from, address);
+    if (execution === undefined || !this.checkpoints.declined(execution, checkpoint, error)) this.stale++;
+  }
+
+  /** A task waits at its end for a checkpoint. */
+  checkpointRequested(from: TaskManagerId, address: ExecutionAddress): void {
+    const execution = this.#reporting(from, address);
+    if (execution === undefined) this.stale++;
+    else this.checkpoints.awaited(execution);
+  }
+
+  /** A manifest was stored; `error`: it was certainly not. */
+  manifestStored(checkpoint: number, error: Error | undefined): void {
+    this.checkpoints.stored(checkpoint, error);
+    // A restart waits for it.
+    if (this.state === "RESTARTING") this.#step((state) => state.progressed(this));
+  }
+
+  /**
+   * Takes a checkpoint or savepoint; `request.whenDone` is told once.
+   * @throws CheckpointError, ConfigurationError
+   */
+  requestCheckpoint(request: CheckpointRequest): void {
+    this.#requireRunning(`take a ${request.kind}`);
+    this.checkpoints.request(request);
+  }
+
+  /**
+   * Ends it with a savepoint. @param settled told when it has FINISHED, with the savepoint's folder, or why it did not.
+   * @throws CheckpointError, ConfigurationError
+   */
+  stop(drain: boolean, target: string | undefined, settled: (outcome: Stopped) => void): void {
+    this.requestCheckpoint({
+      kind: "savepoint",
+      stop: drain ? "drain" : "suspend",
+      ...(target === undefined ? {} : { folder: target }),
+      whenDone: (outcome) => {
+        if ("error" in outcome) return settled(outcome);
+        const location = outcome.completed.folder;
+        this.#whenSettled.push((error) => settled(error === undefined ? { location } : { error }));
+      },
+    });
+  }
+
+  /**
+   * Runs it at another parallelism from its next checkpoint on. @param settled told when all its tasks run again, or why they don't.
+   * @throws CheckpointError, ConfigurationError
+   */
+  rescale(parallelism: number, settled: (error?: Error) => void): void {
+    const graph = rescaled(this.#submitted, parallelism);
+    this.#requireRunning("be rescaled");
+    if (this.#nextGraph !== undefined) throw new CheckpointError(`job ${JSON.stringify(this.name)} is being rescaled already.`);
+    this.#nextGraph = graph;
+    try {
+      this.checkpoints.request({
+        kind: "checkpoint",
+        aligned: true,
+        whenDone: (outcome) => {
+          if ("error" in outcome) {
+            this.#nextGraph = undefined;
+            return settled(outcome.error);
+          }
+          this.#whenSettled.push(settled);
+          this.#step((state) => {
+            if (state.name === "RUNNING") return this.#restartAll();
+            // Tasks failed while the checkpoint was being stored: then all restart.
+            if (state.name === "RESTARTING") {
+              this.#restartAll();
+              this.cancelTasks();
+            }
+            return undefined;
+          });
+        },
+      });
+    } catch (error) {
+      this.#nextGraph = undefined;
+      throw error;
+    }
   }
 
   // ------------------------------------------------------------------------------------------------- results and feeds
@@ -387,18 +538,156 @@ export class JobMaster {
     this.#wakeAtMs = ms === undefined ? undefined : this.#clocks.elapsedMs() + ms;
   }
 
-  /** Keeps the reason why the job fails. Called once, on the way to FAILING. */
-  recordFailure({ error, execution }: Failure): void {
-    const recovery = recoveryFrom(this.#configuration.get(options.restartStrategy));
-    if (recovery.kind !== "failJob") throw new InvariantError(`job ${this.id} was to restart a region, which it can't.`);
-    this.#failure = this.#located(error, execution);
+  /** Deploys the tasks that wait, if there is a slot for each. */
+  deploy(): void {
+    if (this.#toDeploy.size === 0 || this.shares.length > 0) return;
+    const restored = this.checkpoints.latest;
+    const subtasks = this.#toDeploy;
+    const { graph } = this;
+    let restore: Restore | undefined;
+    let tasks: ReturnType<typeof deployments>;
+    const nowMs = this.#clocks.wallMs();
+    try {
+      restore = restored === undefined ? undefined : new Restore(restored, graph);
+      for (const { vertex, subtask } of this.#shares.flatMap((share) => share.subtasks)) {
+        if (!subtasks.has(subtaskId(vertex, subtask))) continue;
+        this.executions.schedule(this.executions.at(vertex, subtask), this.#pool.slotOf(vertex, subtask) as Placement["at"], nowMs);
+      }
+      tasks = deployments({
+        job: this.id,
+        graph,
+        code: this.code,
+        executions: this.executions,
+        dataAddress: this.#dataAddress,
+        subtasks,
+        checkpoints: checkpointDeployment(this.#settings),
+        restoreOf: (vertex, subtask) => restore?.of(vertex, subtask),
+      });
+    } catch (error) {
+      if (!(error instanceof CheckpointError || error instanceof CorruptCheckpointError)) throw error;
+      // The state does not fit the job; no restart changes that.
+      this.#toDeploy = new Set();
+      return this.#step(() => this.giveUp({ error }));
+    }
+    this.#toDeploy = new Set();
+    this.waitingFor = undefined;
+    if (restored !== undefined) this.checkpoints.restored();
+    for (const [taskManager, ofTaskManager] of tasks) {
+      for (const { execution } of ofTaskManager) {
+        this.executions.advance(this.executions.at(execution.vertex, execution.subtask), "DEPLOYING", nowMs);
+      }
+      this.#emit({ kind: "deploy", taskManager, job: this.id, tasks: ofTaskManager });
+    }
+    for (const { name } of graph.results) this.#follow(name, this.#result(name).begin());
+    this.#changed(this, "tasks");
   }
 
-  /** Ends the tasks that never reached a TaskManager, and tells the others to end. May be repeated. */
+  /** All its tasks have finished: their rows need no checkpoint to be read. */
+  releaseRows(): void {
+    for (const [name, result] of this.#results) this.#pass(name, result.finished());
+  }
+
+  /** All its tasks run. */
+  running(): void {
+    this.checkpoints.resume({ graph: this.graph, executions: this.executions });
+    if (this.#nextGraph === undefined) this.#settle();
+  }
+
+  /** What becomes of the job after a failure. Tasks that have to begin anew are noted. */
+  react(failure: Failure): "RESTARTING" | "FAILING" {
+    const { error } = failure;
+    const id = error instanceof CorruptCheckpointError ? (error.details["checkpoint"] ?? this.checkpoints.latest?.id) : undefined;
+    if (typeof id === "number") {
+      this.#emit({ kind: "note", text: `job ${this.id} can't restore checkpoint ${id}: ${error.message}` });
+      if (!this.checkpoints.unreadable(id)) return this.giveUp(failure, "none of its checkpoints can be read");
+    }
+    if (!isRestartable(error)) return this.giveUp(failure);
+    const recovery = this.#strategy.failed(this.#clocks.elapsedMs());
+    if (recovery.kind === "failJob") return this.giveUp(failure, recovery.reason);
+    this.#restartAtMs = this.#clocks.elapsedMs() + recovery.afterMs;
+    this.#toDeploy = new Set([...this.#toDeploy, ...this.#affectedBy(failure)]);
+    const { message } = this.#located(error, failure.execution);
+    this.#emit({
+      kind: "note",
+      text: `job ${this.id} ${JSON.stringify(this.name)} restarts ${this.#toDeploy.size} of ${this.executions.size} tasks: ${message}`,
+    });
+    return "RESTARTING";
+  }
+
+  /** The job fails for good. @param reason why it is not restarted, as the end of a sentence about the job. */
+  giveUp({ error, execution }: Failure, reason?: string): "FAILING" {
+    const located = this.#located(error, execution);
+    this.#failure = reason === undefined ? located : { ...located, message: `${located.message} The job ${reason}.` };
+    return "FAILING";
+  }
+
+  /** More failed while it restarts, mostly for the same reason. */
+  alsoFailed(failure: Failure): "FAILING" | undefined {
+    if (failure.error instanceof CorruptCheckpointError || !isRestartable(failure.error)) {
+      return this.react(failure) === "FAILING" ? "FAILING" : undefined;
+    }
+    this.#toDeploy = new Set([...this.#toDeploy, ...this.#affectedBy(failure)]);
+    return undefined;
+  }
+
+  /** It has ended: its checkpoints go, unless they are to stay. */
+  ended(state: "FINISHED" | "CANCELED" | "FAILED"): void {
+    this.checkpoints.ended(state);
+    if (state === "FINISHED") return this.#settle();
+    const why = this.#failure === undefined ? "." : `: ${this.#failure.message}`;
+    this.#settle(new CheckpointError(`job ${JSON.stringify(this.name)} is ${state}${why}`));
+  }
+
+  /** No checkpoint on its way can become complete. */
+  suspendCheckpoints(): void {
+    this.checkpoints.suspend(`the job is ${this.state}`);
+  }
+
+  /** Milliseconds until the restart may go on; 0: now. */
+  get restartInMs(): number {
+    return Math.max(0, this.#restartAtMs - this.#clocks.elapsedMs());
+  }
+
+  /** Whether the tasks that restart have ended, and what they go back to is certain. To be rescaled it must have given back its slots. */
+  get isClear(): boolean {
+    if (this.checkpoints.isStoring || this.#restartingExecutions.length > 0) return false;
+    if (this.#nextGraph === undefined) return true;
+    this.release();
+    return this.#pool.taskManagers.size === 0;
+  }
+
+  /** New attempts of the tasks that restart; at another parallelism, new tasks. */
+  beginAnew(): void {
+    const nowMs = this.#clocks.wallMs();
+    this.#restarts++;
+    const graph = this.#nextGraph;
+    const again = this.#toDeploy;
+    for (const { name, vertex } of (graph ?? this.graph).results) {
+      const subtasks = Array.from({ length: this.#result(name).subtasks }, (_, subtask) => subtask);
+      const restarted = subtasks.filter((subtask) => again.has(subtaskId(vertex, subtask)));
+      this.#pass(name, this.#result(name).restart(restarted, parallelismOf(graph ?? this.graph, vertex)));
+    }
+    for (const { name, vertex } of this.graph.feeds) if (again.has(subtaskId(vertex, 0))) this.#beginFeed(name);
+    if (graph === undefined) {
+      for (const execution of this.executions.executions) {
+        if (this.#toDeploy.has(idOf(execution))) this.executions.restart(execution, nowMs);
+      }
+    } else {
+      this.#nextGraph = undefined;
+      this.#graph = graph;
+      this.#executions = new ExecutionGraph(this.id, graph, nowMs, this.executions.lastAttempt + 1);
+      this.#shares = shareSlots(graph);
+      this.#toDeploy = allSubtasks(graph);
+      this.#pool.forget();
+    }
+    this.#changed(this, "tasks");
+  }
+
+  /** Ends tasks that never reached a TaskManager, and tells the others to end; of a restart, those that take part. May be repeated. */
   cancelTasks(): void {
     const nowMs = this.#clocks.wallMs();
     const running = new Map<TaskManagerId, Execution[]>();
-    for (const execution of this.executions.alive) {
+    for (const execution of this.#ending) {
       if (execution.at === undefined) {
         this.executions.advance(execution, "CANCELED", nowMs);
         continue;
@@ -417,7 +706,7 @@ export class JobMaster {
   /** Gives up on the tasks that should have ended long ago. */
   loseTasks(): void {
     const nowMs = this.#clocks.wallMs();
-    for (const execution of this.executions.alive) {
+    for (const execution of this.#ending) {
       const { vertex, subtask } = execution.address;
       const error = new DeadlineError(
         `${this.#taskName(vertex, subtask)} did not report its end within ${formatDuration(this.inStateMs)} ` +
@@ -425,6 +714,11 @@ export class JobMaster {
       );
       this.executions.advance(execution, "FAILED", nowMs, toWire(error));
       this.#emit({ kind: "note", text: error.message });
+      // Where it may still run nothing of this job may begin.
+      if (this.state === "RESTARTING" && execution.at !== undefined && this.#pool.taskManagers.has(execution.at.taskManager)) {
+        this.#emit({ kind: "dismiss", taskManager: execution.at.taskManager, reason: error.message });
+        this.#pool.lose(execution.at.taskManager);
+      }
     }
     this.#changed(this, "tasks");
   }
@@ -447,6 +741,49 @@ export class JobMaster {
 
   // ------------------------------------------------------------------------------------------------------------ inside
 
+  /** The execution that a TaskManager may speak of. */
+  #reporting(from: TaskManagerId, { vertex, subtask, attempt }: ExecutionAddress): Execution | undefined {
+    const execution = this.executions.find(vertex, subtask, attempt);
+    return execution?.at?.taskManager === from ? execution : undefined;
+  }
+
+  #requireRunning(what: string): void {
+    if (this.state === "RUNNING") return;
+    throw new CheckpointError(`job ${JSON.stringify(this.name)} can't ${what} now: it is ${this.state}.`);
+  }
+
+  /** Executions that are to end and have not. */
+  get #ending(): readonly Execution[] {
+    return this.state === "RESTARTING" ? this.#restartingExecutions : this.executions.alive;
+  }
+
+  get #restartingExecutions(): readonly Execution[] {
+    return this.executions.alive.filter((execution) => this.#toDeploy.has(idOf(execution)));
+  }
+
+  #restarting(execution: Execution): boolean {
+    return this.state === "RESTARTING" && this.#toDeploy.has(idOf(execution));
+  }
+
+  #affectedBy({ execution, executions }: Failure): ReadonlySet<SubtaskId> {
+    const failed = executions ?? (execution === undefined ? undefined : [execution]);
+    if (failed === undefined) return allSubtasks(this.graph);
+    return affectedBy(failed.map(idOf), this.graph, this.#configuration.get(options.failoverStrategy));
+  }
+
+  #restartAll(): "RESTARTING" {
+    this.#restartAtMs = this.#clocks.elapsedMs();
+    this.#toDeploy = allSubtasks(this.graph);
+    return "RESTARTING";
+  }
+
+  /** Tells those who wait for the job to run again, or to end. */
+  #settle(error?: Error): void {
+    const waiting = this.#whenSettled;
+    this.#whenSettled = [];
+    for (const settled of waiting) settled(error);
+  }
+
   /** Lets the present state decide, and goes where it says. */
   #step(decide: (state: StateOfJob) => JobState | undefined): void {
     let next = decide(this.#state);
@@ -466,12 +803,19 @@ export class JobMaster {
     const nowMs = this.#clocks.wallMs();
     for (const execution of ended) this.executions.advance(execution, "FAILED", nowMs, toWire(error));
     if (ended.length === 0) return;
-    this.#step((state) => state.failed(this, { error }));
+    this.#step((state) => state.failed(this, { error, executions: ended }));
     this.#changed(this, "tasks");
   }
 
   /** Does what a result's buffer wants. */
-  #follow(name: string, { grants, deliveries, failure, warning }: ResultChange): void {
+  #follow(name: string, change: ResultChange): void {
+    this.#pass(name, change);
+    if (change.failure !== undefined) this.fail(change.failure);
+    // Only the results keep it from its end.
+    else if (this.executions.count("FINISHED") === this.executions.size) this.#step((now) => now.progressed(this));
+  }
+
+  #pass(name: string, { grants, deliveries, warning, wantsCheckpoint }: ResultChange): void {
     const { vertex } = this.graph.results.find((result) => result.name === name) as { vertex: VertexId };
     for (const { subtask, granted } of grants) {
       const { at, address, state } = this.executions.at(vertex, subtask);
@@ -493,9 +837,20 @@ export class JobMaster {
       });
     }
     if (warning !== undefined) this.#log([{ job: this.id, vertex, subtask: 0, level: "warn", text: warning, atMs: this.#clocks.wallMs() }]);
-    if (failure !== undefined) this.fail(failure);
-    // Only the results keep it from its end.
-    else if (this.executions.count("FINISHED") === this.executions.size) this.#step((now) => now.progressed(this));
+    if (wantsCheckpoint === true) this.checkpoints.wanted();
+  }
+
+  #keptRows(checkpoint: number): Readonly<Record<string, KeptResult>> | undefined {
+    const kept: Record<string, KeptResult> = {};
+    for (const [name, result] of this.#results) {
+      const rows = result.keptBy(checkpoint);
+      if (rows !== undefined) kept[name] = rows;
+    }
+    return Object.keys(kept).length === 0 ? undefined : kept;
+  }
+
+  #beginFeed(name: string): void {
+    this.#feeds.set(name, new FeedRelay(`feed ${JSON.stringify(name)} of job ${JSON.stringify(this.name)}`));
   }
 
   #result(name: string): ResultBuffer {
@@ -535,7 +890,26 @@ export class JobMaster {
     return `${this.executions.count("RUNNING", "FINISHED")} of ${this.executions.size} tasks run`;
   }
 
-  #parallelismOf(vertex: VertexId): number {
-    return this.graph.vertices.find(({ id }) => id === vertex)?.parallelism ?? 1;
-  }
 }
+
+const idOf = ({ address }: Execution): SubtaskId => subtaskId(address.vertex, address.subtask);
+
+const parallelismOf = (graph: JobGraph, vertex: VertexId): number => graph.vertices.find(({ id }) => id === vertex)?.parallelism ?? 1;
+
+function allSubtasks(graph: JobGraph): ReadonlySet<SubtaskId> {
+  const subtasks = new Set<SubtaskId>();
+  for (const { id, parallelism } of graph.vertices) {
+    for (let subtask = 0; subtask < parallelism; subtask++) subtasks.add(subtaskId(id, subtask));
+  }
+  return subtasks;
+}
+
+/** Failures that come back whenever the job starts again. */
+const LASTING: ReadonlySet<string> = new Set([
+  "DREY_CONFIGURATION",
+  "DREY_GRAPH",
+  "DREY_CAPTURE",
+  "DREY_JOB_FAILED",
+  "DREY_INVARIANT",
+]);
+const isRestartable = (error: Error): boolean => !(error instanceof DreyError && LASTING.has(error.code));

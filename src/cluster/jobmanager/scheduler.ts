@@ -11,9 +11,10 @@
  * times cheaper than sockets. Else on as few TaskManagers as can hold it, in shares as even as their free slots allow. (Flink by default
  * fills slots in no promised order.)
  */
-import { type JobEdge, type JobGraph, targetsOf } from "../../core/graph/job-graph.ts";
+import { type JobEdge, type JobGraph, type JobVertex, targetsOf } from "../../core/graph/job-graph.ts";
 import { InvariantError } from "../../core/types/errors.ts";
-import type { JobId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
+import { type JobId, type SubtaskId, type TaskManagerId, type VertexId, subtaskId } from "../../core/types/ids.ts";
+import type { CheckpointDeployment, RestoreDeployment } from "../protocol/checkpoint-messages.ts";
 import type { ChannelDeployment, EdgeDeployment, TaskDeployment } from "../protocol/messages.ts";
 import type { ExecutionGraph } from "./execution-graph.ts";
 import type { Placement, Slot } from "./slot-pool.ts";
@@ -110,10 +111,15 @@ export interface Deployable {
   readonly executions: ExecutionGraph;
   /** Where each TaskManager takes records from others. */
   readonly dataAddress: (taskManager: TaskManagerId) => string;
+  /** The subtasks to deploy; all that they exchange records with are among them. */
+  readonly subtasks: ReadonlySet<SubtaskId>;
+  readonly checkpoints: CheckpointDeployment;
+  /** What a subtask begins with; undefined: with nothing. */
+  readonly restoreOf: (vertex: JobVertex, subtask: number) => RestoreDeployment | undefined;
 }
 
 /**
- * What to send to each TaskManager: all its tasks of the job at once. Every execution has a slot.
+ * What to send to each TaskManager: all its tasks of the job that are to begin, at once. Each of their executions has a slot.
  * Producers and consumers may start in any order: nothing flows before the consumer has granted credit.
  */
 export function deployments({
@@ -122,6 +128,9 @@ export function deployments({
   code,
   executions,
   dataAddress,
+  subtasks,
+  checkpoints,
+  restoreOf,
 }: Deployable): ReadonlyMap<TaskManagerId, readonly TaskDeployment[]> {
   const slotOf = (vertex: VertexId, subtask: number): Slot => {
     const { at } = executions.at(vertex, subtask);
@@ -150,7 +159,9 @@ export function deployments({
     const inputs = wiring.filter(({ edge }) => edge.target === vertex.id);
     const outputs = wiring.filter(({ edge }) => edge.source === vertex.id);
     for (let subtask = 0; subtask < vertex.parallelism; subtask++) {
+      if (!subtasks.has(subtaskId(vertex.id, subtask))) continue;
       const here = slotOf(vertex.id, subtask);
+      const restore = restoreOf(vertex, subtask);
       const task: TaskDeployment = {
         execution: executions.at(vertex.id, subtask).address,
         jobName: graph.name,
@@ -163,6 +174,8 @@ export function deployments({
         results: graph.results.filter((result) => result.vertex === vertex.id),
         feeds: graph.feeds.filter((feed) => feed.vertex === vertex.id),
         options: graph.options,
+        checkpoints,
+        ...(restore === undefined ? {} : { restore }),
       };
       const others = tasks.get(here.taskManager);
       if (others === undefined) tasks.set(here.taskManager, [task]);

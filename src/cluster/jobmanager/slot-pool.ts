@@ -42,7 +42,23 @@ export class SlotPool {
     return this.#taskManagers;
   }
 
-  /** The slots on a TaskManager are no longer the job's. */
+  /** Those of the shares that have no slot. */
+  missing(shares: readonly SlotShare[]): readonly SlotShare[] {
+    return shares.filter(({ subtasks }) => subtasks.some(({ vertex, subtask }) => !this.#slots.has(subtaskId(vertex, subtask))));
+  }
+
+  /** No subtask has a slot any more; the slots stay in the pool. */
+  forget(): void {
+    this.#slots.clear();
+  }
+
+  /** A TaskManager is gone, and its slots with it: their subtasks need others. */
+  lose(taskManager: TaskManagerId): void {
+    this.#taskManagers.delete(taskManager);
+    for (const [subtask, slot] of this.#slots) if (slot.taskManager === taskManager) this.#slots.delete(subtask);
+  }
+
+  /** The slots on a TaskManager are no longer the job's. Where its subtasks lived is still known. */
   give(taskManager: TaskManagerId): void {
     this.#taskManagers.delete(taskManager);
   }

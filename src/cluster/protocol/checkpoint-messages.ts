@@ -7,7 +7,8 @@
  *                ── checkpointCompleted / checkpointAborted ────────▶ each task
  *
  * Places are texts that cluster/storage understands. A checkpoint has one folder; the names of its files are relative to it, so that the
- * folder can be moved as a whole. The JobManager reads none of the state; it only deals out who reads which bytes.
+ * folder can be moved as a whole. A file of an earlier checkpoint that a later one builds upon is `../chk-3/…`; savepoints build upon none.
+ * The JobManager reads none of the state; it only deals out who reads which bytes.
  */
 import * as v from "valibot";
 import {
@@ -43,6 +44,7 @@ export interface StoredOperator {
 export interface StoredSection {
   readonly name: string;
   readonly kind: string;
+  readonly file: string;
 }
 
 /** A subtask has written its part of a checkpoint. Names of files are relative to the checkpoint's folder. */

@@ -182,6 +182,7 @@ const jobVertex: v.GenericSchema<unknown, JobVertex> = v.strictObject({
   operators: v.array(jobOperator),
   parallelism: v.pipe(count, v.minValue(1)),
   maxParallelism: v.pipe(count, v.minValue(1)),
+  parallelismLimit: v.exactOptional(v.pipe(count, v.minValue(1))),
   slotSharingGroup: text(),
   asynchronous: v.boolean(),
 });

@@ -1,7 +1,7 @@
 /**
- * A folder as storage: of this machine, or one that is mounted on all machines of the cluster. A file is written under another name, synced,
- * and only then given its own by a rename or, where it must be the first, by a link, which fails when the name is taken; then the folder is
- * synced. So a crash leaves at most a file whose name begins with `.tmp-`, which nobody reads or lists.
+ * A folder as storage: of this machine, or one that is mounted on all machines of the cluster. A file is written under another name,
+ * synced, and only then given its own by a rename or, where it must be the first, by a link, which fails when the name is taken; then the
+ * folder is synced. So a crash leaves at most a file whose name begins with `.tmp-`, which nobody reads or lists.
  */
 import { randomUUID } from "node:crypto";
 import { type FileHandle, link, mkdir, open, readdir, rename, rm, rmdir, unlink } from "node:fs/promises";

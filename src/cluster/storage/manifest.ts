@@ -5,7 +5,8 @@
  *
  *     "drey checkpoint" · version (u32) · length of the text (u32) · CRC-32 of the text (u32) · the text: JSON, UTF-8
  *
- * Names of files are relative to the folder, so a folder that holds all of its files (a savepoint) can be moved or copied.
+ * Names of files are relative to the folder, so a folder that holds all of its files (a savepoint) can be moved or copied. A checkpoint
+ * that builds upon an earlier one names that one's files `../chk-3/…`.
  */
 import { crc32 } from "node:zlib";
 import { CorruptCheckpointError, describe } from "../../core/types/errors.ts";
@@ -48,7 +49,7 @@ export interface ManifestSubtask {
 /** State of one operator of one subtask. */
 export interface ManifestState {
   readonly operator: string;
-  readonly sections: readonly { readonly name: string; readonly kind: string }[];
+  readonly sections: readonly { readonly name: string; readonly kind: string; readonly file: string }[];
 }
 
 /** What a manifest says. */
@@ -89,7 +90,9 @@ export function encodeManifest(manifest: CheckpointManifest): Uint8Array {
  */
 export function decodeManifest(bytes: Uint8Array, where: string): CheckpointManifest {
   const bad = (what: string): CorruptCheckpointError => new CorruptCheckpointError(`${where} ${what}.`);
-  if (bytes.length < HEADER_BYTES || MAGIC.some((byte, index) => bytes[index] !== byte)) throw bad("is not the manifest of a checkpoint of drey");
+  if (bytes.length < HEADER_BYTES || MAGIC.some((byte, index) => bytes[index] !== byte)) {
+    throw bad("is not the manifest of a checkpoint of drey");
+  }
   const header = new DataView(bytes.buffer, bytes.byteOffset + MAGIC.length);
   const version = header.getUint32(0);
   if (version > MANIFEST_VERSION || version === 0) {

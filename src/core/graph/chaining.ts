@@ -138,12 +138,14 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
     }
     tasks.push({ operators, edges: taskEdges });
     const head = nodes[0] as StreamNode;
+    const limit = Math.min(...nodes.map((node) => node.parallelismLimit));
     vertices.push({
       id,
       name: nodes.map((node) => node.name).join(" -> "),
       operators: jobOperators,
       parallelism: parallelismOf(head),
       maxParallelism: maxParallelismOf(head),
+      ...(Number.isFinite(limit) ? { parallelismLimit: limit } : {}),
       slotSharingGroup: group.get(head) as string,
       asynchronous: nodes.some((node) => node.asynchronous),
     });

@@ -26,6 +26,8 @@ export interface JobVertex {
   readonly operators: readonly JobOperator[];
   readonly parallelism: number;
   readonly maxParallelism: number;
+  /** The most subtasks it can ever have, whatever the key groups: 1 where its source can't be split. Absent: no such limit. */
+  readonly parallelismLimit?: number;
   readonly slotSharingGroup: string;
   /** Some operator needs turns of the event loop, so the task never parks its thread. */
   readonly asynchronous: boolean;

@@ -10,8 +10,13 @@ import { Configuration } from "../../../src/core/types/options.ts";
 import { Dispatcher } from "../../../src/cluster/jobmanager/dispatcher.ts";
 import type { Effect, Tell } from "../../../src/cluster/jobmanager/effect.ts";
 import type { JobStoreBounds } from "../../../src/cluster/jobmanager/job-store.ts";
+import type { CheckpointAck } from "../../../src/cluster/protocol/checkpoint-messages.ts";
+import type { CheckpointManifest } from "../../../src/cluster/storage/manifest.ts";
 import type { TaskDeployment } from "../../../src/cluster/protocol/messages.ts";
 import { CODE, CODE_DIGEST } from "./graphs.ts";
+
+/** Whether a manifest can be stored. */
+export type Storing = "durable" | "hangs" | Error;
 
 export interface Behaviour {
   /** Tasks report that they run as soon as they are deployed; default true. */
@@ -22,6 +27,8 @@ export interface Behaviour {
   readonly refuses?: Error;
   /** Jobs are released when asked; default true. */
   readonly releases?: boolean;
+  /** Tasks acknowledge checkpoints as soon as they are triggered; default true. */
+  readonly acknowledges?: boolean;
 }
 
 interface FakeTaskManager {
@@ -35,6 +42,9 @@ export class ControlPlane {
   readonly effects: Effect[] = [];
   readonly taskManagers = new Map<TaskManagerId, FakeTaskManager>();
   readonly dispatcher: Dispatcher;
+  /** By folder. */
+  readonly manifests = new Map<string, CheckpointManifest>();
+  storing: Storing = "durable";
   #jobs = 0;
 
   constructor(raw: Readonly<Record<string, unknown>> = {}, bounds: Partial<JobStoreBounds> = {}) {
@@ -42,6 +52,9 @@ export class ControlPlane {
       configuration: Configuration.of(raw),
       clocks: { wallMs: () => 1_700_000_000_000 + this.nowMs, elapsedMs: () => this.nowMs },
       address: () => "ipc:///test",
+      epoch: 1,
+      checkpointRoot: "memory://checkpoints",
+      random: () => 0.5,
       version: "0.0.0",
       pid: 1,
       silentMs: () => 0,
@@ -73,9 +86,11 @@ export class ControlPlane {
     this.settle();
   }
 
-  submit(graph: JobGraph, { client = "client", attached = false } = {}): JobId {
+  /** @param from folder of a savepoint. */
+  submit(graph: JobGraph, { client = "client", attached = false, from = "", allowNonRestoredState = false } = {}): JobId {
     this.dispatcher.clientConnected(client);
-    const id = this.dispatcher.submit(client, { graph, code: CODE_DIGEST, attached }, CODE);
+    const begins = from === "" ? {} : { from: { savepoint: from, allowNonRestoredState } };
+    const id = this.dispatcher.submit(client, { graph, code: CODE_DIGEST, attached, ...begins }, CODE, this.manifests.get(from));
     this.settle();
     return id;
   }
@@ -132,6 +147,15 @@ export class ControlPlane {
     for (const { execution } of this.tasksOf(job)) this.report(job, execution.vertex, execution.subtask, state);
   }
 
+  /** All tasks of a job acknowledge a checkpoint, or those that `which` picks. */
+  acknowledge(job: JobId, checkpoint: number, which: (task: TaskDeployment) => boolean = () => true): void {
+    for (const { id, tasks } of [...this.taskManagers.values()]) {
+      for (const task of tasks.filter((it) => it.execution.job === job && which(it))) {
+        this.act((dispatcher) => dispatcher.acknowledgeCheckpoint(id, task.execution, ackOf(task, checkpoint)));
+      }
+    }
+  }
+
   tasksOf(job: JobId): readonly TaskDeployment[] {
     return [...this.taskManagers.values()].flatMap(({ tasks }) => tasks.filter(({ execution }) => execution.job === job));
   }
@@ -152,6 +176,18 @@ export class ControlPlane {
   }
 
   #perform(effect: Effect): void {
+    if (effect.kind === "storeManifest") {
+      if (this.storing === "hangs") return;
+      if (this.storing === "durable") this.manifests.set(effect.folder, effect.manifest);
+      this.dispatcher.manifestStored(effect.job, effect.checkpoint, this.storing === "durable" ? undefined : this.storing);
+      return;
+    }
+    if (effect.kind === "discard") {
+      for (const folder of effect.folders) {
+        for (const known of [...this.manifests.keys()]) if (`${known}/`.startsWith(`${folder}/`)) this.manifests.delete(known);
+      }
+      return;
+    }
     if (!("taskManager" in effect)) return;
     const taskManager = this.taskManagers.get(effect.taskManager);
     if (taskManager === undefined) return;
@@ -159,6 +195,12 @@ export class ControlPlane {
     switch (effect.kind) {
       case "deploy":
         if (behaviour.refuses !== undefined) return this.dispatcher.deployed(taskManager.id, effect.job, behaviour.refuses);
+        // A later attempt takes the place of an earlier one.
+        for (const task of effect.tasks) {
+          const { job, vertex, subtask } = task.execution;
+          const former = tasks.findIndex((it) => it.execution.job === job && it.execution.vertex === vertex && it.execution.subtask === subtask);
+          if (former >= 0) tasks.splice(former, 1);
+        }
         tasks.push(...effect.tasks);
         this.dispatcher.deployed(taskManager.id, effect.job);
         if (behaviour.starts === false) return;
@@ -176,10 +218,44 @@ export class ControlPlane {
         if (behaviour.releases === false) return this.dispatcher.released(taskManager.id, effect.job, new Error("it is stuck"));
         tasks.splice(0, tasks.length, ...tasks.filter(({ execution }) => execution.job !== effect.job));
         return this.dispatcher.released(taskManager.id, effect.job);
+      case "triggerCheckpoint": {
+        if (behaviour.acknowledges === false) return;
+        for (const task of tasks.filter(({ execution }) => execution.job === effect.job)) {
+          this.dispatcher.acknowledgeCheckpoint(taskManager.id, task.execution, ackOf(task, effect.trigger.checkpoint));
+        }
+        return;
+      }
       default:
         return;
     }
   }
+}
+
+/** A task's part of a checkpoint: a keyed section with one block per key group that it owns, and a list with one item. */
+export function ackOf({ execution, vertex }: TaskDeployment, checkpoint: number, finished = false): CheckpointAck {
+  const file = `../chk-${checkpoint}/${vertex.id}-${execution.subtask}-${execution.attempt}`;
+  const blocks: number[] = [];
+  for (let group = 0; group < vertex.maxParallelism; group++) {
+    if (Math.floor((group * vertex.parallelism) / vertex.maxParallelism) === execution.subtask) blocks.push(group, group * 10, 10);
+  }
+  return {
+    checkpoint,
+    operators: vertex.operators.map((operator) => ({
+      operator: operator.uid ?? operator.id,
+      sections: [
+        { name: "counts", kind: "keyed", type: "value", format: 1, file, blocks },
+        { name: "offsets", kind: "list", type: "list", format: 1, file, blocks: [1, 10_000, 8] },
+      ],
+    })),
+    bytes: 100,
+    writtenBytes: 50,
+    startDelayMs: 1,
+    alignmentMs: 2,
+    syncMs: 3,
+    asyncMs: 4,
+    channelBytes: 0,
+    ...(finished ? { finished } : {}),
+  };
 }
 
 export const boom: WireError = toWire(new TypeError("Cannot read properties of undefined"));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { recoveryFrom, regionsOf } from "../../../src/cluster/jobmanager/failover.ts";
+import { regionsOf } from "../../../src/cluster/jobmanager/failover.ts";
 import { edge, graphOf, vertex } from "./graphs.ts";
 
 const regions = (graph: Parameters<typeof regionsOf>[0]): string[][] => regionsOf(graph).map((region) => [...region].sort());
@@ -15,9 +15,5 @@ describe("failover", () => {
       ["a/1", "b/1"],
     ]);
     expect(regions(graphOf("job", [vertex("a", 2)], []))).toEqual([["a/0"], ["a/1"]]);
-  });
-
-  test("without checkpoints a failure is the end of the job", () => {
-    expect(recoveryFrom("none")).toEqual({ kind: "failJob" });
   });
 });

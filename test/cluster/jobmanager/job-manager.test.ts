@@ -3,11 +3,13 @@
  */
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { existsSync, mkdtempSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path, { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, test } from "vitest";
-import type { JobDetails, JobState } from "../../../src/core/graph/job-status.ts";
+import type { CheckpointOverview, JobDetails, JobState } from "../../../src/core/graph/job-status.ts";
 import { GraphError, NotFoundError, ProtocolError } from "../../../src/core/types/errors.ts";
 import { type JobId, taskManagerId } from "../../../src/core/types/ids.ts";
 import type { ClusterOverview } from "../../../src/cluster/protocol/cluster-overview.ts";
@@ -26,6 +28,8 @@ import {
   registrationConversation,
   taskManagerConversation,
 } from "../../../src/cluster/protocol/messages.ts";
+import { FileStorage } from "../../../src/cluster/storage/file-storage.ts";
+import { loadManifest } from "../../../src/cluster/storage/manifest.ts";
 import { RpcClient } from "../../../src/cluster/protocol/rpc.ts";
 import { CODE, CODE_DIGEST, END, pair, rows } from "./graphs.ts";
 
@@ -81,6 +85,8 @@ class FakeTaskManager {
   readonly deployed: TaskDeployment[] = [];
   readonly released: JobId[] = [];
   readonly grants: ChannelGrant[] = [];
+  readonly completed: number[] = [];
+  readonly folders: string[] = [];
   readonly fed: { readonly message: ChannelSegments; readonly segments: readonly Uint8Array[] }[] = [];
   shutdown: string | undefined;
   readonly client: RpcClient<RegistrationConversation, TaskManagerConversation>;
@@ -100,6 +106,9 @@ class FakeTaskManager {
       releaseJob: ({ job }) => void this.released.push(job),
       grantResult: (grant) => void this.grants.push(grant),
       feedSegments: (message, _, segments) => void this.fed.push({ message, segments }),
+      triggerCheckpoint: ({ trigger: { checkpoint }, folder }) => void this.acknowledge(checkpoint, folder),
+      checkpointCompleted: ({ checkpoint }) => void this.completed.push(checkpoint),
+      checkpointAborted: () => undefined,
       shutdown: ({ reason }) => void (this.shutdown = reason),
     };
     this.client = new RpcClient({
@@ -128,6 +137,15 @@ class FakeTaskManager {
     expect(answer).toEqual({ heartbeatIntervalMs: 200, heartbeatTimeoutMs: 4_000 });
   }
 
+  /** Acknowledges a checkpoint for all tasks that were deployed here, with nothing in it. */
+  async acknowledge(checkpoint: number, folder: string): Promise<void> {
+    this.folders.push(folder);
+    const ack = {
+      checkpoint, operators: [], bytes: 7, writtenBytes: 7, startDelayMs: 0, alignmentMs: 0, syncMs: 0, asyncMs: 0, channelBytes: 0,
+    };
+    for (const { execution } of this.deployed) await this.client.call("acknowledgeCheckpoint", { execution, ack });
+  }
+
   async reportAll(executions: readonly ExecutionAddress[], state: "RUNNING" | "CANCELED" | "FINISHED"): Promise<void> {
     for (const execution of executions) await this.client.call("taskState", { execution, state, atMs: Date.now() });
   }
@@ -137,6 +155,7 @@ class FakeTaskManager {
 class FakeClient {
   readonly statuses: JobDetails[] = [];
   readonly overviews: ClusterOverview[] = [];
+  checkpoints: CheckpointOverview | undefined;
   readonly segments: Uint8Array[] = [];
   readonly feedGrants: ChannelGrant[] = [];
   readonly rpc: RpcClient<ClientConversation, ClientEvents>;
@@ -145,6 +164,7 @@ class FakeClient {
     const handlers: Handlers<ClientEvents, unknown> = {
       jobStatus: (details) => void this.statuses.push(details),
       jobMetrics: () => undefined,
+      jobCheckpoints: (overview) => void (this.checkpoints = overview),
       jobLog: () => undefined,
       cluster: (overview) => void this.overviews.push(overview),
       resultSegments: (_message, _, segments) => void this.segments.push(...segments),
@@ -234,6 +254,37 @@ describe("a JobManager over sockets", () => {
       name: "TaskManagerLostError",
       message: expect.stringMatching(/^TaskManager victim \(.*\) was lost: connection lost\.$/),
     });
+  });
+
+  test("a checkpoint exists in its folder when its tasks are told, and a savepoint can be begun with and disposed of", async () => {
+    const root = mkdtempSync(path.join(tmpdir(), "drey-jobmanager-"));
+    cleanups.push(() => rm(root, { recursive: true, force: true }));
+    const { address } = await startJobManager();
+    const client = await new FakeClient("client", address).hello();
+    const taskManager = new FakeTaskManager("tm", address);
+    await taskManager.join(2);
+    const job = await client.submit(pair("rides", 1, { options: { "execution.checkpointing.dir": root } }));
+    await client.rpc.call("watchJob", { job, topics: ["status", "checkpoints"] });
+    await client.reaches(job, "RUNNING");
+    expect(await client.rpc.call("triggerCheckpoint", { job })).toEqual({ checkpoint: 1 });
+    await until("the task is told", () => taskManager.completed.includes(1));
+    expect(taskManager.folders).toEqual([`${root}/${job}/chk-1`]);
+    expect(await loadManifest(new FileStorage(`${root}/${job}/chk-1`))).toMatchObject({ job, checkpoint: 1, vertices: [{}, {}] });
+    await until("the client is told", () => client.checkpoints?.completed === 1);
+    expect(client.checkpoints?.latest).toMatchObject([{ id: 1, state: "COMPLETED", bytes: 14, acknowledged: 2, expected: 2 }]);
+
+    await expect(client.rpc.call("savepoint", { job, target: "nowhere" })).rejects.toThrow(/"nowhere" is no place/);
+    const { location } = await client.rpc.call("savepoint", { job, target: `${root}/savepoints` });
+    const from = { savepoint: location, allowNonRestoredState: false };
+    const request = { graph: pair("rides again", 1), code: CODE_DIGEST, attached: false };
+    const next = (await client.rpc.call("submit", { ...request, from })).job;
+    await until("it is deployed", () => taskManager.deployed.some(({ execution }) => execution.job === next));
+    expect(taskManager.deployed.at(-1)!.restore).toEqual({ checkpoint: 2, folder: location, operators: [] });
+    await client.rpc.call("cancel", { job });
+    await client.reaches(job, "CANCELED");
+    await until("its checkpoints are gone", () => !existsSync(`${root}/${job}`));
+    await client.rpc.call("disposeSavepoint", { location });
+    await expect(client.rpc.call("submit", { ...request, from })).rejects.toThrow(/no checkpoint or savepoint in/);
   });
 
   test("an attached job ends with its client, a detached one goes on", async () => {

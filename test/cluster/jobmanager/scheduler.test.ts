@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { newJobId, taskManagerId } from "../../../src/core/types/ids.ts";
+import { newJobId, subtaskId, taskManagerId } from "../../../src/core/types/ids.ts";
 import { ExecutionGraph } from "../../../src/cluster/jobmanager/execution-graph.ts";
 import { type Demand, type FreeSlots, assign, deployments, place } from "../../../src/cluster/jobmanager/scheduler.ts";
 import { shareSlots } from "../../../src/cluster/jobmanager/slot-sharing.ts";
@@ -86,7 +86,16 @@ describe("deployments", () => {
     for (const { share, at } of place(shareSlots(graph), free(...counts))!) {
       for (const { vertex: id, subtask } of share.subtasks) executions.schedule(executions.at(id, subtask), at, 0);
     }
-    return deployments({ job, graph, code: CODE_DIGEST, executions, dataAddress: (taskManager) => `ipc:///${taskManager}` });
+    return deployments({
+      job,
+      graph,
+      code: CODE_DIGEST,
+      executions,
+      dataAddress: (taskManager) => `ipc:///${taskManager}`,
+      subtasks: new Set(executions.executions.map(({ address }) => subtaskId(address.vertex, address.subtask))),
+      checkpoints: { folder: "/checkpoints", mode: "exactly-once", unaligned: false, alignedTimeoutMs: 0, periodic: false },
+      restoreOf: () => undefined,
+    });
   }
 
   test("both ends of a channel know it under the same name, and nobody else does", () => {

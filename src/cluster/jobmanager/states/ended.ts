@@ -1,11 +1,11 @@
-/** What the final states have in common: the job gives its slots back, and nothing matters any more. */
-import type { JobState } from "../../../core/graph/job-status.ts";
+/** What the final states have in common: the job gives its slots and its checkpoints back, and nothing matters any more. */
 import { type StateOfJob, stay } from "./state.ts";
 
-export function ended(name: JobState): StateOfJob {
+export function ended(name: "FINISHED" | "CANCELED" | "FAILED"): StateOfJob {
   return {
     name,
     enter(job) {
+      job.ended(name);
       job.release();
       return undefined;
     },

@@ -16,6 +16,7 @@ export function windingDown(name: JobState, then: JobState): StateOfJob {
   return {
     name,
     enter(job) {
+      job.suspendCheckpoints();
       job.cancelTasks();
       job.wakeIn(REPEAT_MS);
       return settled(job);

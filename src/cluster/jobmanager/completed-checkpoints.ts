@@ -1,0 +1,84 @@
+/**
+ * The checkpoints of a job that exist, newest last: what a failure goes back to.
+ *
+ * Invariants: a number is completed once, in rising order; as many as are to be retained are kept, counting only those that can be read, so
+ * that damaged ones never push out the last sound one; a savepoint that the job began with is the first of them, and is never removed, as
+ * it is not the job's.
+ */
+import type { CheckpointManifest } from "../storage/manifest.ts";
+
+/** A checkpoint or savepoint with a durable manifest. */
+export interface CompletedCheckpoint {
+  readonly id: number;
+  readonly folder: string;
+  readonly manifest: CheckpointManifest;
+  /** The job made it for itself, and removes it. */
+  readonly owned: boolean;
+}
+
+/** The completed checkpoints of one job. */
+export class CompletedCheckpoints {
+  readonly #retained: number;
+  #checkpoints: CompletedCheckpoint[] = [];
+  /** Not retained, but later ones still refer to their files. */
+  #lingering: CompletedCheckpoint[] = [];
+  #hadAny = false;
+
+  /** @param retained `execution.checkpointing.num-retained`. */
+  constructor(retained: number) {
+    this.#retained = retained;
+  }
+
+  /** What a failure goes back to; undefined: to the beginning. */
+  get latest(): CompletedCheckpoint | undefined {
+    return this.#checkpoints.at(-1);
+  }
+
+  get all(): readonly CompletedCheckpoint[] {
+    return this.#checkpoints;
+  }
+
+  /** There was one, but none can be read any more: starting from nothing would lose or double rows. */
+  get areLost(): boolean {
+    return this.#hadAny && this.#checkpoints.length === 0;
+  }
+
+  /** One more is complete. Returns those that are not needed any more: no retained one refers to a file in their folders. */
+  add(checkpoint: CompletedCheckpoint): readonly CompletedCheckpoint[] {
+    const { latest } = this;
+    if (latest !== undefined && checkpoint.id <= latest.id) return [];
+    this.#hadAny = true;
+    this.#checkpoints.push(checkpoint);
+    const surplus = this.#checkpoints.slice(0, -this.#retained).filter(({ owned }) => owned);
+    this.#checkpoints = this.#checkpoints.slice(-this.#retained);
+    const needed = new Set(this.#checkpoints.flatMap(({ manifest }) => siblingsOf(manifest)));
+    const candidates = [...this.#lingering, ...surplus];
+    this.#lingering = candidates.filter(({ folder }) => needed.has(nameOf(folder)));
+    return candidates.filter(({ folder }) => !needed.has(nameOf(folder)));
+  }
+
+  /** One can't be read. Returns whether it was here. */
+  drop(id: number): boolean {
+    const before = this.#checkpoints.length;
+    this.#checkpoints = this.#checkpoints.filter((checkpoint) => checkpoint.id !== id);
+    return this.#checkpoints.length < before;
+  }
+}
+
+const nameOf = (folder: string): string => folder.slice(folder.lastIndexOf("/") + 1);
+
+/** The folders beside its own in which a checkpoint has files: those of earlier checkpoints that it builds upon. */
+function siblingsOf({ vertices }: CheckpointManifest): readonly string[] {
+  const siblings = new Set<string>();
+  for (const { subtasks } of vertices) {
+    for (const { operators } of subtasks) {
+      for (const { sections } of operators) {
+        for (const { file } of sections) {
+          const [up, sibling] = file.split("/");
+          if (up === ".." && sibling !== undefined) siblings.add(sibling);
+        }
+      }
+    }
+  }
+  return [...siblings];
+}
