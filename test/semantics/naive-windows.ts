@@ -75,6 +75,8 @@ export class NaiveWindows {
     const fired: Firing[] = [];
     if ("record" in event) this.#record(event.record, event.at, fired);
     else if ("watermark" in event) this.#advance("event", event.watermark, fired);
+    // Operators are told the watermark again.
+    else if ("restart" in event) this.#advance("event", this.#watermark, fired);
     else this.#advance("processing", event.clock, fired);
     return fired;
   }

@@ -3,13 +3,25 @@
  * it: into snapshots, and out of the world when the window is over.
  */
 import { keyToken, type KeyToken } from "../data/keys.ts";
-import type { ListState, MapState, StateDescriptor, StateOf, ValueState } from "../state/descriptors.ts";
+import type {
+  AggregatingState,
+  Aggregation,
+  ListState,
+  MapState,
+  ReducingState,
+  StateDescriptor,
+  StateOf,
+  ValueState,
+} from "../state/descriptors.ts";
 import { GraphError, describe } from "../types/errors.ts";
 
-/** What is kept under a name: a value, the items of a list, or the entries of a map by the tokens of their keys. */
+/**
+ * What is kept under a name: a value, the items of a list, or the entries of a map by the tokens of their keys. Of a reduction and an
+ * aggregation, what is combined already: one thing, or several after windows have merged, until somebody asks who knows how to combine.
+ */
 type PaneEntry =
   | { readonly kind: "value"; value: unknown }
-  | { readonly kind: "list"; readonly items: unknown[] }
+  | { readonly kind: "list" | "reducing" | "aggregating"; readonly items: unknown[] }
   | { readonly kind: "map"; readonly entries: Map<KeyToken, [unknown, unknown]> };
 
 /** States of a pane by name. Plain data. */
@@ -18,11 +30,14 @@ export type PaneStates = Record<string, PaneEntry>;
 /**
  * The state of a descriptor in a pane.
  * @param read where the pane keeps its states. @param write called before the first state is kept.
- * @throws GraphError when the name is taken by another kind of state, or the kind can't be kept per window.
+ * @throws GraphError when the name is taken by another kind of state, or the state has a lifetime of its own.
  */
 export function paneState<Descriptor extends StateDescriptor>(
   read: () => PaneStates | undefined, write: (states: PaneStates) => void, descriptor: Descriptor,
 ): StateOf<Descriptor> {
+  if (descriptor.ttl !== undefined) {
+    throw new GraphError(`State ${describe(descriptor.name)} of a window has a ttl; it goes with its window, so declare it without one.`);
+  }
   const place = new Place(read, write, descriptor);
   switch (descriptor.kind) {
     case "value":
@@ -31,13 +46,15 @@ export function paneState<Descriptor extends StateDescriptor>(
       return new PaneList(place) as unknown as StateOf<Descriptor>;
     case "map":
       return new PaneMap(place) as unknown as StateOf<Descriptor>;
-    default:
-      throw new GraphError(`State ${describe(descriptor)} can't be kept per window; use a value, a list or a map.`);
+    case "reducing":
+      return new PaneReduction(place, descriptor.reduce as (a: unknown, b: unknown) => unknown) as unknown as StateOf<Descriptor>;
+    case "aggregating":
+      return new PaneAggregation(place, descriptor.aggregate as Aggregation<unknown, unknown, unknown>) as unknown as StateOf<Descriptor>;
   }
 }
 
 /**
- * The states of windows that became one: lists one after the other, maps joined.
+ * The states of windows that became one: lists one after the other, maps joined, reductions and aggregations combined.
  * @throws GraphError for a value: two of them are not one.
  */
 export function mergePaneStates(parts: readonly (PaneStates | undefined)[]): PaneStates | undefined {
@@ -47,7 +64,7 @@ export function mergePaneStates(parts: readonly (PaneStates | undefined)[]): Pan
       merged ??= {};
       const present = merged[name];
       if (present === undefined) merged[name] = entry;
-      else if (present.kind === "list" && entry.kind === "list") present.items.push(...entry.items);
+      else if ("items" in present && "items" in entry) present.items.push(...entry.items);
       else if (present.kind === "map" && entry.kind === "map") {
         for (const [token, pair] of entry.entries) present.entries.set(token, pair);
       } else {
@@ -142,6 +159,70 @@ class PaneList implements ListState<unknown> {
     this.#place.clear();
   }
 }
+
+class PaneReduction implements ReducingState<unknown> {
+  readonly #place: Place;
+  readonly #reduce: (a: unknown, b: unknown) => unknown;
+
+  constructor(place: Place, reduce: (a: unknown, b: unknown) => unknown) {
+    this.#place = place;
+    this.#reduce = reduce;
+  }
+
+  get(): unknown {
+    const entry = this.#place.get();
+    return entry?.kind === "reducing" ? combined(entry.items, this.#reduce) : undefined;
+  }
+
+  add(value: unknown): void {
+    const entry = this.#place.get();
+    if (entry?.kind === "reducing") entry.items.splice(0, entry.items.length, this.#reduce(combined(entry.items, this.#reduce), value));
+    else this.#place.set({ kind: "reducing", items: [value] });
+  }
+
+  clear(): void {
+    this.#place.clear();
+  }
+}
+
+class PaneAggregation implements AggregatingState<unknown, unknown> {
+  readonly #place: Place;
+  readonly #aggregate: Aggregation<unknown, unknown, unknown>;
+
+  constructor(place: Place, aggregate: Aggregation<unknown, unknown, unknown>) {
+    this.#place = place;
+    this.#aggregate = aggregate;
+  }
+
+  get(): unknown {
+    const entry = this.#place.get();
+    return entry?.kind === "aggregating" ? this.#aggregate.getResult(this.#combined(entry.items)) : undefined;
+  }
+
+  add(value: unknown): void {
+    const { createAccumulator, add } = this.#aggregate;
+    const entry = this.#place.get();
+    if (entry?.kind === "aggregating") {
+      entry.items.splice(0, entry.items.length, add.call(this.#aggregate, value, this.#combined(entry.items)));
+    } else this.#place.set({ kind: "aggregating", items: [add.call(this.#aggregate, value, createAccumulator.call(this.#aggregate))] });
+  }
+
+  clear(): void {
+    this.#place.clear();
+  }
+
+  #combined(items: readonly unknown[]): unknown {
+    return combined(items, (a, b) => {
+      const { merge } = this.#aggregate as { merge?(a: unknown, b: unknown): unknown };
+      if (merge === undefined) throw new GraphError("Windows merge, and the aggregate of a state of theirs has no merge(a, b); add it.");
+      return merge.call(this.#aggregate, a, b);
+    });
+  }
+}
+
+/** What remains of items combined two by two; there is at least one. */
+const combined = (items: readonly unknown[], combine: (a: unknown, b: unknown) => unknown): unknown =>
+  items.length === 1 ? items[0] : items.reduce((a, b) => combine(a, b));
 
 class PaneMap implements MapState<unknown, unknown> {
   readonly #place: Place;
