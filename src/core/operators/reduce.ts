@@ -1,7 +1,7 @@
 /** `reduce` on a keyed stream: per key the running combination of all records so far, emitted after each record. */
 import { keyToken } from "../data/keys.ts";
-import { KeyTable } from "../state/key-table.ts";
-import { flattenKept, flattenString } from "../data/text.ts";
+import type { KeyTable } from "../state/key-table.ts";
+import { flattenKept } from "../data/text.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
 
@@ -26,12 +26,15 @@ class ReduceOperator implements Operator {
   readonly #key: (value: unknown) => unknown;
   readonly #reduce: (accumulated: unknown, value: unknown) => unknown;
   readonly #context: OperatorContext;
-  readonly #accumulated = new KeyTable<Accumulated>();
+  readonly #accumulated: KeyTable<Accumulated>;
 
   constructor(spec: ReduceSpec, context: OperatorContext) {
     this.#key = spec.key as (value: unknown) => unknown;
     this.#reduce = spec.reduce as (accumulated: unknown, value: unknown) => unknown;
     this.#context = context;
+    this.#accumulated = context.states
+      .tables<Accumulated>("accumulated", { store: ({ value }) => value, load: (value) => ({ value }) })
+      .table(0);
   }
 
   process(value: unknown, timestamp: number): void {
@@ -39,7 +42,7 @@ class ReduceOperator implements Operator {
     let accumulated = this.#accumulated.get(token);
     if (accumulated === undefined) {
       accumulated = { value: flattenKept(value) };
-      this.#accumulated.set(typeof token === "string" ? flattenString(token) : token, accumulated);
+      this.#accumulated.set(token, accumulated);
     } else accumulated.value = flattenKept(this.#reduce(accumulated.value, value));
     this.#context.emit(accumulated.value, timestamp);
   }

@@ -3,17 +3,19 @@
  * [t, t + gap); windows of one key that overlap or touch become one, and so do their accumulators.
  *
  * Invariants: the sessions of a key never overlap or touch; each has one timer, at its end − 1 when the timer was set: a session
- * that grew meanwhile sets it again instead of firing.
+ * that grew meanwhile sets it again instead of firing. The watermark is part of the state, so that what is late stays so after a restore.
  */
 import { type KeyToken, keyToken } from "../data/keys.ts";
-import { flattenString, flattenStrings } from "../data/text.ts";
-import { MIN_WATERMARK } from "../data/element.ts";
-import { KeyTable } from "../state/key-table.ts";
-import { TimerQueue } from "../state/timers.ts";
+import type { KeyTable } from "../state/key-table.ts";
+import type { OperatorList } from "../state/operator-states.ts";
+import type { TimerQueue } from "../state/timers.ts";
 import type { SessionWindows } from "../time/window.ts";
 import { RecordError } from "../types/errors.ts";
 import type { Operator, OperatorContext } from "./operator.ts";
-import { type AggregateFunctions, type WindowContext, type WindowSpec, aggregateFunctions, late, requireTimestamp } from "./window.ts";
+import {
+  type AggregateFunctions, type WindowContext, type WindowProgress, type WindowSpec,
+  aggregateFunctions, late, requireTimestamp, restoredWatermark,
+} from "./window.ts";
 
 interface Session {
   start: number;
@@ -21,11 +23,8 @@ interface Session {
   accumulator: unknown;
 }
 
-interface SessionsOfKey {
-  readonly key: unknown;
-  /** Rarely more than one is open. */
-  readonly sessions: Session[];
-}
+/** The open sessions of a key; rarely more than one. */
+type Sessions = Session[];
 
 /** Session windows with an aggregate, running. */
 export class SessionOperator implements Operator {
@@ -35,9 +34,11 @@ export class SessionOperator implements Operator {
   readonly #functions: AggregateFunctions;
   readonly #merge: (a: unknown, b: unknown) => unknown;
   readonly #keyOf: (value: unknown) => unknown;
-  readonly #keys = new KeyTable<SessionsOfKey>();
-  readonly #timers = new TimerQueue();
-  #watermark: number = MIN_WATERMARK;
+  readonly #windows: SessionWindows;
+  readonly #keys: KeyTable<Sessions>;
+  readonly #timers: TimerQueue;
+  readonly #progress: OperatorList<WindowProgress>;
+  #watermark: number;
 
   /** @throws RecordError when the aggregate cannot merge. */
   constructor(spec: WindowSpec, windows: SessionWindows, context: OperatorContext) {
@@ -50,6 +51,17 @@ export class SessionOperator implements Operator {
       throw new RecordError(`The aggregate of "${context.operatorName}" has no merge(a, b), which session windows need.`);
     }
     this.#merge = this.#functions.merge;
+    this.#windows = windows;
+    this.#progress = context.states.list("windows", "union");
+    this.#watermark = restoredWatermark(this.#progress, windows, context);
+    this.#timers = context.states.timers("session ends");
+    this.#keys = context.states
+      .tables<Sessions>("sessions", { store: (sessions) => sessions, load: (sessions) => sessions as Sessions })
+      .table(0);
+  }
+
+  prepareSnapshot(): void {
+    this.#progress.update([{ window: this.#windows, watermark: this.#watermark }]);
   }
 
   process(value: unknown, timestamp: number): void {
@@ -57,29 +69,28 @@ export class SessionOperator implements Operator {
     const key = this.#keyOf(value);
     const token = keyToken(key);
     const end = timestamp + this.#gapMs;
-    let entry = this.#keys.get(token);
-    const session = entry?.sessions.find((it) => it.start <= end && timestamp <= it.end);
-    if (entry === undefined || session === undefined) {
+    let sessions = this.#keys.get(token);
+    const session = sessions?.find((it) => it.start <= end && timestamp <= it.end);
+    if (sessions === undefined || session === undefined) {
       if (end - 1 <= this.#watermark) {
         late(this.#spec, this.#context, value, timestamp);
         return;
       }
-      if (entry === undefined)
-        this.#keys.set(typeof token === "string" ? flattenString(token) : token, (entry = { key: flattenStrings(key), sessions: [] }));
-      entry.sessions.push({ start: timestamp, end, accumulator: this.#functions.add(value, this.#functions.createAccumulator()) });
-      this.#timers.register(end - 1, token, token);
+      if (sessions === undefined) this.#keys.set(token, (sessions = []));
+      sessions.push({ start: timestamp, end, accumulator: this.#functions.add(value, this.#functions.createAccumulator()) });
+      this.#timers.register(end - 1, token, key);
       return;
     }
     session.accumulator = this.#functions.add(value, session.accumulator);
     if (timestamp < session.start) session.start = timestamp;
     if (end > session.end) session.end = end;
-    if (entry.sessions.length > 1) this.#join(entry.sessions, session);
+    if (sessions.length > 1) this.#join(sessions, session);
   }
 
   onWatermark(watermark: number): void {
     this.#watermark = watermark;
     if (this.#timers.nextTime > watermark) return;
-    this.#timers.advance(watermark, (_time, token) => this.#fire(token as KeyToken));
+    this.#timers.advance(watermark, (_time, key) => this.#fire(keyToken(key), key));
   }
 
   /** A session that grew takes in the others that it reaches now. */
@@ -95,18 +106,18 @@ export class SessionOperator implements Operator {
   }
 
   /** Fires the sessions of a key that are over, and sets the timers of those that grew. */
-  #fire(token: KeyToken): void {
-    const entry = this.#keys.get(token);
-    if (entry === undefined) return;
-    const over = entry.sessions.filter((it) => it.end - 1 <= this.#watermark).sort((a, b) => a.end - b.end);
-    const open = entry.sessions.filter((it) => it.end - 1 > this.#watermark);
+  #fire(token: KeyToken, key: unknown): void {
+    const sessions = this.#keys.get(token);
+    if (sessions === undefined) return;
+    const over = sessions.filter((it) => it.end - 1 <= this.#watermark).sort((a, b) => a.end - b.end);
+    const open = sessions.filter((it) => it.end - 1 > this.#watermark);
     if (open.length === 0) this.#keys.delete(token);
-    else if (over.length > 0) entry.sessions.splice(0, entry.sessions.length, ...open);
-    for (const { end } of open) this.#timers.register(end - 1, token, token);
+    else if (over.length > 0) sessions.splice(0, sessions.length, ...open);
+    for (const { end } of open) this.#timers.register(end - 1, token, key);
     const finish = this.#spec.finish as ((result: unknown, context: WindowContext) => unknown) | undefined;
     for (const { start, end, accumulator } of over) {
       const result = this.#functions.getResult(accumulator);
-      this.#context.emit(finish === undefined ? result : finish(result, { key: entry.key, window: { start, end } }), end - 1);
+      this.#context.emit(finish === undefined ? result : finish(result, { key, window: { start, end } }), end - 1);
     }
   }
 }

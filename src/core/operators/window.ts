@@ -8,15 +8,18 @@
  * a window fire together, so windows need no timers.
  *
  * Invariants: a window fires once, when the watermark reaches its end − 1, with timestamp end − 1, in order of the ends; a slice lives
- * until its last window has fired; a record of a slice that is gone is late: it is counted and dropped, or goes to the late output.
+ * until its last window has fired; a record of a slice that is gone is late: it is counted and dropped, or goes to the late output. So that
+ * this holds after a restore too, the watermark is part of the state: it says which of a slice's windows have fired.
  */
 import { KeyTable } from "../state/key-table.ts";
-import { flattenString, flattenStrings } from "../data/text.ts";
-import { isPrimitiveKey, type KeyToken, keyToken } from "../data/keys.ts";
+import type { OperatorList } from "../state/operator-states.ts";
+import type { TableSet } from "../state/table-set.ts";
+import { flattenStrings } from "../data/text.ts";
+import { isPrimitiveKey, keyOfToken, type KeyToken, keyToken } from "../data/keys.ts";
 import { MIN_WATERMARK } from "../data/element.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import { type AlignedWindows, type SessionWindows, type TimeWindow, sliceLength, stretchEnd } from "../time/window.ts";
-import { RecordError, describe } from "../types/errors.ts";
+import { RecordError, StateError, describe } from "../types/errors.ts";
 import type { AggregateFunction } from "./aggregates.ts";
 import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 import { SessionOperator } from "./session-window.ts";
@@ -58,8 +61,32 @@ class Cell {
 interface Slice {
   readonly end: number;
   readonly cells: KeyTable<Cell>;
-  /** Keys whose token is not the key itself. */
+  /** Keys whose token is not the key itself; those that were restored are made of their tokens. */
   readonly keys: Map<KeyToken, unknown>;
+}
+
+/** How far an operator's windows have come, and which windows they are. */
+export interface WindowProgress {
+  readonly window: unknown;
+  readonly watermark: number;
+}
+
+/**
+ * The watermark up to which restored windows have fired; the lowest one without any.
+ * @throws StateError when they were other windows than now.
+ */
+export function restoredWatermark(progress: OperatorList<WindowProgress>, window: unknown, context: OperatorContext): number {
+  let watermark = Number.POSITIVE_INFINITY;
+  for (const it of progress.get()) {
+    watermark = Math.min(watermark, it.watermark);
+    if (JSON.stringify(it.window) !== JSON.stringify(window)) {
+      throw new StateError(
+        `"${context.operatorName}" has windows ${JSON.stringify(window)}, but what was restored for it are windows ${JSON.stringify(it.window)}. ` +
+          "Leave them as they were, or give the operator another uid, so that it begins anew.",
+      );
+    }
+  }
+  return progress.get().length === 0 ? MIN_WATERMARK : watermark;
 }
 
 class WindowOperator implements Operator {
@@ -67,11 +94,16 @@ class WindowOperator implements Operator {
   readonly #windows: AlignedWindows;
   readonly #sliceMs: number;
   readonly #context: OperatorContext;
+  /** The cells of all slices, by the slice's end. */
+  readonly #tables: TableSet<Cell>;
   readonly #slices = new Map<number, Slice>();
+  readonly #progress: OperatorList<WindowProgress>;
   readonly #functions: AggregateFunctions;
+  /** Accumulators are objects that a function may change. */
+  readonly #changing: boolean;
   /** End of the next window that can fire; Infinity without slices. */
   #nextEnd = Number.POSITIVE_INFINITY;
-  #watermark: number = MIN_WATERMARK;
+  #watermark: number;
   /** The slice of the last record, read by the generated code: records with start ≤ time < end belong to it. */
   start = Number.POSITIVE_INFINITY;
   end = Number.NEGATIVE_INFINITY;
@@ -88,6 +120,16 @@ class WindowOperator implements Operator {
         `The aggregate of "${context.operatorName}" has no merge(a, b), which overlapping windows need to share their parts.`,
       );
     }
+    this.#changing = typeof this.#functions.createAccumulator() === "object";
+    this.#progress = context.states.list("windows", "union");
+    this.#watermark = restoredWatermark(this.#progress, windows, context);
+    this.#tables = context.states.tables("slices", { store: (cell) => cell.accumulator, load: (accumulator) => new Cell(accumulator) });
+    for (const [end, cells] of this.#tables.entries()) this.#slices.set(end, { end, cells, keys: new Map() });
+    this.#nextEnd = this.#nextEndAfter(this.#watermark);
+  }
+
+  prepareSnapshot(): void {
+    this.#progress.update([{ window: this.#windows, watermark: this.#watermark }]);
   }
 
   inline(code: ChainCode, value: string, timestamp: string): string {
@@ -116,7 +158,7 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
     }
     let slice = this.#slices.get(end);
     if (slice === undefined) {
-      slice = { end, cells: new KeyTable(), keys: new Map() };
+      slice = { end, cells: this.#tables.table(end), keys: new Map() };
       this.#slices.set(end, slice);
       this.#nextEnd = Math.min(this.#nextEnd, Math.max(this.#firstWindowEnd(end), this.#endAfter(this.#watermark)));
     }
@@ -128,7 +170,7 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
   /** The first record of a key in the present slice. */
   first(token: KeyToken, key: unknown, accumulator: unknown): void {
     const slice = this.slice as Slice;
-    slice.cells.set(typeof token === "string" ? flattenString(token) : token, new Cell(accumulator));
+    slice.cells.set(token, new Cell(accumulator));
     if (!isPrimitiveKey(key)) slice.keys.set(token, flattenStrings(key));
   }
 
@@ -148,11 +190,19 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
       // Nothing between here and the next slice: go on with the first window that has it.
       if (first < slices.length && (slices[first] as Slice).end > end) end = this.#firstWindowEnd((slices[first] as Slice).end);
     }
-    this.#nextEnd = Number.POSITIVE_INFINITY;
     for (const { end } of slices) {
-      if (this.#lastWindowEnd(end) - 1 <= watermark) this.#slices.delete(end);
-      else this.#nextEnd = Math.min(this.#nextEnd, Math.max(this.#firstWindowEnd(end), this.#endAfter(watermark)));
+      if (this.#lastWindowEnd(end) - 1 > watermark) continue;
+      this.#slices.delete(end);
+      this.#tables.drop(end);
     }
+    this.#nextEnd = this.#nextEndAfter(watermark);
+  }
+
+  /** The end of the earliest window with records that a watermark leaves open. */
+  #nextEndAfter(watermark: number): number {
+    let next = Number.POSITIVE_INFINITY;
+    for (const end of this.#slices.keys()) next = Math.min(next, Math.max(this.#firstWindowEnd(end), this.#endAfter(watermark)));
+    return next;
   }
 
   /** The end of the earliest window that has the slice. */
@@ -184,7 +234,12 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
     const [single] = slices;
     const window: TimeWindow = { start: end - this.#windows.sizeMs, end };
     if (slices.length === 1 && single !== undefined) {
-      single.cells.forEach((cell, token) => this.#emit(single.keys.get(token) ?? token, cell.accumulator, window));
+      const emit = (cell: Cell, token: KeyToken): void => {
+        this.#emit(single.keys.get(token) ?? keyOfToken(token), cell.accumulator, window);
+      };
+      // Results may be made of the accumulator itself, and be changed by whoever gets them.
+      if (this.#changing) single.cells.forEachChanging(emit);
+      else single.cells.forEach(emit);
       return;
     }
     const { createAccumulator } = this.#functions;
@@ -198,9 +253,9 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
         else merged.set(token, new Cell(typeof accumulator === "object" ? merge(createAccumulator(), accumulator) : accumulator));
       });
     }
-    const keyOf = (token: KeyToken): unknown => slices.find(({ keys }) => keys.has(token))?.keys.get(token) ?? token;
+    const keyOf = (token: KeyToken): unknown => slices.find(({ keys }) => keys.has(token))?.keys.get(token) ?? keyOfToken(token);
     const structured = slices.some(({ keys }) => keys.size > 0);
-    merged.forEach((cell, token) => this.#emit(structured ? keyOf(token) : token, cell.accumulator, window));
+    merged.forEach((cell, token) => this.#emit(structured ? keyOf(token) : keyOfToken(token), cell.accumulator, window));
   }
 
   #emit(key: unknown, accumulator: unknown, window: TimeWindow): void {

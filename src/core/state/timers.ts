@@ -9,7 +9,7 @@
  * that come meanwhile must be told from the others. A timer may be written twice: restored, it is one.
  */
 import type { KeyToken } from "../data/keys.ts";
-import { flattenKept } from "../data/text.ts";
+import { flattenKept, flattenStrings } from "../data/text.ts";
 
 /** Timers written between two looks at the clock. */
 const WRITTEN_AT_ONCE = 16;
@@ -66,7 +66,9 @@ export class TimerQueue {
     }
     const { timers } = bucket;
     if (timers.has(token)) return;
-    timers.set(flattenKept(token), key);
+    // A string out of a segment keeps the whole batch alive: the copy takes its place.
+    const kept = flattenKept(token);
+    timers.set(kept, key === token ? kept : flattenStrings(key));
     this.#size++;
     if (this.#write !== undefined && bucket.snapshot < this.#snapshot) this.#came(bucket, token);
   }
