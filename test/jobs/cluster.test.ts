@@ -275,6 +275,7 @@ describe("a failure", () => {
       taskManagers: 2,
       slots: 1,
       options: { "heartbeat.interval": 200, "heartbeat.timeout": "2 s" },
+      restart: false,
     });
     const env = environment({ cluster: other });
     const observer = await other.connect();

@@ -11,7 +11,8 @@ import { Configuration, options as optionsByName } from "../../core/types/option
 import { ClusterClient, type ClusterClientOptions } from "../client/cluster-client.ts";
 import { warmUpCapture } from "../client/job-code.ts";
 import { type SocketFolder, makeSocketFolder } from "../protocol/addresses.ts";
-import { RoleProcess } from "./role-process.ts";
+import type { RoleProcessOptions } from "./role-process.ts";
+import { SupervisedRole } from "./supervised-role.ts";
 
 /** Size and settings of a local cluster. */
 export interface LocalClusterOptions {
@@ -23,6 +24,8 @@ export interface LocalClusterOptions {
   readonly options?: Readonly<Record<string, unknown>>;
   /** How long the processes may take to start, milliseconds; default 30 000. */
   readonly startTimeoutMs?: number;
+  /** A TaskManager that ends by accident is replaced; with high availability, the JobManager too. Default true. */
+  readonly restart?: boolean;
 }
 
 /** How long a process may take to end when asked, before it is killed. */
@@ -36,34 +39,35 @@ export class LocalCluster {
   readonly configuration: Configuration;
   readonly #folder: SocketFolder;
   readonly #startTimeoutMs: number;
-  readonly #jobManager: RoleProcess;
-  readonly #taskManagers: RoleProcess[] = [];
+  readonly #restart: boolean;
+  readonly #jobManager: SupervisedRole;
+  readonly #taskManagers: SupervisedRole[] = [];
   #stopping: Promise<void> | undefined;
 
-  private constructor(configuration: Configuration, startTimeoutMs: number) {
+  private constructor(configuration: Configuration, startTimeoutMs: number, restart: boolean) {
+    this.#restart = restart;
     this.#folder = makeSocketFolder();
     this.#startTimeoutMs = startTimeoutMs;
     this.address = this.#folder.address("jm");
     this.configuration = configuration.with(Configuration.of({ [optionsByName.jobManagerAddress.key]: this.address }, "the local cluster"));
     remember(this, () => this.#abandon());
-    this.#jobManager = new RoleProcess({ role: "jobmanager", name: "JobManager", configuration: this.configuration }, (it) =>
-      this.#endedUnasked(it),
-    );
+    const roleOfJobManager: RoleProcessOptions = { role: "jobmanager", name: "JobManager", configuration: this.configuration };
+    this.#jobManager = this.#role(() => roleOfJobManager, this.#isAvailable);
   }
 
   /**
    * Starts the processes, all at the same time; resolves when every TaskManager has registered.
    * @throws ConfigurationError on bad options; ConnectionError or DeadlineError with the words of the process that did not start.
    */
-  static async start({ taskManagers = 2, slots, options = {}, startTimeoutMs = 30_000 }: LocalClusterOptions = {}): Promise<LocalCluster> {
+  static async start({ taskManagers = 2, slots, options = {}, startTimeoutMs = 30_000, restart = true }: LocalClusterOptions = {}): Promise<LocalCluster> {
     if (!Number.isInteger(taskManagers) || taskManagers < 0 || taskManagers > 64) {
       throw new ConfigurationError(`a local cluster can't have ${describe(taskManagers)} TaskManagers; give an integer from 0 to 64.`);
     }
     const given = slots === undefined ? options : { ...options, [optionsByName.taskManagerSlots.key]: slots };
-    const cluster = new LocalCluster(Configuration.of(given, "LocalCluster.start()"), startTimeoutMs);
+    const cluster = new LocalCluster(Configuration.of(given, "LocalCluster.start()"), startTimeoutMs, restart);
     try {
       const ready = Promise.all([
-        cluster.#jobManager.ready(startTimeoutMs),
+        cluster.#jobManager.process.ready(startTimeoutMs),
         ...Array.from({ length: taskManagers }, () => cluster.addTaskManager()),
       ]);
       // This thread has nothing else to do while they start, and jobs will want it.
@@ -78,13 +82,18 @@ export class LocalCluster {
 
   /** Process ids, for people and for experiments; undefined for a process that has ended. */
   get processes(): { readonly jobManager: number | undefined; readonly taskManagers: readonly (number | undefined)[] } {
-    const pid = (process: RoleProcess): number | undefined => (process.isRunning ? process.pid : undefined);
+    const pid = ({ process }: SupervisedRole): number | undefined => (process.isRunning ? process.pid : undefined);
     return { jobManager: pid(this.#jobManager), taskManagers: this.#taskManagers.map(pid) };
   }
 
-  /** False once it is stopped or its JobManager has died. */
+  /** False once it is stopped or its JobManager has died for good. */
   get isRunning(): boolean {
-    return this.#stopping === undefined && this.#jobManager.isRunning;
+    return this.#stopping === undefined && this.#jobManager.isKept;
+  }
+
+  /** How often TaskManagers were replaced. */
+  get restarts(): number {
+    return this.#taskManagers.reduce((sum, { restarts }) => sum + restarts, 0);
   }
 
   /** A client of this cluster, owned by the caller. */
@@ -96,29 +105,32 @@ export class LocalCluster {
   async addTaskManager(): Promise<number> {
     if (!this.isRunning) throw new ConnectionError("the local cluster does not run any more; start another.");
     const index = this.#taskManagers.length;
-    const process = new RoleProcess(
-      {
-        role: "taskmanager",
-        name: `TaskManager ${index}`,
-        configuration: this.configuration,
-        args: ["--id", `tm-${index}-${randomUUID().slice(0, 8)}`, "--data-address", this.#folder.address(`tm${index}`)],
-      },
-      (it) => this.#endedUnasked(it),
-    );
-    this.#taskManagers.push(process);
-    await process.ready(this.#startTimeoutMs);
+    const taskManager = this.#role((restarts) => ({
+      role: "taskmanager",
+      name: `TaskManager ${index}`,
+      configuration: this.configuration,
+      // A process that was killed leaves its socket file behind.
+      args: [
+        ...["--id", `tm-${index}-${randomUUID().slice(0, 8)}`],
+        ...["--data-address", this.#folder.address(restarts === 0 ? `tm${index}` : `tm${index}.${restarts}`)],
+      ],
+    }), this.#restart);
+    this.#taskManagers.push(taskManager);
+    await taskManager.process.ready(this.#startTimeoutMs);
     return index;
   }
 
   /**
-   * Sends a signal to a TaskManager, as an accident would: SIGKILL (the default) ends it at once, SIGSTOP makes it silent, SIGCONT lets it
-   * go on, SIGTERM ends it in order. Resolves when the signal has had its effect, for signals that end a process.
+   * Sends a signal to a TaskManager, as an accident would: SIGKILL (the default) ends it at once, and another takes its place (`restart`);
+   * SIGSTOP makes it silent, SIGCONT lets it go on, SIGTERM ends it in order and for good. Resolves when the signal has had its effect, for
+   * signals that end a process.
    */
   async killTaskManager(index: number, signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
-    const process = this.#taskManagers[index];
+    const process = this.#taskManagers[index]?.process;
     if (process === undefined)
       throw new ConfigurationError(`there is no TaskManager ${describe(index)}; the local cluster started ${this.#taskManagers.length}.`);
-    process.kill(signal);
+    if (signal === "SIGKILL") process.strike(signal);
+    else process.kill(signal);
     if (signal === "SIGKILL" || signal === "SIGTERM" || signal === "SIGINT") await process.ended();
   }
 
@@ -134,26 +146,40 @@ export class LocalCluster {
 
   /** What can be done while this process exits: signals, and the folder. */
   #abandon(): void {
-    for (const process of this.#processes) {
-      process.kill("SIGTERM");
-      process.kill("SIGCONT");
+    for (const role of this.#roles) {
+      role.abandon();
+      role.process.kill("SIGTERM");
+      role.process.kill("SIGCONT");
     }
     this.#folder.remove();
   }
 
-  get #processes(): readonly RoleProcess[] {
+  get #roles(): readonly SupervisedRole[] {
     return [this.#jobManager, ...this.#taskManagers];
   }
 
+  #role(process: (restarts: number) => RoleProcessOptions, restarts: boolean): SupervisedRole {
+    return new SupervisedRole({
+      process,
+      restarts: () => restarts && this.isRunning,
+      log: (text) => this.#log(text),
+      startTimeoutMs: this.#startTimeoutMs,
+    });
+  }
+
+  /** Another JobManager would find the jobs of the former. */
+  get #isAvailable(): boolean {
+    return this.#restart && this.configuration.get(optionsByName.haType) !== "none";
+  }
+
   async #stop(): Promise<void> {
-    await Promise.all(this.#processes.map((process) => process.stop(STOP_GRACE_MS)));
+    await Promise.all(this.#roles.map((role) => role.stop(STOP_GRACE_MS)));
     this.#folder.remove();
     forget(this);
   }
 
-  #endedUnasked(ended: RoleProcess): void {
-    if (this.#stopping !== undefined) return;
-    process.stderr.write(`${ended.name} of the local cluster ended unexpectedly: ${ended.outcome}.\n${ended.lastWords}\n`);
+  #log(text: string): void {
+    if (this.#stopping === undefined) process.stderr.write(`${text}\n`);
   }
 }
 

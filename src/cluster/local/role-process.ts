@@ -89,6 +89,11 @@ export class RoleProcess {
       .join("\n");
   }
 
+  /** It ended by itself and said that all was well. */
+  get endedInOrder(): boolean {
+    return this.#child.exitCode === 0;
+  }
+
   /** How the process ended, as part of a sentence; undefined while it runs. */
   get outcome(): string | undefined {
     return this.#outcome;
@@ -118,6 +123,11 @@ export class RoleProcess {
       this.#child.on("message", onMessage);
       void this.#ended.then(() => done(() => reject(new ConnectionError(`${this.name} did not start: ${this.#outcome}.${this.#said()}`))));
     });
+  }
+
+  /** Sends a signal as an accident would: an end that follows is a surprise. */
+  strike(signal: NodeJS.Signals): void {
+    if (this.isRunning) this.#child.kill(signal);
   }
 
   /** Sends a signal; its end is then no surprise. Without effect when it has ended. */

@@ -28,7 +28,7 @@ describe("a local cluster", () => {
   });
 
   it("gets more TaskManagers, and loses some by accident", async () => {
-    cluster = await LocalCluster.start({ taskManagers: 1, slots: 1 });
+    cluster = await LocalCluster.start({ taskManagers: 1, slots: 1, restart: false });
     const client = await cluster.connect();
     expect(await cluster.addTaskManager()).toBe(1);
     expect((await client.overview()).slotsTotal).toBe(2);
@@ -38,6 +38,30 @@ describe("a local cluster", () => {
     await vi.waitFor(async () => expect((await client.overview()).slotsTotal).toBe(1), deadline);
     await client.close();
     await expect(cluster.killTaskManager(7)).rejects.toThrow(ConfigurationError);
+  });
+
+  it("replaces a TaskManager that ended by accident, and not one that was told to end", async () => {
+    cluster = await LocalCluster.start({ taskManagers: 2, slots: 1 });
+    const client = await cluster.connect();
+    const [first] = cluster.processes.taskManagers;
+    process.kill(first as number, "SIGKILL");
+    await vi.waitFor(() => expect(cluster?.restarts).toBe(1), deadline);
+    await vi.waitFor(async () => expect((await client.overview()).slotsTotal).toBe(2), deadline);
+    expect(cluster.processes.taskManagers[0]).not.toBe(first);
+    await cluster.killTaskManager(1, "SIGTERM");
+    await vi.waitFor(async () => expect((await client.overview()).slotsTotal).toBe(1), deadline);
+    await client.close();
+    expect(cluster.restarts).toBe(1);
+  });
+
+  it("does not replace what ended with the cluster", async () => {
+    cluster = await LocalCluster.start({ taskManagers: 1, slots: 1 });
+    const pids = pidsOf(cluster);
+    const client = await cluster.connect();
+    await client.shutdownCluster();
+    await client.close();
+    await vi.waitFor(() => expect(pids.map(runs)).toEqual([false, false]), deadline);
+    expect([cluster.restarts, cluster.isRunning]).toEqual([0, false]);
   });
 
   it("ends a TaskManager that was stopped in its tracks", async () => {
