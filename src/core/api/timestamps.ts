@@ -12,6 +12,11 @@ export interface TimestampOptions<T> {
   readonly idleness?: Duration;
   /** Instead of `outOfOrderness`: after a record, the watermark it proves, or undefined. */
   readonly punctuated?: (record: T, timestamp: number) => Timestamp | undefined | null;
+  /**
+   * The split of the source that a record comes from (a partition, a file): records are in order within a split only, and the slowest
+   * split decides. With `idleness`, a split without records for so long holds nobody back.
+   */
+  readonly splitBy?: (record: T) => unknown;
   /** Instead of `outOfOrderness`: makes a generator of watermarks for a subtask. */
   readonly generator?: () => WatermarkGenerator<T>;
   /** The wall clock adds a watermark per so much. Default: the job's `pipeline.auto-watermark-interval`, 200 ms. */
@@ -25,11 +30,12 @@ export interface TimestampOptions<T> {
 
 /** @throws GraphError, ConfigurationError for options that contradict each other or are none. */
 export function strategyOf<T>(timestamp: TimestampSelector<T>, options: TimestampOptions<T>): WatermarkStrategy {
-  const { outOfOrderness, idleness, punctuated, generator, interval, maxAhead } = options;
+  const { outOfOrderness, idleness, punctuated, generator, interval, maxAhead, splitBy } = options;
   const given = Object.entries({ outOfOrderness, punctuated, generator }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
   if (given.length > 1) throw new GraphError(`withTimestamps() got ${given.join(" and ")}; give one way to make watermarks.`);
-  if (maxAhead !== undefined && (punctuated ?? generator) !== undefined) {
-    throw new GraphError(`withTimestamps() got maxAhead and ${given.join("")}; such a function decides itself what to believe.`);
+  const bound = maxAhead === undefined ? (splitBy === undefined ? undefined : "splitBy") : "maxAhead";
+  if (bound !== undefined && (punctuated ?? generator) !== undefined) {
+    throw new GraphError(`withTimestamps() got ${bound} and ${given.join("")}; such a function decides itself what to believe.`);
   }
   return {
     timestamp: functionOf(timestamp, "withTimestamps()") as TimestampSelector,
@@ -38,6 +44,7 @@ export function strategyOf<T>(timestamp: TimestampSelector<T>, options: Timestam
     ...(interval === undefined ? {} : { intervalMs: durationMs(interval, "withTimestamps(…, { interval })") }),
     ...(punctuated === undefined ? {} : { punctuated: functionOf(punctuated, "withTimestamps(…, { punctuated })") as never }),
     ...(generator === undefined ? {} : { generator: functionOf(generator, "withTimestamps(…, { generator })") as never }),
+    ...(splitBy === undefined ? {} : { splitBy: functionOf(splitBy, "withTimestamps(…, { splitBy })") as never }),
     ...(maxAhead === undefined ? {} : { maxAheadMs: durationMs(maxAhead, "withTimestamps(…, { maxAhead })") }),
   };
 }

@@ -14,6 +14,8 @@ import {
   type WatermarkStrategy,
   timestampMs,
 } from "../time/watermark.ts";
+import { type KeyToken, keyToken } from "../data/keys.ts";
+import { flattenString } from "../data/text.ts";
 import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
 import { options } from "../types/options.ts";
 import { OwnItems } from "./own-items.ts";
@@ -30,7 +32,10 @@ export const timestampsOperator: OperatorKind<TimestampsSpec> = {
   fields: ({ strategy }, { of, consumers }) =>
     strategy.generator !== undefined
       ? "all"
-      : eitherUse(of(strategy.timestamp, 0), strategy.punctuated === undefined ? new Set() : of(strategy.punctuated, 0), consumers),
+      : eitherUse(
+          ...[strategy.timestamp, strategy.punctuated, strategy.splitBy].map((it) => (it === undefined ? new Set<string>() : of(it, 0))),
+          consumers,
+        ),
   create: (spec, context) => new TimestampsOperator(spec.strategy, context),
 };
 
@@ -39,6 +44,15 @@ interface Progress {
   readonly highest: number;
   readonly emitted: number;
   readonly untilNext: number;
+  readonly splits: readonly (readonly [split: KeyToken, highest: number])[];
+}
+
+/** How far a split of the source is. */
+interface Split {
+  highest: number;
+  /** Whether a record came since the last tick, and when the last tick was that saw one. */
+  moved: boolean;
+  movedAtMs: number;
 }
 
 class TimestampsOperator implements Operator, WatermarkOutput {
@@ -50,6 +64,7 @@ class TimestampsOperator implements Operator, WatermarkOutput {
   /** Read and written by the generated code. */
   highest: number = MIN_WATERMARK;
   untilNext = WATERMARK_EVERY_RECORDS;
+  readonly #splits = new Map<KeyToken, Split>();
   readonly #generator: WatermarkGenerator<unknown> | undefined;
   #emitted: number = MIN_WATERMARK;
   #lastCount = 0;
@@ -75,10 +90,16 @@ class TimestampsOperator implements Operator, WatermarkOutput {
     this.highest = Math.min(...former.map(({ highest }) => highest));
     this.untilNext = Math.min(...former.map(({ untilNext }) => untilNext));
     this.#advance(Math.min(...former.map(({ emitted }) => emitted)));
+    // At another parallelism, who knows which splits come here; a split that never does would hold time back.
+    if (this.#progress.restoredOfOthers !== undefined) return;
+    for (const [split, highest] of former.flatMap(({ splits }) => splits)) {
+      this.#splits.set(split, { highest, moved: true, movedAtMs: this.#context.now() });
+    }
   }
 
   prepareSnapshot(): void {
-    this.#progress.keep([{ highest: this.highest, emitted: this.#emitted, untilNext: this.untilNext }]);
+    const splits = [...this.#splits].map(([split, { highest }]) => [split, highest] as const);
+    this.#progress.keep([{ highest: this.highest, emitted: this.#emitted, untilNext: this.untilNext, splits }]);
   }
 
   inline(code: ChainCode, value: string, timestamp: string): string {
@@ -90,18 +111,32 @@ class TimestampsOperator implements Operator, WatermarkOutput {
 if (typeof ${time} !== "number" || !(${time} <= ${FARTHEST_TIMESTAMP} && ${time} >= -${FARTHEST_TIMESTAMP})) ${time} = ${toMs}(${time}, ${value});`;
     const after = this.#strategy.punctuated !== undefined ? "punctuate" : this.#generator !== undefined ? "generate" : undefined;
     if (after !== undefined) return `${read}\n${op}.untilNext--;\n${code.emit(value, time)}\n${op}.${after}(${value}, ${time});`;
+    const counted = `if (--${op}.untilNext === 0) ${op}.countReached();`;
+    if (this.#strategy.splitBy !== undefined) return `${read}\n${op}.inSplit(${value}, ${time});\n${code.emit(value, time)}\n${counted}`;
     const rises = this.#strategy.maxAheadMs === undefined ? "" : ` && ${op}.believes(${time})`;
     return `${read}
 if (${time} > ${op}.highest${rises}) ${op}.highest = ${time};
 ${code.emit(value, time)}
-if (--${op}.untilNext === 0) ${op}.countReached();`;
+${counted}`;
   }
 
   /** So many records came that a watermark is due. */
   countReached(): void {
     this.#count += WATERMARK_EVERY_RECORDS;
     this.untilNext = WATERMARK_EVERY_RECORDS;
-    this.#advance(this.highest - this.#strategy.outOfOrdernessMs - 1);
+    this.#advance(this.#reached() - this.#strategy.outOfOrdernessMs - 1);
+  }
+
+  /** A record of a split came. */
+  inSplit(value: unknown, timestamp: number): void {
+    const token = keyToken((this.#strategy.splitBy as (record: unknown) => unknown)(value));
+    let split = this.#splits.get(token);
+    if (split === undefined) {
+      split = { highest: MIN_WATERMARK, moved: true, movedAtMs: this.#context.now() };
+      this.#splits.set(typeof token === "string" ? flattenString(token) : token, split);
+    }
+    split.moved = true;
+    if (timestamp > split.highest && (this.#strategy.maxAheadMs === undefined || this.believes(timestamp))) split.highest = timestamp;
   }
 
   /** The time at which a record came: never before the one before. */
@@ -143,17 +178,33 @@ if (--${op}.untilNext === 0) ${op}.countReached();`;
       this.highest = Math.max(this.highest, nowMs);
       this.#advance(this.highest - 1);
     }
+    for (const split of this.#splits.values()) {
+      if (split.moved) split.movedAtMs = nowMs;
+      split.moved = false;
+    }
     const count = this.#count + WATERMARK_EVERY_RECORDS - this.untilNext;
     if (count !== this.#lastCount) {
       this.#lastCount = count;
       this.#quietSinceMs = nowMs;
       this.#idle = false;
       const bounded = this.#strategy.punctuated === undefined && this.#generator === undefined;
-      if (bounded) this.#advance(this.highest - this.#strategy.outOfOrdernessMs - 1);
+      if (bounded) this.#advance(this.#reached() - this.#strategy.outOfOrdernessMs - 1);
     } else if (!this.#idle && this.#strategy.idlenessMs > 0 && nowMs - this.#quietSinceMs >= this.#strategy.idlenessMs) {
       this.#idle = true;
       this.#context.emitIdle();
     }
+  }
+
+  /** The highest timestamp of all records, or of the slowest split that is not idle. */
+  #reached(): number {
+    if (this.#strategy.splitBy === undefined) return this.highest;
+    const { idlenessMs } = this.#strategy;
+    const now = this.#context.now();
+    let lowest = Number.POSITIVE_INFINITY;
+    for (const { highest, moved, movedAtMs } of this.#splits.values()) {
+      if (moved || idlenessMs === 0 || now - movedAtMs < idlenessMs) lowest = Math.min(lowest, highest);
+    }
+    return lowest === Number.POSITIVE_INFINITY ? MIN_WATERMARK : lowest;
   }
 
   #advance(watermark: number): void {

@@ -50,6 +50,11 @@ export interface WatermarkStrategy<T = never> {
   readonly intervalMs?: number;
   /** Punctuated: after each record, the watermark that this record proves, or undefined. Replaces the bound on disorder. */
   readonly punctuated?: (record: T, timestamp: number) => Timestamp | undefined | null;
+  /**
+   * The split of its source that a record comes from: records are in order within a split, not between them, and the slowest split decides
+   * (Flink: watermarks per split). Absent: all records of a subtask are one split.
+   */
+  readonly splitBy?: (record: T) => unknown;
   /** Makes the generator of a subtask. Replaces the bound on disorder. */
   readonly generator?: () => WatermarkGenerator<T>;
   /** A record whose timestamp is farther ahead of the wall clock does not raise the watermark. Milliseconds; absent: any does. */

@@ -52,6 +52,18 @@ describe("withTimestamps", () => {
     expect(lost).toBeGreaterThan(1_000);
   });
 
+  test("with splits the slowest decides", async () => {
+    // Two files one after the other, each in order: without splits, all of the second is late.
+    const rows = ["a", "b"].flatMap((file) => Array.from({ length: 5_000 }, (_, at) => ({ file, at })));
+    const mixed = Array.from({ length: 10_000 }, (_, i) => rows[(i % 2) * 5_000 + Math.floor(i / 2)] as (typeof rows)[number]);
+    const counted = async (input: typeof rows, options: { splitBy?: (row: { file: string }) => string; idleness?: number }): Promise<number> =>
+      (await localEnvironment().from(input).withTimestamps((it) => it.at + (it.file === "a" ? 3_000 : 0), options).keyBy(() => 0)
+        .window(tumbling(100)).sum(() => 1).collect()).reduce((a, b) => a + b, 0);
+    expect(await counted(mixed, {})).toBeLessThan(9_000);
+    expect(await counted(mixed, { splitBy: (row) => row.file })).toBe(10_000);
+    expect(await counted(rows, { splitBy: (row) => row.file })).toBeLessThan(10_000);
+  });
+
   test("a timestamp beyond what a Date can hold names the record", async () => {
     const stream = localEnvironment().of({ id: 1, at: 1e300 }).withTimestamps((it) => it.at);
     await expect(stream.collect()).rejects.toThrow(/The timestamp of record \{"id":1,"at":1e\+300\} is 1e\+300; .* at most 8.64e15 ms from 1970/);
