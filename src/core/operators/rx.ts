@@ -20,7 +20,6 @@ import { type KeyToken, keyToken } from "../data/keys.ts";
 import { MAX_WATERMARK, MIN_WATERMARK } from "../data/element.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import { type ListState, type MapState, type ValueState, listState, mapState, valueState } from "../state/descriptors.ts";
-import type { OperatorList } from "../state/operator-states.ts";
 import type { TimerQueue } from "../state/timers.ts";
 import { DreyError, GraphError, RecordError, UserFunctionError, describe } from "../types/errors.ts";
 import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
@@ -62,6 +61,7 @@ export interface RxSpec extends OperatorSpec {
 const MAX_ACTIONS_AFTER_END = 100_000;
 /** All rows of a stream without keys have this one. */
 const NO_KEY = 0;
+const LOG = "rx log";
 
 export const rxOperator: OperatorKind<RxSpec> = {
   kind: "rx",
@@ -82,10 +82,6 @@ class RxOperator implements Operator {
   /** Replay: what the current pipeline got (time and row), and how many rows it gave. */
   readonly #log: ListState<readonly [number, unknown]>;
   readonly #emitted: ValueState<number>;
-  /** The keys that have a log, at time 0. */
-  readonly #logged: TimerQueue;
-  /** The watermark of each subtask at the last snapshot. */
-  readonly #watermarks: OperatorList<number>;
   readonly #lengths = new Map<KeyToken, number>();
   /** Rows that a pipeline gave while no row and no action was at hand (promises), with the pipeline's key. */
   readonly #strays: unknown[] = [];
@@ -110,10 +106,8 @@ class RxOperator implements Operator {
     const { keyed } = context.states;
     this.#waiting = keyed.state(mapState<number, readonly unknown[]>("rx waiting"));
     this.#rowTimers = context.states.timers("rx rows");
-    this.#log = keyed.state(listState<readonly [number, unknown]>("rx log"));
+    this.#log = keyed.state(listState<readonly [number, unknown]>(LOG));
     this.#emitted = keyed.state(valueState<number>("rx emitted"));
-    this.#logged = context.states.timers("rx logged");
-    this.#watermarks = context.states.list("rx watermark", "union");
   }
 
   async open(): Promise<void> {
@@ -121,8 +115,6 @@ class RxOperator implements Operator {
     const [pipeline, scheduler] = await Promise.all([import("./rx-pipeline.ts"), import("./rx-scheduler.ts")]);
     this.#rx = pipeline;
     this.#scheduler = new scheduler.TimeScheduler();
-    // After a failure, what was late is late; at another parallelism, the slowest of the subtasks decides.
-    this.#watermark = this.#watermarks.get().reduce((slowest, it) => Math.min(slowest, it), this.#watermarks.get()[0] ?? MIN_WATERMARK);
     if (this.#replays) this.#replay();
   }
 
@@ -183,7 +175,6 @@ class RxOperator implements Operator {
   }
 
   prepareSnapshot(): void {
-    this.#watermarks.update([this.#watermark]);
     if (this.#spec.state !== undefined) return;
     throw new GraphError(
       `"${this.#context.operatorName}" can't be part of a snapshot, since nothing says what becomes of what RxJS keeps inside; write ` +
@@ -266,7 +257,6 @@ class RxOperator implements Operator {
     this.#log.clear();
     this.#emitted.clear();
     this.#lengths.delete(token);
-    this.#logged.delete(0, token);
   }
 
   #emit(key: unknown, value: unknown): void {
@@ -348,19 +338,15 @@ class RxOperator implements Operator {
     this.#lengths.set(token, length);
     this.#context.states.keyed.setCurrentKey(key);
     this.#log.add([time, value]);
-    if (length === 1) this.#logged.register(0, token, key);
   }
 
   /** New pipelines get what those before the failure had got, all in order of time, and leave out what those gave. */
   #replay(): void {
-    const keys: unknown[] = [];
-    this.#logged.advance(0, (_time, key) => keys.push(key));
     const { keyed } = this.#context.states;
     const rows: { readonly token: KeyToken; readonly key: unknown; readonly time: number; readonly value: unknown }[] = [];
-    for (const key of keys) {
+    for (const key of keyed.keys(LOG)) {
       keyed.setCurrentKey(key);
       const token = keyed.currentToken;
-      this.#logged.register(0, token, key);
       const log = this.#log.get();
       this.#lengths.set(token, log.length);
       for (const [time, value] of log) rows.push({ token, key, time, value });

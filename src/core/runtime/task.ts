@@ -211,6 +211,11 @@ export class Task {
     this.#bounded = this.#members.map(({ operator }) => operator).filter((operator) => operator.full !== undefined);
   }
 
+  /** What its operators keep, from the first to the last, for whoever looks into a task. On the task's thread, between steps. */
+  get states(): readonly Pick<ChainMember, "stateId" | "states">[] {
+    return this.#members;
+  }
+
   /** The generated text of the chain, for people. */
   get code(): string {
     return this.#chain.code;

@@ -54,6 +54,8 @@ export interface CheckpointedStates extends OperatorStates {
    * @throws InvariantError while another snapshot is being written: finish or abort it first.
    */
   freeze(checkpoint: number): SnapshotInProgress;
+  /** The timers that were asked for, by name. */
+  readonly timerQueues: ReadonlyMap<string, TimerQueue>;
   /** Gives up what the state holds outside of memory. Nothing may be used after it. */
   close(): void;
 }
@@ -88,6 +90,10 @@ export class HeapStates implements CheckpointedStates {
     this.#options = options;
     this.#restored = restore === undefined ? undefined : new RestoredSections(restore.from, restore.read, classes);
     this.keyed = new HeapBackend({ maxParallelism, now, ...(this.#restored === undefined ? {} : { restored: this.#restored }) });
+  }
+
+  get timerQueues(): ReadonlyMap<string, TimerQueue> {
+    return this.#timers;
   }
 
   timers(name: string): TimerQueue {

@@ -56,6 +56,11 @@ export class TimerQueue {
     return this.#times.length === 0 ? Number.POSITIVE_INFINITY : (this.#times[0] as number);
   }
 
+  /** All timers as (time, key), in no order that may be relied on. The queue must not change meanwhile. */
+  *entries(): IterableIterator<readonly [number, unknown]> {
+    for (const [time, { timers }] of this.#buckets) for (const key of timers.values()) yield [time, key];
+  }
+
   /** @param key the key as the user knows it; handed back when the timer fires. */
   register(time: number, token: KeyToken, key: unknown): void {
     let bucket = this.#buckets.get(time);

@@ -81,6 +81,17 @@ export class HarnessInput<T> {
     this.#host.run();
   }
 
+  /** For the harness: after a restore, the input is where it was. */
+  restore({ watermark, ended }: { readonly watermark: number; readonly ended: boolean }): void {
+    this.#watermark = watermark;
+    this.#ended = ended;
+  }
+
+  /** The watermark that was given last; -Infinity before the first. */
+  get currentWatermark(): number {
+    return this.#watermark;
+  }
+
   /** Whether `end` was called. */
   get ended(): boolean {
     return this.#ended;

@@ -11,16 +11,21 @@ import { DataStream, type KeyedStream } from "../api/data-stream.ts";
 import { Environment } from "../api/environment.ts";
 import { DataStreamSink } from "../api/operator-settings.ts";
 import { FEED_KIND, RESULT_KIND, compileJob } from "../graph/chaining.ts";
-import type { CompiledJob } from "../graph/job-graph.ts";
+import { keyGroupOf, subtaskOfKeyGroup } from "../data/key-groups.ts";
+import { keyToken } from "../data/keys.ts";
+import type { CompiledJob, JobGraph } from "../graph/job-graph.ts";
 import { type StreamNode, streamGraph } from "../graph/stream-graph.ts";
 import type { CoProcessFunction, KeyedProcessFunction, ProcessFunction, SideOutput } from "../operators/function.ts";
+import { LocalCheckpoints, type LocalSnapshot, restoreOf } from "../runtime/local-checkpoints.ts";
 import { type LocalTask, localTasks } from "../runtime/local-tasks.ts";
 import type { MemoryChannel } from "../runtime/memory-channel.ts";
 import { readTaskMetrics } from "../runtime/metrics.ts";
 import { ownInstances } from "../runtime/own-instances.ts";
+import type { KeyedBackend } from "../state/backend.ts";
+import type { ListStateDescriptor, MapStateDescriptor, StateDescriptor, StateOf } from "../state/descriptors.ts";
 import type { Timestamp } from "../time/watermark.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
-import { DeadlineError, GraphError, InvariantError, describe } from "../types/errors.ts";
+import { CheckpointError, DeadlineError, GraphError, InvariantError, StateError, describe } from "../types/errors.ts";
 import { type Configuration, options } from "../types/options.ts";
 import { HarnessInput } from "./harness-input.ts";
 import { HarnessOutput } from "./harness-output.ts";
@@ -40,7 +45,51 @@ export interface HarnessOptions {
   readonly configuration?: Readonly<Record<string, unknown>>;
   /** Classes whose instances are in records. */
   readonly classes?: readonly (new (...args: never) => unknown)[];
+  /**
+   * Begins where another harness of the same pipeline was, at this parallelism. Operators find their state by uid, or by their place in the
+   * pipeline. The clock goes on from there unless `clock` is given.
+   */
+  readonly restore?: HarnessSnapshot;
 }
+
+/** A pipeline at one moment. Made by `TestHarness.snapshot`. */
+export interface HarnessSnapshot {
+  /** 1, 2, … */
+  readonly checkpoint: number;
+  /** What it takes, for those who keep an eye on it. */
+  readonly bytes: number;
+  /** For the harness. */
+  readonly job: LocalSnapshot;
+  readonly inputs: readonly { readonly watermark: number; readonly ended: boolean }[];
+  readonly clockMs: number;
+}
+
+/** A timer that has not fired. */
+export interface PendingTimer {
+  /** The operator's uid or id. */
+  readonly operator: string;
+  /** Under which the operator keeps it: process functions have "event" and "processing". */
+  readonly name: string;
+  readonly key: unknown;
+  /** Milliseconds since the epoch. */
+  readonly time: number;
+}
+
+/** Keyed state of the pipeline, as `TestHarness.state` shows it. */
+export interface HarnessState<Data> {
+  /** What a key has: a value (undefined: none), the items of a list, the pairs of a map. */
+  get(key: unknown): Data;
+  /** The keys that have something, in all subtasks. */
+  keys(): unknown[];
+}
+
+/** What a state holds for a key, as plain data. */
+export type DataOf<Descriptor> =
+  Descriptor extends ListStateDescriptor<infer T> ? readonly T[]
+  : Descriptor extends MapStateDescriptor<infer Key, infer T> ? readonly (readonly [Key, T])[]
+  : StateOf<Descriptor> extends { value(): infer T } ? T
+  : StateOf<Descriptor> extends { get(): infer T } ? T
+  : unknown;
 
 /** How a function of a keyed stream is tested. */
 export interface KeyedHarnessOptions<K, T> extends HarnessOptions {
@@ -115,6 +164,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
   readonly #outputNames: readonly string[];
   readonly #sideOutputs = new Map<string, HarnessOutput<unknown>>();
   #nowMs: number;
+  readonly #checkpoints = new LocalCheckpoints();
+  #checkpointCount: number;
   #playedMs = Number.NEGATIVE_INFINITY;
   #endedAtMs: number | undefined;
   #failure: { readonly error: unknown } | undefined;
@@ -123,8 +174,9 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
 
   /** See `testHarness`. @throws GraphError for a pipeline that can't run. */
   constructor(pipeline: Pipeline, harnessOptions: HarnessOptions) {
-    const { parallelism, chaining, clock = 0, sideOutputs = [], classes = [], configuration = {} } = harnessOptions;
+    const { parallelism, chaining, restore, clock = restore?.clockMs ?? 0, sideOutputs = [], classes = [], configuration = {} } = harnessOptions;
     this.#options = harnessOptions;
+    this.#checkpointCount = restore?.checkpoint ?? 0;
     this.#nowMs = clock instanceof Date ? clock.getTime() : clock;
     const env = new Environment(nowhere, {
       ...(parallelism === undefined ? {} : { parallelism }),
@@ -169,11 +221,15 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
     const byHand = (this.#options.classes ?? []).map((constructor) => ({ name: constructor.name, constructor, privateFields: [] }));
     const { graph, tasks } = this.#job;
     const wake = (): void => this.#woken?.();
+    const { restore } = this.#options;
+    if (restore !== undefined) checkRestorable(restore, graph);
     const wired = await localTasks(
       graph,
       async () => ({ tasks: tasks.map((task, index) => ownInstances(task, graph.vertices[index]!)), classes: byHand }),
       () => undefined,
-      () => ({
+      (vertex, subtask) => ({
+        checkpoints: this.#checkpoints.hostOf(vertex, subtask),
+        ...(restore === undefined ? {} : { restored: restoreOf(restore.job, vertex, subtask) }),
         doorbell: { park: () => undefined },
         configuration: this.#configuration,
         poll: () => false,
@@ -193,6 +249,7 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
       feed.channel = channel;
       return new HarnessInput(feed.name, channel, classes, host);
     });
+    for (const [index, input] of restore?.inputs.entries() ?? []) this.#inputs[index]?.restore(input);
     for (const name of this.#outputNames) this.#outputs[name] = outputOf(wired.results, name);
     for (const { id } of this.#options.sideOutputs ?? []) this.#sideOutputs.set(id, outputOf(wired.results, sideName(id)));
     for (const { task } of [...wired.tasks].reverse()) await task.open();
@@ -370,6 +427,106 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
     await this.close();
   }
 
+  // --------------------------------------------------------------------------------------------------- state, snapshots
+
+  /**
+   * Keyed state under a descriptor, of all subtasks.
+   * @param operator uid of the operator, or its id; needed where several have a state of that name.
+   * @throws GraphError when no operator, or more than one, has declared it so far.
+   */
+  state<Descriptor extends StateDescriptor>(descriptor: Descriptor, operator?: string): HarnessState<DataOf<Descriptor>> {
+    const { name } = descriptor;
+    const found = this.#tasks.flatMap(({ vertex, subtask, task }) =>
+      task.states
+        .filter(({ stateId, states }) => (operator === undefined || stateId === operator) && declares(states.keyed, name))
+        .map(({ stateId, states }) => ({ vertex, subtask, stateId, keyed: states.keyed })),
+    );
+    const ids = [...new Set(found.map(({ stateId }) => stateId))];
+    if (ids.length !== 1) {
+      throw new GraphError(
+        ids.length === 0
+          ? `No operator of the pipeline${operator === undefined ? "" : ` with the uid ${describe(operator)}`} has declared keyed state named ` +
+            `${describe(name)} so far.`
+          : `Several operators have keyed state named ${describe(name)}: ${ids.join(", ")}; write state(descriptor, uid).`,
+      );
+    }
+    return {
+      get: (key) => {
+        const { vertex } = found[0]!;
+        const owner = subtaskOfKeyGroup(keyGroupOf(keyToken(key), vertex.maxParallelism), vertex.parallelism, vertex.maxParallelism);
+        return (found.find(({ subtask }) => subtask === owner)?.keyed.query(name, key) ?? nothingOf(descriptor)) as DataOf<Descriptor>;
+      },
+      keys: () => found.flatMap(({ keyed }) => [...keyed.keys(name)]),
+    };
+  }
+
+  /** The timers that have not fired, by time. */
+  timers(): PendingTimer[] {
+    return this.#tasks
+      .flatMap(({ task }) =>
+        task.states.flatMap(({ stateId, states }) =>
+          [...states.timerQueues].flatMap(([name, queue]) => [...queue.entries()].map(([time, key]) => ({ operator: stateId, name, key, time }))),
+        ),
+      )
+      .sort((a, b) => a.time - b.time);
+  }
+
+  /**
+   * Takes a snapshot through the whole pipeline, as a checkpoint does; `testHarness(pipeline, { restore: snapshot })` begins from there.
+   * The harness goes on unharmed.
+   * @param settings complete: tell sinks and functions that the checkpoint is durable, so that they commit. Default true; else `complete` does.
+   * @throws CheckpointError when an operator can't be part of a snapshot.
+   */
+  snapshot({ complete = true }: { readonly complete?: boolean } = {}): HarnessSnapshot {
+    this.#check();
+    const checkpoint = ++this.#checkpointCount;
+    const trigger = {
+      checkpoint, timestampMs: this.#nowMs, kind: "savepoint", mode: "exactly-once", unaligned: false, alignedTimeoutMs: 0,
+    } as const;
+    const { edges } = this.#job.graph;
+    const runs = (vertex: string): boolean => [...this.#running].some((it) => it.vertex.id === vertex);
+    this.#checkpoints.begin(trigger, this.#tasks, this.#running, ({ vertex }) => edges.some(({ source, target }) => target === vertex.id && runs(source)));
+    // State is written in slices of real time, one per step.
+    const deadline = performance.now() + SNAPSHOT_TIMEOUT_MS;
+    do this.#run();
+    while (this.#checkpoints.pending && performance.now() < deadline);
+    const { outcome } = this.#checkpoints;
+    if (outcome === undefined) {
+      this.#checkpoints.abort();
+      throw new CheckpointError(
+        `The snapshot did not come through within ${SNAPSHOT_TIMEOUT_MS} ms: an operator with asynchronous calls is full; wait for it with until().`,
+      );
+    }
+    if (outcome instanceof CheckpointError) {
+      for (const { task } of this.#running) task.checkpointAborted(checkpoint);
+      this.#run();
+      throw outcome;
+    }
+    const snapshot: HarnessSnapshot = {
+      checkpoint,
+      bytes: [...outcome.files.values()].reduce((sum, { length }) => sum + length, 0),
+      job: outcome,
+      inputs: this.#inputs.map(({ currentWatermark, ended }) => ({ watermark: currentWatermark, ended })),
+      clockMs: this.#nowMs,
+    };
+    if (complete) this.complete(snapshot);
+    return snapshot;
+  }
+
+  /** Tells sinks and functions that a snapshot is durable: two-phase sinks commit what belongs to it. */
+  complete(snapshot: HarnessSnapshot): void {
+    this.#check();
+    for (const { task } of this.#running) task.checkpointCompleted(snapshot.checkpoint);
+    this.#run();
+  }
+
+  /** Tells them that it will never be. */
+  abort(snapshot: HarnessSnapshot): void {
+    this.#check();
+    for (const { task } of this.#running) task.checkpointAborted(snapshot.checkpoint);
+    this.#run();
+  }
+
   // ---------------------------------------------------------------------------------------------------------- internals
 
   get #first(): HarnessInput<unknown> {
@@ -414,6 +571,9 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
   }
 }
 
+/** Only an operator that is full holds a barrier back, and it will do so as long as the event loop does not turn. */
+const SNAPSHOT_TIMEOUT_MS = 5_000;
+
 /** A function of streams, with their number. */
 interface Pipeline {
   readonly inputs: number;
@@ -426,6 +586,36 @@ const nowhere = {
   },
   close: async (): Promise<void> => undefined,
 };
+
+/** @throws GraphError when the snapshot has state for which the pipeline has no operator. */
+function checkRestorable({ job }: HarnessSnapshot, graph: JobGraph): void {
+  const known = new Set(graph.vertices.flatMap(({ operators }) => operators.map(({ id, uid }): string => uid ?? id)));
+  for (const [operator, subtasks] of job.operators) {
+    // What a task knows of its inputs is no state of the user's.
+    const states = subtasks.flatMap((it) => it?.sections.filter(({ name }) => !name.startsWith("$")).map(({ name }) => name) ?? []);
+    if (known.has(operator) || states.length === 0) continue;
+    throw new GraphError(
+      `The snapshot has state of an operator ${describe(operator)} (${[...new Set(states)].join(", ")}), which the pipeline does not have; give ` +
+        "operators uids, and let both pipelines have the same.",
+    );
+  }
+}
+
+function declares(keyed: KeyedBackend, name: string): boolean {
+  try {
+    keyed.query(name, 0);
+    return true;
+  } catch (error) {
+    if (error instanceof StateError) return false;
+    throw error;
+  }
+}
+
+/** What a key has that has nothing. */
+function nothingOf(descriptor: StateDescriptor): unknown {
+  if (descriptor.kind === "value") return descriptor.initial;
+  return descriptor.kind === "list" || descriptor.kind === "map" ? [] : undefined;
+}
 
 const sideName = (id: string): string => `side output ${id}`;
 

@@ -2,7 +2,9 @@
  * The door `drey/testing`: pipelines and functions under test in one thread, with clock and watermarks in the test's hands.
  */
 export { TestHarness, testHarness } from "./harness.ts";
-export type { HarnessOptions, KeyedCoHarnessOptions, KeyedHarnessOptions } from "./harness.ts";
+export type {
+  DataOf, HarnessOptions, HarnessSnapshot, HarnessState, KeyedCoHarnessOptions, KeyedHarnessOptions, PendingTimer,
+} from "./harness.ts";
 export { HarnessInput } from "./harness-input.ts";
 export { HarnessOutput } from "./harness-output.ts";
 export type { StreamElement, StreamRecord } from "./harness-output.ts";
