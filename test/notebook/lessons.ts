@@ -34,6 +34,17 @@ describe("notebooks", () => {
   test.each(names)("%s is kept without outputs", (name) => {
     expect(outputsOf(read(name))).toEqual([]);
   });
+
+  const korean = readdirSync(join(NOTEBOOKS, "ko")).filter((name) => name.endsWith(".ipynb"));
+  test.each(korean)("ko/%s has the same code, in another language's prose", (name) => {
+    const cellsOf = (notebook: Notebook, kind: string): string[] =>
+      notebook.cells.filter((cell) => cell.cell_type === kind).map((cell) => [cell.source].flat().join(""));
+    const [english, translated] = [read(name), read(join("ko", name))];
+    expect(cellsOf(translated, "code")).toEqual(cellsOf(english, "code"));
+    expect(cellsOf(translated, "markdown")).toHaveLength(cellsOf(english, "markdown").length);
+    for (const prose of cellsOf(translated, "markdown")) expect(prose).toMatch(/[가-힣]/);
+    expect(outputsOf(translated)).toEqual([]);
+  });
 });
 
 function isAlive(pid: number): boolean {

@@ -76,11 +76,11 @@ export function fuse(
   const owners: number[] = [];
   let owner = 0;
   for (const [index, line] of lines.entries()) {
-    const mark = /^\/\*@(\d+)\*\//.exec(line);
+    const mark = /^(?:\/\*@(\d+)\*\/)+/.exec(line);
     if (mark !== null) owner = Number(mark[1]);
     owners[index] = owner;
   }
-  const code = lines.map((line) => line.replace(/^\/\*@\d+\*\//, "")).join("\n");
+  const code = lines.map((line) => line.replace(/^(?:\/\*@\d+\*\/)+/, "")).join("\n");
   // V8 puts the parameters of `new Function` on two lines before the body.
   const HEADER_LINES = 2;
   const names = [...text.constants.keys()];
