@@ -29,6 +29,9 @@ import { type CompletedCheckpoint, CompletedCheckpoints } from "./completed-chec
 import type { Emit } from "./effect.ts";
 import type { Execution, ExecutionGraph } from "./execution-graph.ts";
 
+/** Time between two attempts to take a checkpoint that tasks wait for, in a job that takes none by itself. */
+const AGAIN_MS = 1_000;
+
 /** What came of a checkpoint or savepoint that somebody asked for. */
 export type Outcome = { readonly completed: CompletedCheckpoint } | { readonly error: CheckpointError };
 
@@ -153,9 +156,9 @@ export class CheckpointCoordinator {
   resume(participants: Participants): void {
     if (this.#participants !== undefined) return;
     this.#participants = participants;
-    const { clocks, settings } = this.#options;
+    const { clocks } = this.#options;
     for (const execution of this.#awaiting) if (isTaskFinal(execution.state)) this.#awaiting.delete(execution);
-    if (settings.intervalMs > 0) this.#dueMs = clocks.elapsedMs() + (this.#awaiting.size > 0 ? 0 : settings.intervalMs);
+    this.#dueMs = clocks.elapsedMs() + (this.#awaiting.size > 0 ? 0 : this.#intervalMs);
   }
 
   /** Some tasks don't run any more: no checkpoint on its way can become complete, unless it is being stored already. */
@@ -189,7 +192,7 @@ export class CheckpointCoordinator {
       );
     }
     if (this.#participants !== undefined && nowMs >= this.#triggerMs && this.#allRun) {
-      this.#dueMs = nowMs + this.#options.settings.intervalMs;
+      this.#dueMs = nowMs + this.#intervalMs;
       this.#trigger(undefined);
     }
   }
@@ -240,6 +243,7 @@ export class CheckpointCoordinator {
   /** A task has come to its end: whatever it was to store it has stored, and its consumers may have no producer any more. */
   taskFinished(execution: Execution): void {
     this.#awaiting.delete(execution);
+    if (this.#awaiting.size === 0 && this.#options.settings.intervalMs === 0) this.#dueMs = Number.POSITIVE_INFINITY;
     if (this.#participants === undefined) return;
     const subtask = idOf(execution);
     for (const pending of [...this.#pending.values()]) {
@@ -256,9 +260,8 @@ export class CheckpointCoordinator {
     this.#dueMs = Math.min(this.#dueMs, this.#options.clocks.elapsedMs());
   }
 
-  /** A task waits at its end for a checkpoint that covers it: the next one is taken at once. */
+  /** A task waits at its end for a checkpoint that covers it: the next one is taken at once, also where none come by themselves. */
   awaited(execution: Execution): void {
-    if (this.#options.settings.intervalMs === 0) return;
     this.#awaiting.add(execution);
     if (this.#participants !== undefined) this.#dueMs = Math.min(this.#dueMs, this.#options.clocks.elapsedMs());
   }
@@ -320,6 +323,13 @@ export class CheckpointCoordinator {
     const pending = this.#pending.get(checkpoint);
     const isAsked = pending?.asked.get(idOf(execution)) === execution.address.attempt;
     return isAsked && pending?.manifest === undefined ? pending : undefined;
+  }
+
+  /** Where checkpoints don't come by themselves, they are repeated only for tasks that wait for one. */
+  get #intervalMs(): number {
+    const { intervalMs } = this.#options.settings;
+    if (intervalMs > 0) return intervalMs;
+    return this.#awaiting.size > 0 ? AGAIN_MS : Number.POSITIVE_INFINITY;
   }
 
   /** When the next periodic checkpoint is triggered. */
