@@ -124,8 +124,10 @@ export async function loadManifest(storage: CheckpointStorage): Promise<Checkpoi
 }
 
 /** Bytes in a manifest (what result buffers keep) are written as base64. */
-function writeBytes(_key: string, value: unknown): unknown {
-  return value instanceof Uint8Array ? { $bytes: Buffer.from(value).toString("base64") } : value;
+function writeBytes(this: unknown, key: string, value: unknown): unknown {
+  // A Buffer has made something else of itself before it comes here.
+  const bytes = (this as Readonly<Record<string, unknown>>)[key];
+  return bytes instanceof Uint8Array ? { $bytes: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64") } : value;
 }
 
 function readBytes(_key: string, value: unknown): unknown {

@@ -88,11 +88,13 @@ export class TaskCheckpoints {
     this.#task = task;
     this.#write = (bytes) => {
       const snapshot = this.#snapshot as Snapshot;
+      // The host may give them to another thread: then they have no length any more.
+      const { length } = bytes;
       if (!host.write(snapshot.trigger.checkpoint, bytes)) {
         this.#refused = true;
         return false;
       }
-      snapshot.written += bytes.length;
+      snapshot.written += length;
       return true;
     };
   }
@@ -218,7 +220,7 @@ export class TaskCheckpoints {
     for (const log of it.logs.slice(it.channels.length)) {
       const start = it.written;
       if (!this.#write(log.bytes)) return;
-      it.channels.push({ edge: log.edge, channel: log.channel, file: it.file, start, end: start + log.bytes.length });
+      it.channels.push({ edge: log.edge, channel: log.channel, file: it.file, start, end: it.written });
     }
     this.#snapshot = undefined;
     this.#host.acknowledge(ackOf(it, this.#task.members));

@@ -84,9 +84,11 @@ export class SnapshotWriter implements SnapshotInProgress {
       }
       let taken = 0;
       for (const { section, group, bytes } of this.#blocks) {
+        // Whoever takes them may take them away: to another thread.
+        const { length } = bytes;
         if (!write(bytes)) break;
-        section.blocks.push(group, this.#bytes, bytes.length);
-        this.#bytes += bytes.length;
+        section.blocks.push(group, this.#bytes, length);
+        this.#bytes += length;
         taken++;
       }
       this.#blocks.splice(0, taken);

@@ -132,6 +132,9 @@ describe("manifest", () => {
     const storage = memory();
     expect(await storeManifest(storage, manifest)).toBe(true);
     expect(await loadManifest(storage)).toEqual(manifest);
+    const other = memory();
+    await storeManifest(other, { ...manifest, results: { rows: Buffer.from([0, 255, 7]) } });
+    expect(await loadManifest(other)).toEqual(manifest);
   });
 
   test("a checkpoint of one number is completed once", async () => {
