@@ -82,6 +82,7 @@ export function taskRestore({ checkpoint, operators, channels, finished, ranges 
     ...(channels === undefined ? {} : { channels }),
     ...(finished === undefined ? {} : { finished }),
     read(file, start, end) {
+      if (end === start) return new Uint8Array(0);
       const range = ranges.find((it) => it.file === file && it.start <= start && end <= it.end);
       if (range === undefined) throw new InvariantError(`Bytes ${start} to ${end} of ${file} are needed, but were not read.`);
       return range.bytes.subarray(start - range.start, end - range.start);
