@@ -28,7 +28,10 @@ export function restoreOf(snapshot: LocalSnapshot, vertex: JobVertex, subtask: n
   const channels = snapshot.channels.get(vertex.id) ?? [];
   return {
     checkpoint: snapshot.checkpoint,
-    operators: ids.flatMap((id) => redistribute(snapshot.operators.get(id) ?? [], subtask, vertex.parallelism, vertex.maxParallelism) ?? []),
+    operators: ids.flatMap((id) => {
+      const old = snapshot.operators.get(id) ?? [];
+      return redistribute(old, subtask, vertex.parallelism, vertex.maxParallelism) ?? [];
+    }),
     ...(channels.length === vertex.parallelism ? { channels: channels[subtask] as readonly ChannelState[] } : {}),
     ...(ids.every((id) => snapshot.finished.has(id)) ? { finished: true } : {}),
     read: (file, start, end) => {
@@ -81,10 +84,13 @@ export class LocalCheckpoints {
   }
 
   /**
-   * Begins a checkpoint: at the running tasks that nobody running feeds. The tasks have to be stepped until `outcome` answers.
+   * Begins a checkpoint. The tasks have to be stepped until `outcome` answers.
+   * @param isFed whether a running task gets its barriers from another one; all others are triggered.
    * @throws InvariantError while another is on its way.
    */
-  begin(trigger: CheckpointTrigger, tasks: readonly LocalTask[], running: ReadonlySet<LocalTask>, isFed: (task: LocalTask) => boolean): void {
+  begin(
+    trigger: CheckpointTrigger, tasks: readonly LocalTask[], running: ReadonlySet<LocalTask>, isFed: (task: LocalTask) => boolean,
+  ): void {
     if (this.#pending !== undefined) throw new InvariantError("A checkpoint begins while another is on its way.");
     const names = [...running].map(({ vertex, subtask }) => nameOf(vertex, subtask));
     this.#outcome = undefined;

@@ -174,7 +174,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
 
   /** See `testHarness`. @throws GraphError for a pipeline that can't run. */
   constructor(pipeline: Pipeline, harnessOptions: HarnessOptions) {
-    const { parallelism, chaining, restore, clock = restore?.clockMs ?? 0, sideOutputs = [], classes = [], configuration = {} } = harnessOptions;
+    const { parallelism, chaining, restore, sideOutputs = [], classes = [], configuration = {} } = harnessOptions;
+    const { clock = restore?.clockMs ?? 0 } = harnessOptions;
     this.#options = harnessOptions;
     this.#checkpointCount = restore?.checkpoint ?? 0;
     this.#nowMs = clock instanceof Date ? clock.getTime() : clock;
@@ -465,7 +466,9 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
     return this.#tasks
       .flatMap(({ task }) =>
         task.states.flatMap(({ stateId, states }) =>
-          [...states.timerQueues].flatMap(([name, queue]) => [...queue.entries()].map(([time, key]) => ({ operator: stateId, name, key, time }))),
+          [...states.timerQueues].flatMap(([name, queue]) =>
+            [...queue.entries()].map(([time, key]) => ({ operator: stateId, name, key, time })),
+          ),
         ),
       )
       .sort((a, b) => a.time - b.time);
@@ -474,7 +477,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
   /**
    * Takes a snapshot through the whole pipeline, as a checkpoint does; `testHarness(pipeline, { restore: snapshot })` begins from there.
    * The harness goes on unharmed.
-   * @param settings complete: tell sinks and functions that the checkpoint is durable, so that they commit. Default true; else `complete` does.
+   * @param settings complete: tell sinks and functions that the checkpoint is durable, so that they commit. Default true; otherwise
+   * `complete` tells them.
    * @throws CheckpointError when an operator can't be part of a snapshot.
    */
   snapshot({ complete = true }: { readonly complete?: boolean } = {}): HarnessSnapshot {
@@ -485,7 +489,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
     } as const;
     const { edges } = this.#job.graph;
     const runs = (vertex: string): boolean => [...this.#running].some((it) => it.vertex.id === vertex);
-    this.#checkpoints.begin(trigger, this.#tasks, this.#running, ({ vertex }) => edges.some(({ source, target }) => target === vertex.id && runs(source)));
+    const isFed = ({ vertex }: LocalTask): boolean => edges.some(({ source, target }) => target === vertex.id && runs(source));
+    this.#checkpoints.begin(trigger, this.#tasks, this.#running, isFed);
     // State is written in slices of real time, one per step.
     const deadline = performance.now() + SNAPSHOT_TIMEOUT_MS;
     do this.#run();

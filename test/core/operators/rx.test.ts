@@ -294,3 +294,100 @@ test("a job runs it, fluent or piped", async () => {
   const evens = rows.pipe((stream) => stream.keyBy((n) => n % 2), rx((n$, { key }) => n$.pipe(toArray(), rxMap((all) => `${key}: ${all}`))));
   expect((await evens.collect()).sort()).toEqual(["0: 2,4", "1: 1,3,5"]);
 });
+
+describe("a failure", () => {
+  /** Pipelines that remember, and so would give something else if they began anew. */
+  const remembering: Readonly<Record<string, Pipeline>> = {
+    ...pipelines,
+    "scan with time": (rows$, scheduler) => rows$.pipe(scan((all, row) => all + row, ""), delay(3, scheduler)),
+    "begins with something": (rows$) => rows$.pipe(startWith("first"), bufferCount(2)),
+  };
+
+  test.each(Object.entries(remembering))("state: replay goes on exactly where it was: %s", async (_name, pipeline) => {
+    await fc.assert(
+      fc.asyncProperty(diagrams, fc.nat(30), async (diagram, cut) => {
+        const rx = (rows: DataStream<string>): DataStream<unknown> => rows.rx((rows$, { scheduler }) => pipeline(rows$, scheduler), { state: "replay" });
+        const { records, endMs = 0 } = marbles(diagram);
+        const watermark = Math.min(cut, endMs);
+        const first = await testHarness(rx);
+        // Rows beyond the watermark wait in the operator; those before it have gone through.
+        for (const { value, timestamp } of records.filter((record) => record.timestamp <= cut + 2)) first.push(value, timestamp);
+        first.watermark(watermark);
+        const before = first.takeRecords();
+        const restore = first.snapshot();
+        await first.close();
+        await using second = await testHarness(rx, { restore });
+        for (const { value, timestamp } of records.filter((record) => record.timestamp > cut + 2)) second.push(value, timestamp);
+        second.watermark(endMs);
+        second.end();
+        expect([...before, ...second.takeRecords()]).toEqual(oracle(diagram, pipeline));
+      }),
+      { numRuns: 15 },
+    );
+  });
+
+  test.each([[1, 3], [3, 2]])("state: replay per key, from parallelism %i to %i", async (before, after) => {
+    const rx = (rows: DataStream<Row>): DataStream<string> =>
+      rows.keyBy((row) => row.key).rx((rows$, { scheduler, key }) =>
+        rows$.pipe(scan((sum, { n }) => sum + n, 0), debounceTime(5, scheduler), rxMap((sum) => `${key} ${sum}`)), { state: "replay", ttl: 100 });
+    const letters = [..."abcdefgh"];
+    const first = await testHarness(rx, { parallelism: before });
+    for (const [n, key] of letters.entries()) first.push({ key, n }, n * 2);
+    first.watermark(12);
+    expect(first.take().sort()).toEqual(["a 0", "b 1", "c 2", "d 3"]);
+    const restore = first.snapshot();
+    await using second = await testHarness(rx, { parallelism: after, restore });
+    for (const harness of [first, second]) {
+      for (const [n, key] of letters.entries()) harness.push({ key, n: n * 10 }, 13 + n * 2);
+      harness.watermark(50);
+    }
+    expect(second.take().sort()).toEqual(first.take().sort());
+    await first.close();
+  });
+
+  test("state: none begins anew, and loses no row that waits", async () => {
+    const rx = (rows: DataStream<string>): DataStream<string> => rows.rx((rows$) => rows$.pipe(scan((all, row) => all + row, "")), { state: "none" });
+    const first = await testHarness(rx);
+    first.push("a", 1);
+    first.watermark(1);
+    first.push("b", 5);
+    const restore = first.snapshot();
+    await first.close();
+    await using second = await testHarness(rx, { restore });
+    second.push("late", 1);
+    second.watermark(5);
+    expect(first.take()).toEqual(["a"]);
+    expect(second.take()).toEqual(["b"]);
+    expect(second.metric("numLateRecordsDropped")).toBe(1);
+  });
+
+  test("under processing time, what was scheduled is due when its time comes", async () => {
+    const rx = (rows: DataStream<string>): DataStream<string> => rows.rx((rows$, { scheduler }) => rows$.pipe(delay(100, scheduler)), { time: "processing", state: "replay" });
+    const first = await testHarness(rx);
+    first.push("a");
+    first.advanceBy(60);
+    first.push("b");
+    first.advanceBy(60);
+    expect(first.take()).toEqual(["a"]);
+    const restore = first.snapshot();
+    await first.close();
+    await using second = await testHarness(rx, { restore });
+    second.advanceBy(39);
+    expect(second.take()).toEqual([]);
+    second.advanceBy(1);
+    expect(second.take()).toEqual(["b"]);
+  });
+
+  test("a log that grows beyond its limit says what helps", async () => {
+    await using harness = await testHarness((rows: DataStream<string>) => rows.rx((rows$) => rows$, { state: "replay", replayLimit: 3 }));
+    expect(() => harness.play(marbles("abcd"))).toThrow(/has got 4 rows since it was subscribed.*give it a \{ ttl \}/);
+    await using forgetting = await testHarness((rows: DataStream<string>) => rows.rx((rows$) => rows$, { state: "replay", replayLimit: 3, ttl: 5 }));
+    forgetting.play(marbles("abc------def|"));
+    expect(forgetting.take()).toHaveLength(6);
+  });
+
+  test("without saying what becomes of it, a snapshot is refused with a sentence", async () => {
+    await using harness = await testHarness((rows: DataStream<string>) => rows.rx((rows$) => rows$));
+    expect(() => harness.snapshot()).toThrow('write rx(…, { state: "none" })');
+  });
+});
