@@ -12,11 +12,14 @@ import {
   type Environment,
   KeyedProcessFunction,
   type ProcessContext,
+  type ProcessWindowContext,
+  ProcessWindowFunction,
   type RuntimeContext,
   type TimerContext,
   type ListState,
   type MapState,
   type ValueState,
+  cumulative,
   listState,
   mapState,
   session,
@@ -124,6 +127,12 @@ export type Step =
   | { readonly op: "state"; readonly key: KeyKind }
   | { readonly op: "timers"; readonly key: KeyKind; readonly sizeMs: number }
   | { readonly op: "tumbling" | "sliding" | "session"; readonly key: KeyKind; readonly sizeMs: number; readonly parts: number }
+  | {
+      readonly op: "kept" | "cumulative" | "keptSession" | "count";
+      readonly key: KeyKind;
+      readonly sizeMs: number;
+      readonly parts: number;
+    }
   | { readonly op: "union"; readonly modulo: number; readonly add: number }
   | { readonly op: "connect"; readonly modulo: number; readonly key: KeyKind; readonly sizeMs: number }
   | { readonly op: "coMap"; readonly modulo: number; readonly add: number };
@@ -164,6 +173,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ op: fc.constant("timers" as const), key, sizeMs }),
   fc.record({
     op: fc.constantFrom("tumbling" as const, "sliding" as const, "session" as const),
+    key,
+    sizeMs,
+    parts: fc.integer({ min: 1, max: 4 }),
+  }),
+  fc.record({
+    op: fc.constantFrom("kept" as const, "cumulative" as const, "keptSession" as const, "count" as const),
     key,
     sizeMs,
     parts: fc.integer({ min: 1, max: 4 }),
@@ -280,6 +295,21 @@ export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]
         order = "per key";
         break;
       }
+      case "kept":
+      case "cumulative":
+      case "keptSession": {
+        const { op, sizeMs, parts } = step;
+        const window = op === "kept" ? tumbling(sizeMs) : op === "cumulative" ? cumulative(sizeMs * parts, sizeMs) : session(() => sizeMs);
+        stream = settle(stream.keyBy(keyOf(step.key)).window(window).process(new Digested()));
+        order = "per key";
+        break;
+      }
+      case "count": {
+        // Which records are together depends on their order.
+        const { parts } = step;
+        if (order === "per key") stream = settle(stream.keyBy(keyOf(step.key)).countWindow(parts + 1).process(new Digested()));
+        break;
+      }
       case "union": {
         const { modulo } = step;
         const [left, right] = [stream.filter((row) => row.id % modulo === 0), stream.filter((row) => row.id % modulo === 1)];
@@ -374,6 +404,14 @@ const digest: AggregateFunction<Row, { key: string; sum: number; ids: number[]; 
   // An accumulator without records has no key.
   merge: (a, b) => ({ key: a.ids.length === 0 ? b.key : a.key, sum: a.sum + b.sum, ids: [...a.ids, ...b.ids], norms: a.norms + b.norms }),
 };
+
+/** The same from the records themselves. */
+class Digested extends ProcessWindowFunction<Row, Row> {
+  override process(rows: readonly Row[], { window: { start, end } }: ProcessWindowContext, out: Collector<Row>): void {
+    const result = digest.getResult(rows.reduce((sum, row) => digest.add(row, sum), digest.createAccumulator()));
+    out.collect({ ...result, id: start, at: end - 1, payload: { start, end, was: result.payload } });
+  }
+}
 
 /** Each record with what its key has seen before. */
 class Follows extends KeyedProcessFunction<unknown, Row, Row> {
