@@ -36,7 +36,7 @@ export type {
   ProcessWindowContext, TimestampedValue, WatermarkGenerator, WatermarkOutput, Trigger, TriggerContext, TriggerResult, WindowOptions,
 } from "../core/index.ts";
 export type {
-  AsyncContext, FieldOf, MapAsyncOptions, RetryOptions, RxContext, RxOptions, RxProject,
+  AsyncContext, FieldOf, IterateOptions, LoopEnds, MapAsyncOptions, RetryOptions, RxContext, RxOptions, RxProject,
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
   ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
   JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,

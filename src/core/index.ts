@@ -16,6 +16,7 @@ export type {
 } from "./api/environment.ts";
 export type { CheckpointingOptions } from "./api/checkpointing.ts";
 export { BroadcastConnectedStream, BroadcastStream } from "./api/broadcast.ts";
+export type { IterateOptions, LoopEnds } from "./api/iterate.ts";
 export { IntervalJoin, IntervalJoined } from "./api/interval-join.ts";
 export { JoinedKeys, JoinedStreams, JoinedWindows } from "./api/joined-streams.ts";
 export type { JoinKind, Sided } from "./api/joined-streams.ts";

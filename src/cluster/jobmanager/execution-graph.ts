@@ -189,7 +189,7 @@ export function requireSound(graph: JobGraph): void {
     const [producers, consumers] = [seen.get(source), seen.get(target)];
     if (edges.has(id)) throw wrong(`two edges are called ${id}`);
     if (producers === undefined || consumers === undefined) throw wrong(`edge ${id} leads to a vertex that is not there`);
-    if ((position.get(source) as number) >= (position.get(target) as number)) {
+    if (edge.feedback !== true && (position.get(source) as number) >= (position.get(target) as number)) {
       throw wrong(`edge ${id} leads backwards; vertices must be in topological order`);
     }
     if (partitioning === "forward" && producers !== consumers) {

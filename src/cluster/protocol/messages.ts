@@ -193,6 +193,7 @@ const jobEdge: v.GenericSchema<unknown, JobEdge> = v.strictObject({
   input: inputIndex,
   partitioning: v.picklist(PARTITIONINGS),
   sideOutput: v.exactOptional(text()),
+  feedback: v.exactOptional(v.boolean()),
 });
 const jobEnd = v.strictObject({ name: text(), vertex: id<VertexId>(), edge: id<EdgeId>() });
 const jobGraph: v.GenericSchema<unknown, JobGraph> = v.strictObject({

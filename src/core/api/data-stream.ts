@@ -28,6 +28,7 @@ import { BroadcastConnectedStream, BroadcastStream } from "./broadcast.ts";
 import { ConnectedStreams } from "./connected-streams.ts";
 import type { Environment } from "./environment.ts";
 import { IntervalJoin } from "./interval-join.ts";
+import { type IterateOptions, type LoopEnds, iterated } from "./iterate.ts";
 import { type JoinKind, JoinedStreams } from "./joined-streams.ts";
 import type { Synchronous } from "./misuse.ts";
 import { DataStreamSink, OperatorSettings } from "./operator-settings.ts";
@@ -179,6 +180,14 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
    */
   rx<R>(project: RxProject<T, R>, options: RxOptions = {}): DataStream<R> {
     return this.transform(rxNode(project as never, options, undefined, this.hasTimestamps(), this.environment.configuration));
+  }
+
+  /**
+   * A loop: `step` is given the stream of all records that are in it, the new ones and those that come round, and returns what goes round
+   * again and what leaves.
+   */
+  iterate<R>(step: (loop: DataStream<T>) => LoopEnds<T, R>, options: IterateOptions = {}): DataStream<R> {
+    return iterated(this, step, options);
   }
 
   // ---------------------------------------------------------------------------------------------------------- sequences
@@ -409,7 +418,7 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
     const timed = (node: StreamNode): boolean =>
       node.spec.kind === "timestamps" ||
       (node.spec as { readonly timestamped?: boolean }).timestamped === true ||
-      (node.inputs.length > 0 && node.inputs.some((edge) => timed(edge.from)));
+      node.inputs.some((edge) => edge.feedback !== true && timed(edge.from));
     return this.ends.every((end) => timed(end.from));
   }
 

@@ -57,7 +57,7 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
     const otherwise = inherits ? Math.max(...node.inputs.map((edge) => parallelism.get(edge.from) as number)) : options.parallelism;
     parallelism.set(node, Math.min(node.parallelism ?? otherwise, node.parallelismLimit));
     // As in Flink: an operator without a group joins its inputs' group if they agree.
-    const inherited = new Set(node.inputs.map((edge) => group.get(edge.from) as string));
+    const inherited = new Set(node.inputs.filter(({ feedback }) => feedback !== true).map((edge) => group.get(edge.from) as string));
     group.set(node, node.slotSharingGroup ?? (inherited.size === 1 ? ([...inherited][0] as string) : DEFAULT_GROUP));
   }
   const maxParallelismOf = (node: StreamNode): number => node.maxParallelism ?? options.maxParallelism;
@@ -120,6 +120,7 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
         const target = vertexIds[vertexOf.get(it.to) as number] as VertexId;
         const edge: JobEdge = {
           id: freshEdgeId(`${id}->${target}`), source: id, target, input: it.edge.input, partitioning: it.partitioning.kind, ...side,
+          ...(it.edge.feedback === true ? { feedback: true } : {}),
         };
         jobEdges.push(edge);
         outputs.push({ to: "edge", edge: taskEdges.push({ id: edge.id, partitioning: it.partitioning }) - 1, ...side });

@@ -41,6 +41,8 @@ export interface JobEdge {
   readonly input: 0 | 1;
   readonly partitioning: PartitioningKind;
   readonly sideOutput?: string;
+  /** It leads back to the head of a loop, whose barriers and end come round on it. */
+  readonly feedback?: boolean;
 }
 
 /** Rows that leave the job for the client: each subtask of the vertex has one channel towards the JobManager. */
@@ -62,7 +64,7 @@ export interface JobFeed {
 /** A job as data. */
 export interface JobGraph {
   readonly name: string;
-  /** In topological order. */
+  /** In topological order, but for edges of feedback. */
   readonly vertices: readonly JobVertex[];
   readonly edges: readonly JobEdge[];
   readonly results: readonly JobResult[];

@@ -52,7 +52,8 @@ export interface StreamNode {
   name: string;
   uid: string | undefined;
   readonly spec: OperatorSpec;
-  readonly inputs: readonly StreamEdge[];
+  /** Grows when a loop is closed. */
+  inputs: readonly StreamEdge[];
   /** undefined: the environment's default. */
   parallelism: number | undefined;
   /** The largest parallelism this operator can ever have (sources that cannot be split: 1). */
@@ -73,6 +74,8 @@ export interface StreamEdge {
   readonly partitioning: Partitioning | undefined;
   /** Take the side output of this tag instead of the main output. */
   readonly sideOutput: string | undefined;
+  /** It leads back to the head of a loop. */
+  readonly feedback?: boolean;
 }
 
 /** What an operator is made with; see `StreamNode`. */
@@ -112,7 +115,8 @@ export interface StreamGraph {
 
 /**
  * The part of a program that leads to `sinks`: every ancestor once, in order of creation.
- * @throws GraphError on duplicate uids or a parallelism that is not a positive integer.
+ * @throws GraphError on duplicate uids, a parallelism that is not a positive integer, or operators that feed each other in a circle
+ *   without being the loop of an `iterate`.
  */
 export function streamGraph(jobName: string, sinks: readonly StreamNode[]): StreamGraph {
   const found = new Set<StreamNode>();
@@ -135,7 +139,23 @@ export function streamGraph(jobName: string, sinks: readonly StreamNode[]): Stre
     }
     uids.set(node.uid, node);
   }
+  requireNoCircle(nodes);
   return { jobName, nodes };
+}
+
+function requireNoCircle(nodes: readonly StreamNode[]): void {
+  const sound = new Set<StreamNode>();
+  const visit = (node: StreamNode, way: readonly StreamNode[]): void => {
+    if (sound.has(node)) return;
+    const from = way.indexOf(node);
+    if (from >= 0) {
+      const names = [...way.slice(from), node].reverse().map(({ name }) => `"${name}"`);
+      throw new GraphError(`Operators feed each other in a circle: ${names.join(" → ")}. A loop is written with iterate(…).`);
+    }
+    for (const edge of node.inputs) if (edge.feedback !== true) visit(edge.from, [...way, node]);
+    sound.add(node);
+  };
+  for (const node of nodes) visit(node, []);
 }
 
 /** @throws GraphError unless `parallelism` is undefined or a positive integer up to 32,768 (Flink's bound). */

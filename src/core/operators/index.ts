@@ -7,6 +7,7 @@ import { distinctOperator } from "./distinct.ts";
 import { filterOperator } from "./filter.ts";
 import { flatMapOperator } from "./flat-map.ts";
 import { intervalJoinOperator } from "./interval-join.ts";
+import { iterateOperator, loopExitOperator } from "./iterate.ts";
 import { mapOperator } from "./map.ts";
 import { mapAsyncOperator } from "./map-async.ts";
 import type { OperatorKind } from "./operator.ts";
@@ -46,6 +47,8 @@ export const operatorKinds: readonly OperatorKind[] = [
   coProcessOperator,
   broadcastProcessOperator,
   intervalJoinOperator,
+  iterateOperator,
+  loopExitOperator,
   mapAsyncOperator,
   rxOperator,
   scanOperator,

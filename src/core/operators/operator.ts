@@ -47,6 +47,13 @@ export interface Operator {
   checkpointAborted?(checkpoint: number): void;
   /** Every watermark of the input stops here, the last one too: the operator hands each on with `context.emitWatermark` when it may. */
   readonly holdsWatermarks?: boolean;
+  /**
+   * It is the head of a loop: its second input comes back from what it emits. That input is read at any time, and its watermarks and its
+   * end are not the task's.
+   */
+  readonly takesFeedback?: boolean;
+  /** The watermark of the second input of such an operator rose. */
+  feedbackWatermark?(watermark: number): void;
   /** It takes no records at present: the task reads no input until this is false. The operator calls `context.wake()` when it changes. */
   full?(): boolean;
   /** Results are still to come although all input has ended: the task waits for them. `context.wake()` as above. */

@@ -18,6 +18,7 @@ import type { WatermarkMemory } from "../time/watermark.ts";
 import { CheckpointError, DreyError, InvariantError, OutOfMemoryError, UserFunctionError } from "../types/errors.ts";
 import type { EdgeId } from "../types/ids.ts";
 import { type Configuration, options } from "../types/options.ts";
+import type { AlignmentStep } from "./barrier-aligner.ts";
 import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
 import type { CheckpointHost, CheckpointTrigger, TaskRestore } from "./checkpoint.ts";
 import { type GateListener, InputGate } from "./input-gate.ts";
@@ -68,6 +69,8 @@ export type Step = "worked" | "idle" | "blocked" | "finished";
 const SLICE_MS = 5;
 /** Idle tasks write gathered rows after so long even if the buffer timeout is longer: it costs an idle thread nothing. */
 const IDLE_FLUSH_MS = 2;
+/** Segments that come back round a loop and are taken in one step. */
+const FEEDBACK_SEGMENTS = 8;
 /** Time between two looks at the heap. */
 const HEAP_CHECK_MS = 20;
 
@@ -101,6 +104,10 @@ export class Task {
   readonly #outputs: readonly Output[];
   readonly #chain: FusedChain;
   readonly #gate: InputGate;
+  /** Of the head of a loop: what comes back to it. */
+  readonly #feedback: InputGate | undefined;
+  /** A checkpoint on its way round the loop: nothing else leaves until it is back. */
+  #circling: CheckpointTrigger | undefined;
   readonly #source: SourceOperator | undefined;
   readonly #mayPark: boolean;
   readonly #bufferTimeoutMs: number;
@@ -195,7 +202,18 @@ export class Task {
       align: (step) => this.#checkpoints?.align(step),
       now: () => host.now(),
     };
-    this.#gate = new InputGate(host.inputs, host.classes, gateListener, host.configuration.get(options.unalignedCheckpoints));
+    const comesBack = (input: 0 | 1): boolean => head.takesFeedback === true && input === 1;
+    const inputs = host.inputs.filter(({ input }) => !comesBack(input));
+    this.#gate = new InputGate(inputs, host.classes, gateListener, host.configuration.get(options.unalignedCheckpoints));
+    this.#feedback =
+      head.takesFeedback === true
+        ? new InputGate(host.inputs.filter(({ input }) => comesBack(input)), host.classes, {
+            ...gateListener,
+            watermark: (watermark) => head.feedbackWatermark?.(watermark),
+            idle: () => undefined,
+            align: (step) => this.#cameRound(step),
+          })
+        : undefined;
     this.#checkpoints = host.checkpoints === undefined ? undefined : this.#takeCheckpoints(host.checkpoints);
     this.#awaitsFinal =
       host.checkpoints !== undefined &&
@@ -294,10 +312,13 @@ export class Task {
     this.#host.metrics[TURNS] = (this.#host.metrics[TURNS] as number) + 1;
     try {
       if (this.#checkpoints?.pending === true) this.#checkpoints.serve();
-      if (!this.#mayPark && !this.#drained()) return "blocked";
+      const cameBack = this.#takeFeedback();
+      if (!this.#mayPark && !this.#drained()) return cameBack ? "worked" : "blocked";
+      if (this.#circling !== undefined) return cameBack ? "worked" : "idle";
       if (this.#stopping !== undefined || this.#draining !== undefined) return this.#stop();
-      if (this.#ended) return this.#checkpoints?.writing === true || this.#awaitsFinal ? this.#rest() : this.#finish();
-      const worked = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
+      if (this.#ended) return this.#waits ? this.#rest() : this.#finish();
+      const taken = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
+      const worked = taken || cameBack;
       const now = this.#host.now();
       const served = this.#serveClock(now);
       if (this.#source === undefined ? this.#gate.ended : this.#sourceEnded) this.#endInput();
@@ -319,6 +340,7 @@ export class Task {
   nextWakeMs(): number {
     if (this.#wanted) return 0;
     let next = Number.POSITIVE_INFINITY;
+    if (this.#circling !== undefined) return this.#checkpoints?.pending === true ? this.#host.now() + 1 : next;
     for (const tick of this.#ticks) next = Math.min(next, tick.nextMs);
     for (const operator of this.#processingTimers) next = Math.min(next, operator.nextProcessingTime?.() ?? next);
     if (this.#takesInput && this.#source !== undefined && !this.#full) next = Math.min(next, this.#source.nextReadMs?.() ?? 0);
@@ -344,9 +366,14 @@ export class Task {
   }
 
   async #runYielding(): Promise<void> {
-    const ready = (): boolean => this.#wanted || (this.#takesInput && this.#gate.hasInput && !this.#full);
+    const ready = (): boolean =>
+      this.#wanted ||
+      this.#feedback?.hasInput === true ||
+      (this.#takesInput && this.#gate.hasInput && !this.#full && this.#circling === undefined);
     const drained = (): boolean =>
-      this.#wanted || this.#outputs.every((it) => it.writers.every((writer) => writer.channel.queued < writer.channel.capacity));
+      this.#wanted ||
+      this.#feedback?.hasInput === true ||
+      this.#outputs.every((it) => it.writers.every((writer) => writer.channel.queued < writer.channel.capacity));
     let sliceEndMs = performance.now() + SLICE_MS;
     for (let step = this.step(); step !== "finished"; step = this.step()) {
       if (step === "worked" && performance.now() < sliceEndMs) continue;
@@ -358,6 +385,27 @@ export class Task {
       sliceEndMs = performance.now() + SLICE_MS;
     }
     this.#markBusy();
+  }
+
+  /** Takes in what has come back round the loop, up to a number of segments. @returns whether there was anything. */
+  #takeFeedback(): boolean {
+    if (this.#feedback === undefined) return false;
+    let segments = 0;
+    while (segments < FEEDBACK_SEGMENTS && this.#feedback.poll(this.#chain)) segments++;
+    return segments > 0;
+  }
+
+  /** A checkpoint is back on all ways of the loop: nothing of before it is under way any more. */
+  #cameRound(step: AlignmentStep): void {
+    if (step.do === "abort") this.#checkpoints?.align(step);
+    if (step.do !== "begin" || this.#circling?.checkpoint !== step.trigger.checkpoint) return;
+    this.#checkpoints?.begin(this.#circling);
+    this.#circling = undefined;
+  }
+
+  /** The task has ended its outputs and is still needed. */
+  get #waits(): boolean {
+    return this.#checkpoints?.writing === true || this.#awaitsFinal || this.#feedback?.ended === false;
   }
 
   /** Some operator takes no records at present. */
@@ -470,6 +518,11 @@ export class Task {
         return feedRows();
       },
       defer: (trigger) => {
+        if (this.#feedback !== undefined && !this.#ended && trigger.stop !== "drain") {
+          for (const it of this.#outputs) it.emitBarrier(trigger);
+          this.#circling = trigger;
+          return true;
+        }
         if (trigger.stop !== "drain" || this.#ended) return false;
         this.#draining = trigger;
         return true;
@@ -480,6 +533,7 @@ export class Task {
         ]);
       },
       emitBarrier: (trigger) => {
+        if (this.#circling?.checkpoint === trigger.checkpoint) return;
         if (this.#ended) this.#finalCheckpoint = Math.min(this.#finalCheckpoint, trigger.checkpoint);
         else for (const it of this.#outputs) it.emitBarrier(trigger);
       },
@@ -495,6 +549,8 @@ export class Task {
         this.#ended = true;
       },
       aborted: (checkpoint) => {
+        this.#feedback?.abort(checkpoint);
+        if (this.#circling?.checkpoint === checkpoint) this.#circling = undefined;
         if (checkpoint === this.#finalCheckpoint) {
           this.#finalCheckpoint = Number.POSITIVE_INFINITY;
           if (this.#awaitsFinal) host.requestFinal?.();

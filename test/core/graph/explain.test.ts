@@ -97,10 +97,9 @@ describe("explain", () => {
 
   test("writes a loop's body although nothing outside completes its inputs", () => {
     const source = streamNode(1, { name: "source", spec: { kind: "source" } });
-    const inputs = [edge(source)];
-    const head = streamNode(2, { name: "iterate", spec: { kind: "iterate" }, inputs });
+    const head = streamNode(2, { name: "iterate", spec: { kind: "iterate" }, inputs: [edge(source)] });
     const step = streamNode(3, { name: "step", spec: { kind: "map" }, inputs: [edge(head)] });
-    inputs.push(edge(step));
+    head.inputs = [...head.inputs, { ...edge(step), feedback: true }];
     const text = explain(streamGraph("loop", [step]));
     expect(text).toContain("\nn2 iterate");
     expect(text).toContain("└──▶ n3 step");
