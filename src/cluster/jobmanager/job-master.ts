@@ -484,8 +484,9 @@ export class JobMaster {
   resultArrived(from: TaskManagerId, { name, subtask, attempt, sequence }: ChannelSegments, segments: Attachments): void {
     const vertex = this.graph.results.find((result) => result.name === name)?.vertex;
     const execution = vertex === undefined ? undefined : this.executions.find(vertex, subtask, attempt);
-    // When a job ends early its results have no use for the rest.
-    if (execution?.at?.taskManager !== from || (this.state !== "WAITING" && this.state !== "RUNNING")) {
+    // When a job ends early its results have no use for the rest. While it restarts, other regions go on.
+    const goesOn = this.state === "WAITING" || this.state === "RUNNING" || this.state === "RESTARTING";
+    if (execution?.at?.taskManager !== from || !goesOn) {
       this.stale++;
       return;
     }
@@ -827,12 +828,12 @@ export class JobMaster {
       });
     }
     for (const { reader, subtask, sequence, segments } of deliveries) {
-      const { attempt } = this.executions.at(vertex, subtask).address;
       this.#emit({
         kind: "tell",
         client: reader,
         event: "resultSegments",
-        message: { job: this.id, name, subtask, attempt, sequence },
+        // What a reader gets is numbered since it came; it has nothing to do with attempts.
+        message: { job: this.id, name, subtask, attempt: 0, sequence },
         attachments: segments,
       });
     }

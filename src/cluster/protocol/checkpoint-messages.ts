@@ -62,6 +62,8 @@ export interface CheckpointAck {
   readonly channelBytes: number;
   /** The task has come to its end; what it acknowledges here counts for all later checkpoints too. */
   readonly finished?: boolean;
+  /** Of a task that takes a feed: so many of its rows are covered. */
+  readonly feedRows?: number;
 }
 
 /** What a task begins with instead of nothing. */
@@ -134,6 +136,7 @@ export const checkpointAck: v.GenericSchema<unknown, CheckpointAck> = v.strictOb
   asyncMs: v.number(),
   channelBytes: amount,
   finished: v.exactOptional(v.boolean()),
+  feedRows: v.exactOptional(count),
 });
 
 /** Shape of a RestoreDeployment. */
