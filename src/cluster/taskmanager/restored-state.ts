@@ -61,7 +61,7 @@ export async function readRestore(restore: RestoreDeployment, storage: Checkpoin
         throw new CorruptCheckpointError(`${storage.location} has no file ${file}, which checkpoint ${restore.checkpoint} needs.`);
       }
       // A range is given to the thread with its buffer, which must hold nothing else.
-      ranges[index] = { file, start, end, bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice() };
+      ranges[index] = { file, start, end, bytes: bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes) };
     }
   };
   await Promise.all(Array.from({ length: Math.min(MAX_READS, stretches.length) }, read));

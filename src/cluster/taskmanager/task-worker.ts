@@ -208,9 +208,9 @@ function checkpointHost(assignment: TaskAssignment): CheckpointHost {
       const waiting = Atomics.load(onTheWay, 0);
       if (waiting > 0 && waiting + bytes.byteLength > SNAPSHOT_BYTES) return false;
       Atomics.add(onTheWay, 0, bytes.byteLength);
-      // Only a whole buffer can be given away; a part of one would take the rest along.
-      const own = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice();
-      parentPort?.postMessage({ kind: "snapshot", checkpoint, bytes: own } satisfies ThreadReport, [own.buffer as ArrayBuffer]);
+      // Whoever wrote them may still look at them, so a copy is given away.
+      const copy = new Uint8Array(bytes);
+      parentPort?.postMessage({ kind: "snapshot", checkpoint, bytes: copy } satisfies ThreadReport, [copy.buffer]);
       return true;
     },
     acknowledge: (ack) => report({ kind: "acknowledge", ack }),
