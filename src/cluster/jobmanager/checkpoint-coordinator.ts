@@ -71,6 +71,8 @@ interface Pending {
   readonly startedMs: number;
   readonly asked: Map<SubtaskId, number>;
   readonly acks: Map<SubtaskId, CheckpointAck>;
+  /** Barriers were started there. */
+  readonly started: Set<SubtaskId>;
   readonly request: CheckpointRequest | undefined;
   /** Once all have answered: it is being stored. */
   manifest: CheckpointManifest | undefined;
@@ -361,20 +363,20 @@ export class CheckpointCoordinator {
       alignedTimeoutMs,
       ...(stop === undefined ? {} : { stop }),
     };
-    const folder =
-      kind === "checkpoint"
-        ? under(settings.folder, `chk-${id}`)
-        : under(request?.folder ?? (settings.savepointFolder as string), `savepoint-${job.slice(0, 6)}-${id}-${trigger.timestampMs.toString(36)}`);
+    const name = kind === "checkpoint" ? `chk-${id}` : `savepoint-${job.slice(0, 6)}-${id}-${trigger.timestampMs.toString(36)}`;
+    const folder = under(kind === "checkpoint" ? settings.folder : (request?.folder ?? (settings.savepointFolder as string)), name);
     const asked = new Map(executions.alive.map((execution) => [idOf(execution), execution.address.attempt]));
-    const pending: Pending = { trigger, folder, startedMs: clocks.elapsedMs(), asked, acks: new Map(), request, manifest: undefined };
+    const pending: Pending = {
+      trigger, folder, startedMs: clocks.elapsedMs(), asked, acks: new Map(), started: new Set(), request, manifest: undefined,
+    };
     this.#pending.set(id, pending);
     this.#statistics.began({ id, kind, triggeredAtMs: trigger.timestampMs, expected: asked.size, location: folder });
     this.#sendTrigger(pending);
     changed();
   }
 
-  /** Barriers start at the tasks all of whose producers have ended. Tasks that took the trigger already pass it over. */
-  #sendTrigger({ trigger, folder, acks, asked }: Pending): void {
+  /** Barriers start at the tasks all of whose producers have ended, once at each. */
+  #sendTrigger({ trigger, folder, started, asked }: Pending): void {
     const { graph, executions } = this.#participants as Participants;
     const fed = new Set<SubtaskId>();
     const parallelismOf = (id: string): number => graph.vertices.find((vertex) => vertex.id === id)?.parallelism ?? 0;
@@ -391,7 +393,9 @@ export class CheckpointCoordinator {
       const addresses = starts.get(execution.at.taskManager) ?? [];
       starts.set(execution.at.taskManager, addresses);
       const subtask = idOf(execution);
-      if (!fed.has(subtask) && asked.has(subtask) && !acks.has(subtask)) addresses.push(execution.address);
+      if (fed.has(subtask) || !asked.has(subtask) || started.has(subtask)) continue;
+      started.add(subtask);
+      addresses.push(execution.address);
     }
     const { job, emit } = this.#options;
     for (const [taskManager, addresses] of starts) {
