@@ -114,8 +114,11 @@ export class ResultStream implements ResultReader {
 
   /** Segments have arrived. Older attempts and repeats are passed over; a gap fails the reader. */
   accept({ subtask, attempt, sequence }: ChannelSegments, segments: readonly Uint8Array[]): void {
-    let lane = this.#lanes[subtask];
-    if (lane === undefined || this.#closed || this.#failure !== undefined || attempt < lane.attempt) return;
+    if (this.#closed || this.#failure !== undefined) return;
+    // The job was rescaled: it has more subtasks, and says so by a message without segments.
+    for (; this.#lanes.length <= subtask; this.#open++) this.#lanes.push(this.#lane(attempt));
+    let lane = this.#lanes[subtask] as Lane;
+    if (attempt < lane.attempt) return;
     if (attempt > lane.attempt) {
       lane = this.#lane(attempt);
       if (this.#lanes[subtask]!.ended) this.#open++;

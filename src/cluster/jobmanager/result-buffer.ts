@@ -331,12 +331,14 @@ export class ResultBuffer {
       channel.heldBytes = channel.held.length = channel.received = channel.granted = channel.lastBarrier = 0;
       channel.end = undefined;
     }
-    while (this.#channels.length < subtasks) {
-      // A reader that is there already learns of it when the first segments come.
+    const added: Delivery[] = [];
+    for (let subtask = this.#channels.length; subtask < subtasks; subtask++) {
       this.#channels.push({ ...newChannel(), readable: this.#reader === undefined ? 0 : RESULT_WINDOW_SEGMENTS });
+      // A reader that is there already must not take the end of the others for the end of all.
+      if (this.#reader !== undefined) added.push({ reader: this.#reader, subtask, sequence: 0, segments: [] });
     }
     this.#retire(subtasks);
-    const deliveries = this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    const deliveries = [...added, ...this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask))];
     const change = this.#change([], deliveries);
     const { name } = this.#options;
     const warning = `rows of ${name} that were read since the last checkpoint may come again: its tasks started again from there.`;
