@@ -5,7 +5,7 @@
 import { BatchDecoder } from "../data/codec.ts";
 import type { ClassRegistry } from "../data/classes.ts";
 import {
-  LAST_PIECE, MAX_SEGMENT_ROWS, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, segmentFlags, segmentKind, segmentPayloadBytes,
+  LAST_PIECE, MAX_SEGMENT_ROWS, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, segmentCheckpoint, segmentFlags, segmentKind, segmentPayloadBytes,
   segmentRows, segmentWatermark,
 } from "../data/element.ts";
 import type { MemoryChannel } from "../runtime/memory-channel.ts";
@@ -25,6 +25,10 @@ interface Source {
   readonly decoder: BatchDecoder;
   pieces: Uint8Array[];
   ended: boolean;
+  /** Positions in `records` of what came from here. */
+  readonly records: number[];
+  /** By checkpoint, how many had come when its barrier did. */
+  readonly before: Map<number, number>;
 }
 
 /** An output. Made by `testHarness`. */
@@ -37,7 +41,8 @@ export class HarnessOutput<T> {
 
   constructor(channels: readonly MemoryChannel[], classes: readonly ClassRegistry[]) {
     this.#sources = channels.map((channel, index) => ({
-      channel, decoder: new BatchDecoder({ classes: classes[index] as ClassRegistry }), pieces: [], ended: false,
+      channel, decoder: new BatchDecoder({ classes: classes[index] as ClassRegistry }), pieces: [], ended: false, records: [],
+      before: new Map(),
     }));
     this.#combiner = new WatermarkCombiner(Math.max(1, channels.length));
   }
@@ -62,6 +67,12 @@ export class HarnessOutput<T> {
   /** All records that ever left, taken or not. */
   get records(): readonly StreamRecord<T>[] {
     return this.#all;
+  }
+
+  /** The records that left before a snapshot, in order: what it covers. What it doesn't cover leaves again after a restore. */
+  recordsBefore({ checkpoint }: { readonly checkpoint: number }): StreamRecord<T>[] {
+    const covered = this.#sources.flatMap(({ records, before }) => records.slice(0, before.get(checkpoint) ?? records.length));
+    return covered.sort((a, b) => a - b).map((at) => this.#all[at] as StreamRecord<T>);
   }
 
   /** Records that wait to be taken. */
@@ -103,7 +114,7 @@ export class HarnessOutput<T> {
         if (count > 0) decoder.decode(memory, start, count, rows, this.#timestamps);
         channel.release();
         if (count > 0) this.#combiner.active(index);
-        for (let at = 0; at < count; at++) this.#add(rows[at], this.#timestamps[at] as number);
+        for (let at = 0; at < count; at++) this.#add(source, rows[at], this.#timestamps[at] as number);
         if (watermark !== MIN_WATERMARK && this.#combiner.advance(index, watermark)) this.#rose();
         return;
       }
@@ -115,7 +126,7 @@ export class HarnessOutput<T> {
         const { row, timestamp } = decoder.decodeRow(Buffer.concat(source.pieces));
         source.pieces = [];
         this.#combiner.active(index);
-        this.#add(row, timestamp);
+        this.#add(source, row, timestamp);
         return;
       }
       case SegmentKind.idle:
@@ -128,12 +139,14 @@ export class HarnessOutput<T> {
         if (this.#combiner.end(index)) this.#rose();
         return;
       case SegmentKind.barrier:
+        source.before.set(segmentCheckpoint(memory, offset), source.records.length);
         channel.release();
         return;
     }
   }
 
-  #add(value: unknown, timestamp: number): void {
+  #add(source: Source, value: unknown, timestamp: number): void {
+    source.records.push(this.#all.length);
     const record: StreamRecord<T> = { value: value as T, timestamp: Number.isNaN(timestamp) ? undefined : timestamp };
     this.#elements.push(record);
     this.#all.push(record);
