@@ -41,7 +41,10 @@ export interface LocalTasks {
 }
 
 /** What a task gets from whoever steps it; the wiring adds the rest. */
-export type LocalHost = Omit<TaskHost, "info" | "inputs" | "outputs" | "metrics" | "classes">;
+export type LocalHost = Omit<TaskHost, "info" | "inputs" | "outputs" | "metrics" | "classes"> & {
+  /** How often the task was started before; default 0. */
+  readonly attempt?: number;
+};
 
 const SEGMENT_BYTES = 32 * 1024;
 const SEGMENTS = 4;
@@ -96,8 +99,9 @@ export async function localTasks(
         feeds.set(feed.name, { channel: it, classes });
       }
       const metrics = taskMetricsArray();
-      const info = { jobName: graph.name, vertex, subtask, attempt: 0 };
-      const task = new Task({ ...hostOf(vertex, subtask), info, inputs, outputs, metrics, classes }, copy.tasks[index] as TaskSpec);
+      const { attempt = 0, ...host } = hostOf(vertex, subtask);
+      const info = { jobName: graph.name, vertex, subtask, attempt };
+      const task = new Task({ ...host, info, inputs, outputs, metrics, classes }, copy.tasks[index] as TaskSpec);
       tasks.push({ vertex, subtask, task, metrics });
     }
   }

@@ -2,9 +2,12 @@
  * The executor that runs a whole job in the calling thread: for tests, first steps, and runtimes without worker threads. Tasks take
  * turns; every edge that would be an exchange on a cluster is one here too, through the same codec, so that records are copied and
  * what can't travel fails in the same way. With `ship`, functions are copied for each subtask as well.
+ *
+ * A job with checkpoints (`execution.checkpointing.interval`) goes back to the latest one when it fails, as on a cluster; they are kept
+ * in memory (local-coordinator.ts).
  */
-import type { ClassRegistry, ShippedClass } from "../data/classes.ts";
-import type { CompiledJob, JobGraph } from "../graph/job-graph.ts";
+import type { ShippedClass } from "../data/classes.ts";
+import type { CompiledJob, JobGraph, JobVertex } from "../graph/job-graph.ts";
 import {
   type ExecutionInfo,
   type JobDetails,
@@ -17,12 +20,12 @@ import {
 import { NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
 import { type JobId, newJobId, taskManagerId } from "../types/ids.ts";
 import { Configuration, options } from "../types/options.ts";
-import { ResultDecoder } from "./client-channel.ts";
 import type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./executor.ts";
+import { type LocalCheckpoint, LocalCoordinator, nameOf } from "./local-coordinator.ts";
+import { LocalFeed } from "./local-feed.ts";
+import { LocalResult } from "./local-result.ts";
 import { type ShippedJob, localTasks } from "./local-tasks.ts";
-import type { MemoryChannel } from "./memory-channel.ts";
 import { metricRates, readTaskMetrics } from "./metrics.ts";
-import { type Output, output } from "./output.ts";
 import { ownInstances } from "./own-instances.ts";
 import type { Task } from "./task.ts";
 
@@ -36,7 +39,6 @@ export interface LocalExecutorOptions {
 }
 
 const LOCAL = taskManagerId("this-thread");
-const FEED_ROWS = 256;
 /** The thread's event loop turns at least this often. */
 const TURN_MS = 5;
 
@@ -66,6 +68,7 @@ export class LocalExecutor implements JobExecutor {
 }
 
 interface LocalTask {
+  readonly vertex: JobVertex;
   readonly task: Task;
   readonly metrics: Float64Array;
   readonly execution: { vertex: ExecutionInfo["vertex"]; subtask: number; state: TaskState; timestamps: Record<string, number> };
@@ -77,15 +80,16 @@ class LocalJob implements JobControl {
   readonly name: string;
   readonly #graph: JobGraph;
   readonly #configuration: Configuration;
-  readonly #feeds: ReadonlyMap<string, RowFeed>;
+  readonly #feeds: ReadonlyMap<string, LocalFeed>;
+  readonly #checkpoints: LocalCoordinator;
   readonly #listeners = new Set<JobListener>();
   readonly #timestamps: Record<string, number> = {};
   readonly #history: MetricsReport[] = [];
-  readonly #results = new Map<
-    string,
-    { readonly channels: readonly MemoryChannel[]; readonly decoders: readonly ResultDecoder[]; readonly ended: boolean[] }
-  >();
+  readonly #results: ReadonlyMap<string, LocalResult>;
   #tasks: LocalTask[] = [];
+  #attempt = 0;
+  /** When the job was restarted, newest last. */
+  readonly #restarts: number[] = [];
   #state: JobState = "CREATED";
   #failure: Error | undefined;
   #canceled = false;
@@ -96,25 +100,76 @@ class LocalJob implements JobControl {
     this.name = graph.name;
     this.#graph = graph;
     this.#configuration = Configuration.of(graph.options, "the job");
-    this.#feeds = feeds;
+    this.#checkpoints = new LocalCoordinator(graph, this.#configuration, (checkpoint) => this.#completed(checkpoint));
+    const { enabled } = this.#checkpoints;
+    const holds = enabled && this.#configuration.get(options.resultRelease) === "with-checkpoint";
+    this.#results = new Map(graph.results.map(({ name }) => [name, new LocalResult(holds)]));
+    this.#feeds = new Map([...feeds].map(([name, rows]) => [name, new LocalFeed(rows, enabled)]));
     this.#timestamps["CREATED"] = Date.now();
   }
 
   async run(shipped: ShippedJob): Promise<void> {
+    while (await this.#runOnce(shipped)) this.#attempt++;
+    for (const feed of this.#feeds.values()) feed.close();
+    this.#report();
+    if (this.#failure === undefined && !this.#canceled) for (const result of this.#results.values()) result.finish();
+    this.#enter(this.#failure !== undefined ? "FAILED" : this.#canceled ? "CANCELED" : "FINISHED");
+    for (const wake of this.#readers) wake();
+  }
+
+  /** One attempt. @returns true when the job is to be started again. */
+  async #runOnce(shipped: ShippedJob): Promise<boolean> {
+    let again = false;
     try {
       await this.#start(shipped);
       this.#enter("RUNNING");
       await this.#loop();
       for (const it of this.#tasks) this.#enterTask(it, this.#canceled ? "CANCELED" : "FINISHED");
-    } catch (error) {
-      this.#failure = error instanceof Error ? error : new Error(String(error));
+    } catch (thrown) {
+      const error = thrown instanceof Error ? thrown : new Error(String(thrown));
+      const delayMs = this.#restartDelayMs();
+      again = delayMs !== undefined && !this.#canceled;
+      if (!again) this.#failure ??= error;
       for (const it of this.#tasks) this.#enterTask(it, "FAILED");
+      if (again) {
+        this.#enter("RESTARTING");
+        await this.#pause(delayMs as number);
+      }
     }
-    for (const feed of this.#feeds.values()) feed.close();
     for (const { task } of this.#tasks) await task.close();
-    this.#report();
-    this.#enter(this.#failure !== undefined ? "FAILED" : this.#canceled ? "CANCELED" : "FINISHED");
-    for (const wake of this.#readers) wake();
+    return again && !this.#canceled;
+  }
+
+  /** How long to wait before the next attempt; undefined: there is none. The strategies are those of a cluster. */
+  #restartDelayMs(): number | undefined {
+    const { enabled } = this.#checkpoints;
+    const get = this.#configuration.get.bind(this.#configuration);
+    const now = Date.now();
+    const restarts = this.#restarts;
+    const strategy = get(options.restartStrategy) || (enabled ? "exponential-delay" : "none");
+    if (strategy === "none") return undefined;
+    if (strategy === "fixed-delay" && restarts.length >= get(options.fixedDelayAttempts)) return undefined;
+    if (strategy === "failure-rate") {
+      const recent = restarts.filter((at) => now - at < get(options.failureRateInterval)).length;
+      if (recent >= get(options.failureRateMaxFailures)) return undefined;
+    }
+    restarts.push(now);
+    if (strategy === "fixed-delay") return get(options.fixedDelay);
+    if (strategy === "failure-rate") return get(options.failureRateDelay);
+    const limit = get(options.exponentialAttempts);
+    if (limit > 0 && restarts.length > limit) return undefined;
+    return Math.min(
+      get(options.exponentialMaxBackoff),
+      get(options.exponentialInitialBackoff) * get(options.exponentialMultiplier) ** (restarts.length - 1),
+    );
+  }
+
+  #completed(checkpoint: LocalCheckpoint): void {
+    for (const result of this.#results.values()) result.completed(checkpoint);
+    for (const { name, vertex } of this.#graph.feeds) {
+      const ack = checkpoint.acks.get(nameOf(vertex, 0));
+      this.#feeds.get(name)?.completed(ack === undefined ? Number.POSITIVE_INFINITY : (ack.feedRows ?? 0));
+    }
   }
 
   async details(): Promise<JobDetails> {
@@ -148,7 +203,7 @@ class LocalJob implements JobControl {
           if (closed) return null;
           const result = this.#results.get(name);
           if (result !== undefined) {
-            const rows = take(result);
+            const rows = result.take();
             if (rows === null) return null;
             if (rows.length > 0) {
               this.#wake();
@@ -179,7 +234,9 @@ class LocalJob implements JobControl {
 
   async #start(shipped: ShippedJob): Promise<void> {
     const wake = (): void => this.#wake();
-    const { tasks, results, feeds } = await localTasks(this.#graph, shipped, wake, () => ({
+    const { tasks, results, feeds } = await localTasks(this.#graph, shipped, wake, (vertex, subtask) => ({
+      ...this.#checkpoints.hostOf(vertex, subtask),
+      attempt: this.#attempt,
       doorbell: { park: () => undefined },
       configuration: this.#configuration,
       poll: () => this.#canceled,
@@ -190,17 +247,25 @@ class LocalJob implements JobControl {
       heapUsed: () => 0,
       cooperative: true,
     }));
-    for (const [name, { channels, classes }] of results) {
-      this.#results.set(name, { channels, decoders: classes.map((it) => new ResultDecoder(it)), ended: channels.map(() => false) });
+    for (const { name, vertex } of this.#graph.results) {
+      const end = results.get(name);
+      if (end !== undefined) this.#results.get(name)?.attach(vertex, end);
     }
-    for (const [name, { channel, classes }] of feeds) {
-      const rows = this.#feeds.get(name);
-      if (rows !== undefined) void this.#pump(rows, channel, classes);
+    for (const [name, end] of feeds) {
+      this.#feeds
+        .get(name)
+        ?.run(end, () => isFinal(this.#state))
+        .catch((error: unknown) => {
+          this.#failure ??= error instanceof Error ? error : new Error(String(error));
+          this.#canceled = true;
+          this.#wake();
+        });
     }
     this.#tasks = tasks.map(({ task, metrics, vertex, subtask }) => {
       const execution = { vertex: vertex.id, subtask, state: "CREATED" as TaskState, timestamps: {} };
-      return { task, metrics, execution, before: readTaskMetrics(metrics) };
+      return { vertex, task, metrics, execution, before: readTaskMetrics(metrics) };
     });
+    this.#checkpoints.begin(tasks, Date.now());
     for (const it of this.#tasks) {
       await it.task.open();
       this.#enterTask(it, "RUNNING");
@@ -220,15 +285,19 @@ class LocalJob implements JobControl {
         if (step !== "finished") continue;
         running.delete(it);
         this.#enterTask(it, "FINISHED");
+        this.#checkpoints.finished(it.vertex, it.execution.subtask);
         worked = true;
       }
+      this.#checkpoints.tick(Date.now());
       for (const wake of this.#readers) wake();
       if (Date.now() - reportedMs >= intervalMs) {
         this.#report(Date.now() - reportedMs);
         reportedMs = Date.now();
       }
       if (worked && performance.now() - turnMs < TURN_MS) continue;
-      const nextMs = worked ? 0 : Math.min(reportedMs + intervalMs, ...[...running].map((it) => it.task.nextWakeMs())) - Date.now();
+      const nextMs = worked
+        ? 0
+        : Math.min(reportedMs + intervalMs, this.#checkpoints.nextMs, ...[...running].map((it) => it.task.nextWakeMs())) - Date.now();
       await this.#pause(Math.max(0, nextMs));
       turnMs = performance.now();
     }
@@ -254,27 +323,6 @@ class LocalJob implements JobControl {
     wake?.();
   }
 
-  /** Moves a feed's rows into its channel, as far as there is room. */
-  async #pump(rows: RowFeed, channel: MemoryChannel, classes: ClassRegistry): Promise<void> {
-    const edge: Output = output({ kind: "global" }, [channel], { classes, batchRows: FEED_ROWS, wrote: () => undefined }, 1, 0);
-    const room = async (): Promise<void> => {
-      while (!edge.drain() && !isFinal(this.#state)) await new Promise((resolve) => setTimeout(resolve, 1));
-    };
-    try {
-      for (let batch = await rows.next(FEED_ROWS); batch !== null && !isFinal(this.#state); batch = await rows.next(FEED_ROWS)) {
-        for (const row of batch) edge.emit(row, Number.NaN);
-        edge.flush();
-        await room();
-      }
-      edge.end();
-      await room();
-    } catch (error) {
-      this.#failure ??= error instanceof Error ? error : new Error(String(error));
-      this.#canceled = true;
-      this.#wake();
-    }
-  }
-
   #enter(state: JobState): void {
     this.#state = state;
     this.#timestamps[state] = Date.now();
@@ -296,7 +344,7 @@ class LocalJob implements JobControl {
         job: this.id,
         vertex: it.execution.vertex,
         subtask: it.execution.subtask,
-        attempt: 0,
+        attempt: this.#attempt,
         slot: it.execution.subtask,
         values: { ...values, ...rates },
       };
@@ -321,7 +369,7 @@ class LocalJob implements JobControl {
       executions: this.#tasks.map(({ execution }): ExecutionInfo => ({
         vertex: execution.vertex,
         subtask: execution.subtask,
-        attempt: 0,
+        attempt: this.#attempt,
         state: execution.state,
         taskManager: LOCAL,
         slot: execution.subtask,
@@ -331,22 +379,4 @@ class LocalJob implements JobControl {
       ...(this.#failure === undefined ? {} : { failure: toWire(this.#failure) }),
     };
   }
-}
-
-/** Rows that wait on any channel of a result; null once all channels have ended. */
-function take(result: {
-  readonly channels: readonly MemoryChannel[];
-  readonly decoders: readonly ResultDecoder[];
-  readonly ended: boolean[];
-}): unknown[] | null {
-  const rows: unknown[] = [];
-  for (const [index, channel] of result.channels.entries()) {
-    for (let offset = channel.tryPeek(); offset >= 0 && result.ended[index] !== true; offset = channel.tryPeek()) {
-      const decoded = (result.decoders[index] as ResultDecoder).decode(channel.memory, offset);
-      channel.release();
-      if (decoded === null) result.ended[index] = true;
-      else for (const row of decoded) rows.push(row);
-    }
-  }
-  return rows.length === 0 && result.ended.every(Boolean) ? null : rows;
 }

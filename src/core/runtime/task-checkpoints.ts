@@ -27,11 +27,13 @@ export interface CheckpointedTask {
   readonly isSource: boolean;
   /** All input has been taken and all operators have finished. */
   readonly ended: boolean;
+  /** It ends with its next step, and whoever waits for its part hears that. */
+  readonly over: boolean;
   /** See `CheckpointAck.feedRows`. */
   readonly feedRows: number | undefined;
   /** Takes over a savepoint that can't begin yet, because operators finish first. @returns false: it can. */
   defer(trigger: CheckpointTrigger): boolean;
-  /** Between two steps: sends a barrier behind everything that was emitted; nothing where the outputs have ended. */
+  /** Between two steps: sends a barrier behind everything that was emitted. */
   emitBarrier(trigger: CheckpointTrigger): void;
   /** Right before operators are asked to prepare. */
   prepareSnapshot(): void;
@@ -66,6 +68,8 @@ interface Snapshot {
   readonly alignmentMs: number;
   readonly syncMs: number;
   readonly frozenMs: number;
+  /** The barrier has left the task, and all rows in front of it. */
+  sent: boolean;
   /** The part that is being written. */
   part: number;
   written: number;
@@ -136,6 +140,11 @@ export class TaskCheckpoints {
     if (this.#snapshot !== undefined) this.#work();
   }
 
+  /** All that was emitted so far is in the channels. */
+  sent(): void {
+    if (this.#snapshot !== undefined) this.#snapshot.sent = true;
+  }
+
   /** Between two segments: what the barriers came to. */
   align(step: AlignmentStep): void {
     if (step.do === "begin") {
@@ -154,6 +163,7 @@ export class TaskCheckpoints {
   }
 
   #trigger(trigger: CheckpointTrigger): void {
+    if (this.#task.over) return;
     if (!this.#task.isSource && !this.#task.ended) this.#task.gate.expect(trigger);
     else if (!this.#task.defer(trigger)) this.#begin(trigger, this.#task.now(), false);
   }
@@ -193,6 +203,7 @@ export class TaskCheckpoints {
       alignmentMs,
       syncMs: frozenMs - startedMs,
       frozenMs,
+      sent: false,
       part: 0,
       written: 0,
       logs: overtaking ? undefined : [],
@@ -216,7 +227,8 @@ export class TaskCheckpoints {
       this.#decline(it.trigger.checkpoint, error as Error);
       return;
     }
-    if (it.logs === undefined) return;
+    // Rows for the client that are not on their way yet would be lost with this attempt.
+    if (it.logs === undefined || !it.sent) return;
     for (const log of it.logs.slice(it.channels.length)) {
       const start = it.written;
       if (!this.#write(log.bytes)) return;

@@ -122,7 +122,10 @@ export class Task {
   #lastWatermarkPassed = false;
   /** Operators that have finished, from the first on. */
   #finishedOperators = 0;
+  /** All input has been taken, and all operators have finished. */
   #ended = false;
+  /** The end of input has been written to all outputs. Barriers can be sent until then. */
+  #outputsEnded = false;
   #finished = false;
   readonly #checkpoints: TaskCheckpoints | undefined;
   /** The job ends with this savepoint: no more input is taken. */
@@ -314,9 +317,10 @@ export class Task {
       if (this.#checkpoints?.pending === true) this.#checkpoints.serve();
       const cameBack = this.#takeFeedback();
       if (!this.#mayPark && !this.#drained()) return cameBack ? "worked" : "blocked";
+      this.#checkpoints?.sent();
       if (this.#circling !== undefined) return cameBack ? "worked" : "idle";
       if (this.#stopping !== undefined || this.#draining !== undefined) return this.#stop();
-      if (this.#ended) return this.#waits ? this.#rest() : this.#finish();
+      if (this.#ended) return this.#end();
       const taken = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
       const worked = taken || cameBack;
       const now = this.#host.now();
@@ -403,11 +407,6 @@ export class Task {
     this.#circling = undefined;
   }
 
-  /** The task has ended its outputs and is still needed. */
-  get #waits(): boolean {
-    return this.#checkpoints?.writing === true || this.#awaitsFinal || this.#feedback?.ended === false;
-  }
-
   /** Some operator takes no records at present. */
   get #full(): boolean {
     for (const operator of this.#bounded) if (operator.full?.() === true) return true;
@@ -482,7 +481,7 @@ export class Task {
   #endInput(): void {
     if (this.#ended || !this.#finishOperators()) return;
     this.#ended = true;
-    for (const it of this.#outputs) it.end();
+    this.#flush(this.#host.now());
     if (this.#awaitsFinal) this.#host.checkpoints?.requestFinal?.();
   }
 
@@ -504,6 +503,7 @@ export class Task {
     const feeds = this.#feedRows !== undefined;
     // The task as its checkpoints see it; live, because they outlast what is read here.
     const ended = (): boolean => this.#ended;
+    const outputsEnded = (): boolean => this.#outputsEnded;
     const feedRows = (): number | undefined => this.#feedRows;
     return new TaskCheckpoints(host, {
       name: this.#name,
@@ -535,7 +535,10 @@ export class Task {
       emitBarrier: (trigger) => {
         if (this.#circling?.checkpoint === trigger.checkpoint) return;
         if (this.#ended) this.#finalCheckpoint = Math.min(this.#finalCheckpoint, trigger.checkpoint);
-        else for (const it of this.#outputs) it.emitBarrier(trigger);
+        for (const it of this.#outputs) it.emitBarrier(trigger);
+      },
+      get over() {
+        return outputsEnded();
       },
       stop: (trigger) => {
         this.#stopping = trigger;
@@ -545,7 +548,6 @@ export class Task {
         if (this.#stopping === undefined || checkpoint < this.#stopping.checkpoint) return;
         this.#stopping = undefined;
         this.#awaitsFinal = false;
-        if (!this.#ended) for (const it of this.#outputs) it.end();
         this.#ended = true;
       },
       aborted: (checkpoint) => {
@@ -602,10 +604,7 @@ export class Task {
     if (restored.finished === true) {
       this.#ended = true;
       this.#awaitsFinal = false;
-      for (const it of this.#outputs) {
-        it.emitWatermark(MAX_WATERMARK);
-        it.end();
-      }
+      for (const it of this.#outputs) it.emitWatermark(MAX_WATERMARK);
       return;
     }
     const own = ownInput(this.#inputs, subtask, vertex.parallelism);
@@ -616,7 +615,20 @@ export class Task {
     this.#chain.watermark(watermark);
   }
 
-  #finish(): Step {
+  /**
+   * A step of a task whose operators have finished: it ends once its last snapshot is written and what it wrote for others is committed.
+   * The end of input is sent at that time only, so that barriers can pass before.
+   */
+  #end(): Step {
+    if (this.#checkpoints?.writing === true || this.#awaitsFinal || this.#members.some(({ operator }) => operator.owes?.() === true)) {
+      return this.#rest();
+    }
+    if (!this.#outputsEnded) {
+      this.#outputsEnded = true;
+      for (const it of this.#outputs) it.end();
+      return "worked";
+    }
+    if (this.#feedback?.ended === false) return this.#rest();
     this.#finished = true;
     return "finished";
   }
