@@ -66,11 +66,13 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   "@dagrejs/dagre": ["notebook"],
   "plotly.js-dist": ["notebook"],
   tslab: ["notebook"],
-  "node:net": ["cluster/protocol"],
+  // The kernel's interrupting thread reads a pipe of its process.
+  "node:net": ["cluster/protocol", "notebook"],
   "node:http": ["cluster/rest"],
   "node:child_process": ["cluster/local", "notebook"],
-  "node:worker_threads": ["cluster/taskmanager"],
-  "node:inspector": ["cluster/code"],
+  "node:worker_threads": ["cluster/taskmanager", "notebook"],
+  // The kernel interrupts loops through it.
+  "node:inspector": ["cluster/code", "notebook"],
   "node:inspector/promises": ["cluster/code"],
 };
 
@@ -130,7 +132,7 @@ describe("rooms", () => {
     const foreign = all.flatMap((file) =>
       file.imports
         .filter(({ specifier }) => !specifier.startsWith(".") && !specifier.startsWith("node:"))
-        .filter(({ specifier }) => manifest.dependencies[packageOf(specifier)] === undefined)
+        .filter(({ specifier }) => ({ ...manifest.dependencies, ...manifest.optionalDependencies })[packageOf(specifier)] === undefined)
         .map(({ specifier }) => `${file.name} imports ${specifier}`),
     );
     expect(foreign).toEqual([]);

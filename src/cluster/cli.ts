@@ -8,6 +8,7 @@ import { clusterCommand } from "./cli/cluster.ts";
 import { type Command, UsageError, helpText } from "./cli/command.ts";
 import { describeFailure } from "./cli/failure.ts";
 import { infoCommand } from "./cli/info.ts";
+import { kernelCommand } from "./cli/kernel.ts";
 import { listCommand } from "./cli/list.ts";
 import { rescaleCommand } from "./cli/rescale.ts";
 import { jobManagerCommand, taskManagerCommand } from "./cli/role.ts";
@@ -26,6 +27,7 @@ const commands: readonly Command[] = [
   clusterCommand,
   jobManagerCommand,
   taskManagerCommand,
+  kernelCommand,
 ];
 
 const overview = (): string =>

@@ -41,6 +41,8 @@ export type Output =
 export interface ExecuteOptions {
   /** Program and arguments; `{connection}` stands for the connection file. */
   readonly kernel: readonly [string, ...string[]];
+  /** What stands between the folder and a socket's number: "-" for Jupyter, ":" for tslab, the default. */
+  readonly separator?: "-" | ":";
   /** The folder that the kernel runs in. */
   readonly cwd: string;
   /** Of one cell, and of the kernel's start; default 120,000. */
@@ -57,14 +59,18 @@ export interface Executed {
 }
 
 /** Runs all code cells, also after a cell has failed. @throws Error when the kernel does not start, ends, or leaves a cell unanswered. */
-export async function executeNotebook(notebook: Notebook, { kernel, cwd, timeoutMs = 120_000 }: ExecuteOptions): Promise<Executed> {
-  const session = new KernelSession(kernel, cwd, timeoutMs);
+export async function executeNotebook(notebook: Notebook, { kernel, cwd, separator, timeoutMs }: ExecuteOptions): Promise<Executed> {
+  const session = new KernelSession({ kernel, cwd, ...(separator === undefined ? {} : { separator }), ...(timeoutMs === undefined ? {} : { timeoutMs }) });
+  const run = async ({ source }: NotebookCell): Promise<Omit<Ran, "reply">> => {
+    const { execution_count, outputs } = await session.execute(typeof source === "string" ? source : source.join(""));
+    return { execution_count, outputs };
+  };
   try {
     await session.ready();
     const cells: NotebookCell[] = [];
     for (const cell of notebook.cells) {
       if (cell.cell_type !== "code") cells.push(cell);
-      else cells.push({ ...cell, ...(await session.execute(typeof cell.source === "string" ? cell.source : cell.source.join(""))) });
+      else cells.push({ ...cell, ...(await run(cell)) });
     }
     return { notebook: { ...notebook, cells }, updates: session.updates, kernelLog: session.log };
   } finally {
@@ -72,7 +78,8 @@ export async function executeNotebook(notebook: Notebook, { kernel, cwd, timeout
   }
 }
 
-interface Message {
+/** A message of the kernel. */
+export interface Message {
   readonly type: string;
   /** The id of the request that this belongs to. */
   readonly request: string;
@@ -82,7 +89,16 @@ interface Message {
 const DELIMITER = "<IDS|MSG>";
 const SOCKETS = ["shell", "iopub", "stdin", "control", "hb"] as const;
 
-class KernelSession {
+/** A cell that ran. */
+export interface Ran {
+  readonly execution_count: number | null;
+  readonly outputs: readonly Output[];
+  /** The content of the `execute_reply`. */
+  readonly reply: Readonly<Record<string, unknown>>;
+}
+
+/** A kernel that was started, and a front end's sockets to it. Whoever starts it ends it. */
+export class KernelSession {
   log = "";
   updates = 0;
   readonly #timeoutMs: number;
@@ -91,24 +107,27 @@ class KernelSession {
   readonly #id = randomUUID();
   readonly #kernel: ChildProcess;
   readonly #ended: Promise<void>;
-  readonly #shell = new Dealer({ linger: 0 });
+  // A question for the user finds the front end that sent the cell by the name of its socket.
+  readonly #shell = new Dealer({ linger: 0, routingId: this.#id });
   readonly #control = new Dealer({ linger: 0 });
+  readonly #stdin = new Dealer({ linger: 0, routingId: this.#id });
   readonly #iopub = new Subscriber({ linger: 0 });
   readonly #listeners = new Set<(message: Message) => void>();
   /** Where a display stands, so that an update finds it: the outputs of its cell and its place among them. */
   readonly #displays = new Map<string, { readonly outputs: Output[]; readonly at: number }>();
 
-  constructor([program, ...args]: readonly [string, ...string[]], cwd: string, timeoutMs: number) {
+  constructor({ kernel: [program, ...args], cwd, separator = ":", timeoutMs = 120_000 }: ExecuteOptions) {
     this.#timeoutMs = timeoutMs;
     const connection = join(this.#folder, "connection.json");
     const ports = Object.fromEntries(SOCKETS.map((name, index) => [`${name}_port`, index + 1]));
     const ip = join(this.#folder, "socket");
     writeFileSync(connection, JSON.stringify({ transport: "ipc", ip, key: this.#key, signature_scheme: "hmac-sha256", ...ports }));
-    this.#shell.connect(`ipc://${ip}:${ports["shell_port"]}`);
-    this.#iopub.connect(`ipc://${ip}:${ports["iopub_port"]}`);
-    this.#control.connect(`ipc://${ip}:${ports["control_port"]}`);
+    this.#shell.connect(`ipc://${ip}${separator}${ports["shell_port"]}`);
+    this.#iopub.connect(`ipc://${ip}${separator}${ports["iopub_port"]}`);
+    this.#control.connect(`ipc://${ip}${separator}${ports["control_port"]}`);
+    this.#stdin.connect(`ipc://${ip}${separator}${ports["stdin_port"]}`);
     this.#iopub.subscribe();
-    for (const socket of [this.#shell, this.#iopub, this.#control]) void this.#receive(socket);
+    for (const socket of [this.#shell, this.#iopub, this.#control, this.#stdin]) void this.#receive(socket);
     this.#kernel = spawn(program, args.map((arg) => arg.replace("{connection}", connection)), { cwd, stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.#kernel.stdout, this.#kernel.stderr]) stream?.on("data", (text: Buffer) => (this.log += text.toString()));
     this.#ended = new Promise((resolve) => {
@@ -133,7 +152,8 @@ class KernelSession {
     }
   }
 
-  async execute(code: string): Promise<{ execution_count: number | null; outputs: readonly Output[] }> {
+  /** Runs a cell; resolves when the kernel is idle again. @param more fields of the request. */
+  async execute(code: string, more: object = {}): Promise<Ran> {
     const outputs: Output[] = [];
     const request = randomUUID();
     const listen = (message: Message): void => {
@@ -142,13 +162,45 @@ class KernelSession {
     this.#listeners.add(listen);
     try {
       const idle = this.#next((it) => it.request === request && it.type === "status" && it.content["execution_state"] === "idle");
-      const how = { silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: false };
+      const how = { silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: false, ...more };
       const { answer } = await this.#request(this.#shell, "execute_request", { code, ...how }, request);
       const [{ content }] = await Promise.all([answer, idle]);
-      return { execution_count: (content["execution_count"] as number | undefined) ?? null, outputs };
+      return { execution_count: (content["execution_count"] as number | undefined) ?? null, outputs, reply: content };
     } finally {
       this.#listeners.delete(listen);
     }
+  }
+
+  /** The kernel's own process. */
+  get pid(): number {
+    return this.#kernel.pid as number;
+  }
+
+  /** Resolves when the kernel's process has ended. */
+  get ended(): Promise<void> {
+    return this.#ended;
+  }
+
+  /** Asks on the shell or the control channel; resolves with the content of the answer. */
+  async ask(channel: "shell" | "control", type: string, content: object = {}): Promise<Readonly<Record<string, unknown>>> {
+    const { answer } = await this.#request(channel === "shell" ? this.#shell : this.#control, type, content);
+    return (await answer).content;
+  }
+
+  /** Sends what has no answer. */
+  async tell(channel: "shell" | "stdin", type: string, content: object, key: string = this.#key): Promise<void> {
+    await this.#send(channel === "shell" ? this.#shell : this.#stdin, type, content, randomUUID(), key);
+  }
+
+  /** Hears every message from now on, until the returned function is called. */
+  listen(listener: (message: Message) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** The next message that fits. */
+  next(isIt: (message: Message) => boolean, timeoutMs?: number): Promise<Message> {
+    return this.#next(isIt, timeoutMs);
   }
 
   /** Asks the kernel to end, and sees to it. */
@@ -166,7 +218,7 @@ class KernelSession {
       if (!(await gone(5_000))) this.#kernel.kill("SIGKILL");
       await this.#ended;
     }
-    for (const socket of [this.#shell, this.#iopub, this.#control]) socket.close();
+    for (const socket of [this.#shell, this.#iopub, this.#control, this.#stdin]) socket.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -231,14 +283,14 @@ class KernelSession {
     });
   }
 
-  async #send(socket: Dealer, type: string, content: object, id: string): Promise<void> {
+  async #send(socket: Dealer, type: string, content: object, id: string, key: string = this.#key): Promise<void> {
     const header = { msg_id: id, username: "test", session: this.#id, date: new Date().toISOString(), msg_type: type, version: "5.3" };
     const parts = [header, {}, {}, content].map((part) => JSON.stringify(part));
-    await socket.send([DELIMITER, this.#sign(parts), ...parts]);
+    await socket.send([DELIMITER, this.#sign(parts, key), ...parts]);
   }
 
-  #sign(parts: readonly string[]): string {
-    const hmac = createHmac("sha256", this.#key);
+  #sign(parts: readonly string[], key: string = this.#key): string {
+    const hmac = createHmac("sha256", key);
     for (const part of parts) hmac.update(part);
     return hmac.digest("hex");
   }

@@ -62,6 +62,7 @@ export const manifest = JSON.parse(readFileSync(path.join(house, "package.json")
   readonly typesVersions: Readonly<Record<"*", Readonly<Record<string, readonly string[]>>>>;
   readonly bin: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
+  readonly optionalDependencies: Readonly<Record<string, string>>;
 };
 
 /** Doors of the package, as files of src. */

@@ -30,8 +30,15 @@ export interface CellMapping {
   readonly lines: readonly (readonly MappedSegment[])[];
 }
 
-/** Cells run so far, by URL. A notebook that is left running for long forgets its oldest runs. */
-const cells = new Map<string, { readonly cell: NotebookCell; mapping?: CellMapping }>();
+type KnownCells = Map<string, { readonly cell: NotebookCell; mapping?: CellMapping }>;
+const KNOWN = Symbol.for("drey.notebook.cells");
+const kept = globalThis as { [KNOWN]?: KnownCells };
+
+/**
+ * Cells run so far, by URL. A notebook that is left running for long forgets its oldest runs. They hang on the process and not on this
+ * module, because a kernel and its notebook may each have a copy of it.
+ */
+const cells: KnownCells = (kept[KNOWN] ??= new Map());
 const MAX_CELLS = 2_000;
 
 /** Remembers a cell; a later cell with the same URL takes its place. Called by kernels before the cell runs. */

@@ -61,6 +61,40 @@ function decodeNumbers(text: string): number[] {
   return numbers;
 }
 
+const LETTERS = [...DIGITS.keys()].map((code) => String.fromCharCode(code));
+
+/** Encodes `mappings`; what `decodeMappings` reads. Segments of a line by rising column. */
+export function encodeMappings(lines: readonly (readonly MappedSegment[])[]): string {
+  const before = [0, 0, 0, 0];
+  return lines
+    .map((segments) => {
+      before[0] = 0;
+      return segments
+        .map((segment) =>
+          segment
+            .map((value, field) => {
+              const text = encodeNumber(value - (before[field] as number));
+              before[field] = value;
+              return text;
+            })
+            .join(""),
+        )
+        .join(",");
+    })
+    .join(";");
+}
+
+function encodeNumber(value: number): string {
+  let rest = value < 0 ? (-value << 1) | 1 : value << 1;
+  let text = "";
+  do {
+    const digit = rest & 31;
+    rest >>>= 5;
+    text += LETTERS[rest > 0 ? digit | 32 : digit];
+  } while (rest > 0);
+  return text;
+}
+
 /**
  * Reads the map that a script's `sourceMappingURL` holds inline.
  * @returns undefined when it is a file's name or not a source map.

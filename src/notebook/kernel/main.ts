@@ -1,0 +1,22 @@
+/** The kernel's process as Jupyter starts it: `node main.js <connection file>`, in the notebook's folder. */
+import { diagnosticsMode } from "./compiler/protocol.ts";
+import { readConnectionFile } from "./connection-file.ts";
+import { Front } from "./front.ts";
+
+async function main(file: string | undefined): Promise<void> {
+  if (file === undefined) throw new Error("a kernel is started with its connection file; `drey kernel install` tells Jupyter how.");
+  const mode = diagnosticsMode(process.env["DREY_KERNEL_DIAGNOSTICS"]);
+  const front = await Front.open(readConnectionFile(file), process.cwd(), mode);
+  process.on("SIGINT", () => front.interrupt());
+  process.on("SIGTERM", () => void front.end());
+  await front.ended;
+}
+
+main(process.argv[2]).then(
+  // The compiling thread would keep the process.
+  () => process.exit(0),
+  (error: unknown) => {
+    process.stderr.write(`drey kernel: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  },
+);
