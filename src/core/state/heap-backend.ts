@@ -99,13 +99,16 @@ export class HeapBackend implements KeyedBackend {
   /** Freezes all state into sections of a snapshot. */
   freeze(snapshot: SnapshotWriter): void {
     const { maxParallelism } = this.#options;
+    const groupOf = (token: KeyToken): number => keyGroupOf(token, maxParallelism);
     for (const [name, { table, codec }] of this.#states) {
       const section = snapshot.section(name, "keyed", codec.type);
       const write = (to: ValueWriter, token: unknown, value: unknown): void => {
         to.write(token);
         codec.write(to, value);
       };
-      table.freeze((token, value) => section.entry(keyGroupOf(token, maxParallelism), token, value, write));
+      table.freeze(groupOf, (token, value, group) => {
+        if (codec.isOver?.(value) !== true) section.entry(group, token, value, write);
+      });
       snapshot.add(table);
     }
   }

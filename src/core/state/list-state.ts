@@ -23,6 +23,8 @@ export const listCodec: TableCodec<unknown[]> = {
 export function stampedListCodec(lifetime: Lifetime): TableCodec<Stamped[]> {
   return {
     type: `list${STAMPED}`,
+    // The last item is the youngest, so when it is over, the list is.
+    isOver: (list) => lifetime.isOver((list[list.length - 1] as Stamped).stampMs),
     write: (to, list) => {
       to.write(list.filter(({ stampMs }) => !lifetime.isOver(stampMs)).flatMap(({ value, stampMs }) => [stampMs, value]));
     },
@@ -115,7 +117,7 @@ export class ExpiringList implements ListState<unknown> {
     this.#lists.delete(this.#backend.currentToken);
   }
 
-  /** The last item is the youngest, so when it is over, the list is. */
+  /** As for the codec, the last item tells. */
   #sweep(): void {
     this.#lists.sweep((list) => this.#lifetime.isOver((list[list.length - 1] as Stamped).stampMs));
   }

@@ -56,13 +56,14 @@ export class TableSet<Value> {
   freeze(snapshot: SnapshotWriter, name: string, maxParallelism: number): void {
     const section = snapshot.section(name, "keyed", "table");
     const { store } = this.#layout;
+    const groupOf = (token: KeyToken): number => keyGroupOf(token, maxParallelism);
     for (const [namespace, table] of this.#tables) {
       const write = (to: ValueWriter, token: unknown, value: Value): void => {
         to.write(namespace);
         to.write(token);
         to.write(store(value));
       };
-      table.freeze((token, value) => section.entry(keyGroupOf(token, maxParallelism), token, value, write));
+      table.freeze(groupOf, (token, value, group) => section.entry(group, token, value, write));
       snapshot.add(table);
     }
   }

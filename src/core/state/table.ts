@@ -29,6 +29,8 @@ export interface TableCodec<Value> {
   /** The section's type. */
   readonly type: string;
   write(to: ValueWriter, value: Value): void;
+  /** Whether nothing is left of a value, so that it need not be written. Absent: never. */
+  isOver?(value: Value): boolean;
   /**
    * Reads what `write` wrote.
    * @param first the first thing that it wrote, already read.

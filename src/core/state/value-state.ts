@@ -25,6 +25,7 @@ export function valueCodec(kind: string): TableCodec<unknown> {
 export function stampedCodec(kind: string, lifetime: Lifetime): TableCodec<Stamped> {
   return {
     type: kind + STAMPED,
+    isOver: ({ stampMs }) => lifetime.isOver(stampMs),
     write: (to, { value, stampMs }) => {
       to.write(stampMs);
       to.write(value);

@@ -39,6 +39,7 @@ describe("KeyTable", () => {
 });
 
 describe("a frozen KeyTable", () => {
+  const groupOf = (key: unknown): number => String(key).length % 4;
   const clustered = fc.integer({ min: 0, max: 60 }).map((n) => (n % 3 === 0 ? n * 65_536 : n));
   const action = (keys: fc.Arbitrary<string | number | bigint | boolean>): fc.Arbitrary<readonly [string, string | number | bigint | boolean]> =>
     fc.tuple(fc.constantFrom("set", "set", "change", "delete", "get", "scan", "each"), keys);
@@ -48,14 +49,15 @@ describe("a frozen KeyTable", () => {
         const table = new KeyTable<{ n: number }>();
         for (const key of present) table.set(key, { n: 1 });
         if (abortOne) {
-          table.freeze(() => undefined);
+          table.freeze(groupOf, () => undefined);
           for (const key of present.slice(0, 5)) table.get(key);
           table.thaw();
         }
         const expected = new Map<unknown, number>();
         table.forEach(({ n }, key) => expected.set(key, n));
         const written = new Map<unknown, number>();
-        table.freeze((key, { n }) => {
+        table.freeze(groupOf, (key, { n }, group) => {
+          expect(group).toBe(groupOf(key));
           expect(written.has(key)).toBe(false);
           written.set(key, n);
         });
@@ -73,6 +75,53 @@ describe("a frozen KeyTable", () => {
         expect(written).toEqual(expected);
       }),
       { numRuns: 1_000 },
+    );
+  });
+
+  test.each([["integers", 1], ["strings", "k"]])("of many keys is written group by group, however it changes, with %s", (_name, kind) => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 2 ** 30 }), fc.integer({ min: 2_100, max: 4_000 }), (seed, count) => {
+        let state = seed;
+        const random = (below: number): number => {
+          state = Math.imul(state, 1_103_515_245) + 12_345;
+          return (state >>> 8) % below;
+        };
+        const keyOf = (i: number): string | number => (typeof kind === "number" ? i * 7 : kind + i);
+        const table = new KeyTable<{ n: number }>();
+        for (let i = 0; i < count; i++) table.set(keyOf(i), { n: i });
+        const expected = new Map<unknown, number>();
+        table.forEach(({ n }, key) => expected.set(key, n));
+        const written = new Map<unknown, number>();
+        let [touching, group, turns] = [false, 0, 0];
+        table.freeze(groupOf, (key, { n }, of) => {
+          expect(of).toBe(groupOf(key));
+          expect(written.has(key)).toBe(false);
+          written.set(key, n);
+          if (touching) return;
+          if (of < group) turns++;
+          group = of;
+        });
+        for (let done = false; !done; ) {
+          let left = random(20);
+          done = table.scan(() => left-- > 0);
+          touching = true;
+          for (let i = 0; i < 30; i++) {
+            const key = keyOf(random(count * 2));
+            const what = random(3);
+            if (what === 0) table.set(key, { n: -1 });
+            else if (what === 1) table.delete(key);
+            else {
+              const value = table.get(key);
+              if (value !== undefined) value.n = -2;
+            }
+          }
+          touching = false;
+        }
+        expect(written).toEqual(expected);
+        // It begins again when the table grows or leaves the integers.
+        expect(turns).toBeLessThanOrEqual(2);
+      }),
+      { numRuns: 30 },
     );
   });
 });

@@ -1,0 +1,130 @@
+// What snapshots of state in memory cost: `npm run bench -- state` (about a minute).
+//
+//   pauses   1 million keys, 100 MB when written; records change keys at random, 500 at a time, and in between the snapshot is written in
+//            slices of 4 ms, as a task does it. A pause is the time between two batches of records: freezing, slices, garbage.
+//   restore  10 million keys of a window, written at parallelism 4 and restored at parallelism 3, each subtask its own.
+import { parseArgs } from "node:util";
+import { noClasses } from "../../dist/core/data/classes.js";
+import { keyGroupOf, keyGroupRange } from "../../dist/core/data/key-groups.js";
+import { valueState } from "../../dist/core/state/descriptors.js";
+import { HeapStates } from "../../dist/core/state/operator-states.js";
+import { redistribute } from "../../dist/core/state/snapshot.js";
+
+const { values: flags } = parseArgs({ options: { keys: { type: "string", default: "1000000" }, restore: { type: "string", default: "10000000" }, strings: { type: "boolean", default: false } } });
+const MAX_PARALLELISM = 128;
+const SLICE_MS = 4;
+const BATCH = 500;
+
+const states = (restore) =>
+  new HeapStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => Date.now(), ...(restore === undefined ? {} : { restore }) });
+const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+const ms = (value) => `${value.toFixed(1)} ms`;
+const mb = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
+
+let seed = 42;
+const random = (below) => {
+  seed ^= seed << 13;
+  seed ^= seed >>> 17;
+  seed ^= seed << 5;
+  return (seed >>> 0) % below;
+};
+
+function pauses(keys) {
+  const it = states();
+  const { keyed } = it;
+  const state = keyed.state(valueState("orders"));
+  const keyOf = flags.strings ? (i) => `customer-${i}` : (i) => i;
+  for (let i = 0; i < keys; i++) {
+    keyed.setCurrentKey(keyOf(i));
+    state.update({ count: i, sum: i / 3, name: `customer number ${i}`, address: `${i} Long Street, a town of middling size`, last: 1.7e12 + i });
+  }
+  const batch = () => {
+    for (let i = 0; i < BATCH; i++) {
+      keyed.setCurrentKey(keyOf(random(keys)));
+      const order = state.value();
+      order.count++;
+      order.sum += i;
+      state.update(order);
+    }
+  };
+  const during = (forMs) => {
+    const from = performance.now();
+    let batches = 0;
+    while (performance.now() - from < forMs) {
+      batch();
+      batches++;
+    }
+    return (batches * BATCH) / (performance.now() - from) / 1000;
+  };
+  during(1000);
+  const before = during(2000);
+  const all = [];
+  let [bytes, tookMs, workMs] = [0, 0, 0];
+  for (let round = 0; round < 5; round++) {
+    const began = performance.now();
+    let cpu = process.cpuUsage();
+    const snapshot = it.freeze(round);
+    let pauseFrom = began;
+    for (let done = false; !done; ) {
+      done = snapshot.work(SLICE_MS, () => true);
+      all.push(performance.now() - pauseFrom);
+      const used = process.cpuUsage(cpu);
+      workMs += (used.user + used.system) / 1000;
+      batch();
+      pauseFrom = performance.now();
+      cpu = process.cpuUsage();
+    }
+    tookMs += performance.now() - began;
+    ({ bytes } = snapshot);
+    during(500);
+  }
+  all.sort((a, b) => a - b);
+  console.log(
+    `pauses   ${keys} ${flags.strings ? "string" : "whole-number"} keys, ${mb(bytes)} written in ${ms(tookMs / 5)}: p50 ${ms(percentile(all, 0.5))}, p99 ${ms(percentile(all, 0.99))}, ` +
+      `longest ${ms(all.at(-1))} of ${all.length}; ${before.toFixed(2)} M records/s alone; writing takes ${ms(workMs / 5)} of CPU per snapshot`,
+  );
+}
+
+function restore(keys) {
+  const files = new Map();
+  const layout = { store: (cell) => cell.n, load: (n) => ({ n }) };
+  const old = 4;
+  const writeFrom = performance.now();
+  const snapshots = Array.from({ length: old }, (_, subtask) => {
+    const it = states();
+    const table = it.tables("slices", layout).table(1000);
+    const range = keyGroupRange(subtask, old, MAX_PARALLELISM);
+    for (let i = 0; i < keys; i++) {
+      const group = keyGroupOf(i, MAX_PARALLELISM);
+      if (group >= range.start && group < range.end) table.set(i, { n: i });
+    }
+    const parts = [];
+    const snapshot = it.freeze(1);
+    while (!snapshot.work(100, (bytes) => parts.push(bytes)));
+    files.set(`${subtask}`, Buffer.concat(parts));
+    return snapshot.finish(`${subtask}`, 0);
+  });
+  const wrote = performance.now() - writeFrom;
+  const parallelism = 3;
+  const times = [];
+  let [found, sum] = [0, 0];
+  for (let subtask = 0; subtask < parallelism; subtask++) {
+    const from = performance.now();
+    const it = states({ from: redistribute(snapshots, subtask, parallelism, MAX_PARALLELISM), read: ({ file, offset, bytes }) => files.get(file).subarray(offset, offset + bytes) });
+    const table = it.tables("slices", layout).table(1000);
+    times.push(performance.now() - from);
+    const range = keyGroupRange(subtask, parallelism, MAX_PARALLELISM);
+    table.forEach(({ n }, key) => {
+      const group = keyGroupOf(key, MAX_PARALLELISM);
+      if (n !== key || group < range.start || group >= range.end) throw new Error(`key ${key} came back as ${n} in subtask ${subtask}`);
+      found++;
+      sum += n;
+    });
+  }
+  if (found !== keys || sum !== (keys * (keys - 1)) / 2) throw new Error(`${found} of ${keys} keys came back`);
+  const size = [...files.values()].reduce((total, { length }) => total + length, 0);
+  console.log(`restore  ${keys} keys, ${mb(size)}, from parallelism ${old} to ${parallelism}: exact; ${times.map(ms).join(", ")} per subtask (filled and written in ${ms(wrote)})`);
+}
+
+pauses(Number(flags.keys));
+restore(Number(flags.restore));
