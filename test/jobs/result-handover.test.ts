@@ -76,7 +76,7 @@ it("whoever reads on begins with the row after the last one that was taken", asy
             subtasks: buffer.subtasks,
             skip: buffer.skip,
             classes: noClasses,
-            grant: (subtask, _attempt, granted) => queueMicrotask(() => (heed(buffer.read(name, subtask, granted)), run())),
+            grant: (subtask, granted) => queueMicrotask(() => (heed(buffer.read(name, subtask, granted)), run())),
             onEnd: (taken) => queueMicrotask(() => buffer.close(name, taken)),
           });
           reader.start();

@@ -101,16 +101,17 @@ export class ClientJob implements JobControl {
   async openResult(name: string): Promise<ResultReader> {
     const release = this.#connection.hold();
     try {
-      const { subtasks, skip } = await this.#connection.use((jobManager) =>
+      const { subtasks, skip, from } = await this.#connection.use((jobManager) =>
         jobManager.call("openResult", { job: this.id, name }, { deadlineMs: this.#connection.deadlineMs }),
       );
       const stream: ResultStream = new ResultStream({
         name: `result "${name}" of job "${this.name}"`,
         subtasks,
         skip,
+        from,
         classes: this.#classes,
-        grant: (subtask, attempt, granted) =>
-          this.#connection.present?.notify("grantResult", { job: this.id, name, subtask, attempt, granted }),
+        grant: (subtask, granted) =>
+          this.#connection.present?.notify("grantResult", { job: this.id, name, subtask, attempt: 0, granted }),
         onEnd: (taken) => {
           if (this.#results.get(name) === stream) this.#results.delete(name);
           void this.#connection.present?.call("closeResult", { job: this.id, name, taken }).catch(() => undefined);

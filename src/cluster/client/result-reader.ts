@@ -22,7 +22,9 @@ import {
 } from "../../core/data/element.ts";
 import type { ResultReader } from "../../core/runtime/executor.ts";
 import { ProtocolError } from "../../core/types/errors.ts";
-import { type ChannelSegments, RESULT_WINDOW_SEGMENTS as WINDOW_SEGMENTS, type TakenRows } from "../protocol/messages.ts";
+import {
+  type ChannelSegments, type OpenedResult, RESULT_WINDOW_SEGMENTS as WINDOW_SEGMENTS, type ResultPosition, type TakenRows,
+} from "../protocol/messages.ts";
 
 /** How a result is read. */
 export interface ResultStreamOptions {
@@ -31,17 +33,22 @@ export interface ResultStreamOptions {
   readonly subtasks: number;
   /** Rows at the start of each subtask that an earlier reader took. Default: none. */
   readonly skip?: readonly number[];
+  /** Number of the first segment of each subtask that this reader gets, counted since the job began. Default: 0. */
+  readonly from?: readonly number[];
   readonly classes: ClassRegistry;
   /** Allows a subtask to have sent so many segments in all. */
-  readonly grant: (subtask: number, attempt: number, granted: number) => void;
+  readonly grant: (subtask: number, granted: number) => void;
   /** Reading is over, with everything or before; called once. `taken`: how far it came in each subtask. */
   readonly onEnd: (taken: readonly TakenRows[]) => void;
 }
 
-/** One subtask's rows. */
+/** One subtask's rows. Its counts begin anew with each connection. */
 interface Lane {
-  decoder: BatchDecoder;
-  attempt: number;
+  readonly decoder: BatchDecoder;
+  /** Number, since the job began, of the first segment of this connection. */
+  base: number;
+  /** Segments at the start of this connection that were read on the one before. */
+  repeated: number;
   /** Number of the next segment. */
   next: number;
   /** Segments that were read, and those of them that the JobManager may forget. */
@@ -53,6 +60,9 @@ interface Lane {
   skip: number;
   ended: boolean;
 }
+
+/** More subtasks than these no job has; a message that names one is broken. */
+const MAX_SUBTASKS = 32_768;
 
 /** The rows that were given out last: those of a segment, or one of several segments. */
 interface Given {
@@ -85,7 +95,7 @@ export class ResultStream implements ResultReader {
   constructor(options: ResultStreamOptions) {
     this.#options = options;
     this.#open = options.subtasks;
-    this.#lanes = Array.from({ length: options.subtasks }, (_, subtask) => this.#lane(0, options.skip?.[subtask]));
+    this.#lanes = Array.from({ length: options.subtasks }, (_, subtask) => this.#lane(options.from?.[subtask], options.skip?.[subtask]));
   }
 
   /** Lets the subtasks begin. */
@@ -112,18 +122,41 @@ export class ResultStream implements ResultReader {
     this.#serve();
   }
 
-  /** Segments have arrived. Older attempts and repeats are passed over; a gap fails the reader. */
-  accept({ subtask, attempt, sequence }: ChannelSegments, segments: readonly Uint8Array[]): void {
-    if (this.#closed || this.#failure !== undefined) return;
-    // The job was rescaled: it has more subtasks, and says so by a message without segments.
-    for (; this.#lanes.length <= subtask; this.#open++) this.#lanes.push(this.#lane(attempt));
-    let lane = this.#lanes[subtask] as Lane;
-    if (attempt < lane.attempt) return;
-    if (attempt > lane.attempt) {
-      lane = this.#lane(attempt);
-      if (this.#lanes[subtask]!.ended) this.#open++;
-      this.#lanes[subtask] = lane;
+  /**
+   * Where it goes on when the connection is lost and there is another: behind the rows that the program got. What has arrived and was not
+   * given out is forgotten. Call `resume` then.
+   */
+  interrupt(): readonly ResultPosition[] {
+    this.#arrived.length = 0;
+    this.#given = undefined;
+    return this.#lanes.map(({ base, read, skip }) => ({ number: base + read, rows: skip }));
+  }
+
+  /** There is another connection. @param positions what `interrupt` said. */
+  resume({ subtasks, skip, from }: OpenedResult, positions: readonly ResultPosition[]): void {
+    while (this.#lanes.length < subtasks) this.#addLane();
+    for (const [subtask, lane] of this.#lanes.entries()) {
+      const { number, rows } = positions[subtask] ?? { number: 0, rows: 0 };
+      const base = from[subtask] ?? number;
+      if (base > number && !lane.ended) {
+        const { name } = this.#options;
+        const gone = `rows of ${name} are gone: it is to go on at segment ${number}, and there are only those from ${base} on.`;
+        return this.fail(new ProtocolError(gone));
+      }
+      lane.base = base;
+      lane.repeated = number - base;
+      lane.next = lane.read = lane.taken = lane.granted = 0;
+      lane.skip = lane.repeated > 0 ? rows : (skip[subtask] ?? 0);
     }
+    this.start();
+  }
+
+  /** Segments have arrived. Repeats are passed over; a gap fails the reader. */
+  accept({ subtask, sequence }: ChannelSegments, segments: readonly Uint8Array[]): void {
+    if (this.#closed || this.#failure !== undefined || subtask > MAX_SUBTASKS) return;
+    // The job was rescaled; a new subtask may send a window at once.
+    while (this.#lanes.length <= subtask) this.#addLane().granted = WINDOW_SEGMENTS;
+    const lane = this.#lanes[subtask] as Lane;
     for (const [index, segment] of segments.entries()) {
       const number = sequence + index;
       if (number < lane.next) continue;
@@ -161,10 +194,18 @@ export class ResultStream implements ResultReader {
     );
   }
 
-  #lane(attempt: number, skip = 0): Lane {
+  #addLane(): Lane {
+    const lane = this.#lane();
+    this.#lanes.push(lane);
+    this.#open++;
+    return lane;
+  }
+
+  #lane(base = 0, skip = 0): Lane {
     return {
       decoder: new BatchDecoder({ classes: this.#options.classes }),
-      attempt,
+      base,
+      repeated: 0,
       next: 0,
       read: 0,
       taken: 0,
@@ -180,7 +221,7 @@ export class ResultStream implements ResultReader {
     // Fewer, larger steps: one message per half window, unless the subtask waits for it.
     if (granted <= lane.granted || (granted - lane.granted < WINDOW_SEGMENTS / 2 && lane.read < lane.granted)) return;
     lane.granted = granted;
-    this.#options.grant(subtask, lane.attempt, granted);
+    this.#options.grant(subtask, granted);
   }
 
   /** The program has taken what it was given. */
@@ -217,6 +258,12 @@ export class ResultStream implements ResultReader {
     const memory = this.#aligned(segment);
     let rows: unknown[] = [];
     let segments = 1;
+    if (lane.repeated > 0) {
+      lane.repeated--;
+      lane.taken = ++lane.read;
+      this.#grant(lane, subtask);
+      return rows;
+    }
     const skipped = lane.skip;
     lane.skip = 0;
     switch (segmentKind(memory, 0)) {

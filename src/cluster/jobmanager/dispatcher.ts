@@ -21,6 +21,7 @@ import type {
   OpenedResult,
   Registration,
   RegistrationConversation,
+  ResultPosition,
   TakenRows,
   TaskStateChange,
 } from "../protocol/messages.ts";
@@ -409,8 +410,8 @@ export class Dispatcher {
   }
 
   /** @throws NotFoundError, ConflictError */
-  openResult(client: string, id: JobId, name: string): OpenedResult {
-    return this.#find(id).openResult(name, client);
+  openResult(client: string, id: JobId, name: string, from?: readonly ResultPosition[]): OpenedResult {
+    return this.#find(id).openResult(name, client, from);
   }
 
   closeResult(client: string, id: JobId, name: string, taken: readonly TakenRows[]): void {

@@ -243,7 +243,8 @@ export class JobManager {
       rescale: ({ job, parallelism }, peer) => later(peer, (request) => dispatcher.rescale(job, parallelism, request)),
       overview: (_, peer) => asked(peer, () => dispatcher.overview()),
       watchCluster: ({ on }, peer) => asked(peer, (client) => dispatcher.watchCluster(client, on)),
-      openResult: ({ job, name }, peer) => asked(peer, (client) => dispatcher.openResult(client, job, name)),
+      openResult: ({ job, name, from: position }, peer) =>
+        asked(peer, (client) => dispatcher.openResult(client, job, name, position)),
       closeResult: ({ job, name, taken }, peer) => asked(peer, (client) => dispatcher.closeResult(client, job, name, taken)),
       grantResult: (grant, peer) => asked(peer, (client) => dispatcher.grantResult(client, grant)),
       feedSegments: (message, peer, segments) => asked(peer, (client) => dispatcher.feedSegments(client, message, segments)),

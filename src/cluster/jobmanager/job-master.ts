@@ -26,7 +26,9 @@ import { type JobId, type SubtaskId, type TaskManagerId, type VertexId, subtaskI
 import { type Configuration, options } from "../../core/types/options.ts";
 import type { Attachments } from "../protocol/conversation.ts";
 import type { CheckpointAck } from "../protocol/checkpoint-messages.ts";
-import type { ChannelGrant, ChannelSegments, ExecutionAddress, OpenedResult, TakenRows, TaskStateChange } from "../protocol/messages.ts";
+import type {
+  ChannelGrant, ChannelSegments, ExecutionAddress, OpenedResult, ResultPosition, TakenRows, TaskStateChange,
+} from "../protocol/messages.ts";
 import { CheckpointCoordinator, type CheckpointRequest } from "./checkpoint-coordinator.ts";
 import { checkpointDeployment, type CheckpointSettings, checkpointSettings } from "./checkpoint-settings.ts";
 import type { Clocks } from "./clocks.ts";
@@ -453,7 +455,7 @@ export class JobMaster {
   // ------------------------------------------------------------------------------------------------- results and feeds
 
   /** @throws NotFoundError when it has no such result; ConflictError while another client reads it. */
-  openResult(name: string, reader: string): OpenedResult {
+  openResult(name: string, reader: string, from?: readonly ResultPosition[]): OpenedResult {
     const result = this.#results.get(name);
     if (result === undefined) {
       const known = [...this.#results.keys()].map((other) => JSON.stringify(other)).join(", ");
@@ -461,8 +463,8 @@ export class JobMaster {
         `job ${JSON.stringify(this.name)} has no result ${JSON.stringify(name)}; it has ${known === "" ? "none" : known}.`,
       );
     }
-    this.#follow(name, result.open(reader));
-    return { subtasks: result.subtasks, skip: result.skip };
+    this.#follow(name, result.open(reader, from));
+    return { subtasks: result.subtasks, skip: result.skip, from: result.from };
   }
 
   closeResult(name: string, reader: string, taken: readonly TakenRows[]): void {

@@ -26,7 +26,7 @@
 import { LAST_PIECE, SEGMENT_HEADER_BYTES, SegmentKind } from "../../core/data/element.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { ConflictError, DeadlineError, type DreyError, JobFailedError, ProtocolError } from "../../core/types/errors.ts";
-import { RESULT_WINDOW_SEGMENTS, type TakenRows } from "../protocol/messages.ts";
+import { RESULT_WINDOW_SEGMENTS, type ResultPosition, type TakenRows } from "../protocol/messages.ts";
 
 /** When rows may be read (`execution.results.release`). */
 export type ReleasePolicy = "at-once" | "with-checkpoint";
@@ -59,14 +59,6 @@ export interface KeptResult {
     readonly skip: number;
     readonly segments: readonly Uint8Array[];
   }[];
-}
-
-/** Where a reader that knows this result goes on, in one subtask. */
-export interface ResultPosition {
-  /** Number of the segment, counted since the job began. */
-  readonly number: number;
-  /** Rows of it that were taken. */
-  readonly rows: number;
 }
 
 /** Segments for the reader; `sequence` is the number of the first since the reader came. */
@@ -331,15 +323,16 @@ export class ResultBuffer {
       channel.heldBytes = channel.held.length = channel.received = channel.granted = channel.lastBarrier = 0;
       channel.end = undefined;
     }
+    const reader = this.#reader;
     const added: Delivery[] = [];
-    for (let subtask = this.#channels.length; subtask < subtasks; subtask++) {
-      this.#channels.push({ ...newChannel(), readable: this.#reader === undefined ? 0 : RESULT_WINDOW_SEGMENTS });
-      // A reader that is there already must not take the end of the others for the end of all.
-      if (this.#reader !== undefined) added.push({ reader: this.#reader, subtask, sequence: 0, segments: [] });
+    while (this.#channels.length < subtasks) {
+      // A reader that is there already learns of it, or it would take the end of the others for the end of all.
+      if (reader !== undefined) added.push({ reader, subtask: this.#channels.length, sequence: 0, segments: [] });
+      this.#channels.push({ ...newChannel(), readable: reader === undefined ? 0 : RESULT_WINDOW_SEGMENTS });
     }
     this.#retire(subtasks);
-    const deliveries = [...added, ...this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask))];
-    const change = this.#change([], deliveries);
+    const deliveries = this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    const change = this.#change([], [...added, ...deliveries]);
     const { name } = this.#options;
     const warning = `rows of ${name} that were read since the last checkpoint may come again: its tasks started again from there.`;
     return repeated ? { ...change, warning } : change;

@@ -463,7 +463,7 @@ export type ClientConversation = {
   readonly overview: Call<Record<string, never>, ClusterOverview>;
   readonly watchCluster: Call<{ readonly on: boolean }, void>;
   /** Takes a result: segments follow as events, as far as granted. One reader at a time; a second one is refused while the first lives. */
-  readonly openResult: Call<{ readonly job: JobId; readonly name: string }, OpenedResult>;
+  readonly openResult: Call<{ readonly job: JobId; readonly name: string; readonly from?: readonly ResultPosition[] }, OpenedResult>;
   /** The reader has enough, or everything. `taken`: how far it came, by subtask; the next reader begins there. */
   readonly closeResult: Call<{ readonly job: JobId; readonly name: string; readonly taken: readonly TakenRows[] }, void>;
   readonly grantResult: Event<ChannelGrant>;
@@ -481,6 +481,16 @@ export interface OpenedResult {
   readonly subtasks: number;
   /** By subtask: rows at the start of its first segment that an earlier reader has taken. */
   readonly skip: readonly number[];
+  /** By subtask: the number of that segment, counted since the job began. */
+  readonly from: readonly number[];
+}
+
+/** Where a reader goes on that has read a result before and lost its connection, in the rows of one subtask. */
+export interface ResultPosition {
+  /** Number of the segment, counted since the job began. */
+  readonly number: number;
+  /** Rows of it that were taken. */
+  readonly rows: number;
 }
 
 /** How far a reader came in the rows of one subtask: whole segments since it came, and rows of the next one. */
@@ -523,7 +533,13 @@ export const clientConversation: ClientConversation = {
   rescale: slowCall(v.strictObject({ job: id<JobId>(), parallelism: v.pipe(count, v.minValue(1)) }), nothing),
   overview: call(empty, clusterOverview),
   watchCluster: call(v.strictObject({ on: v.boolean() }), nothing),
-  openResult: call(ofChannel, v.strictObject({ subtasks: count, skip: v.array(count) })),
+  openResult: call(
+    v.strictObject({
+      ...ofChannel.entries,
+      from: v.exactOptional(v.array(v.strictObject({ number: count, rows: count }))),
+    }),
+    v.strictObject({ subtasks: count, skip: v.array(count), from: v.array(count) }),
+  ),
   closeResult: call(
     v.strictObject({ job: id<JobId>(), name: text(), taken: v.array(v.strictObject({ segments: count, rows: count })) }),
     nothing,

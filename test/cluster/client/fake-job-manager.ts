@@ -69,7 +69,7 @@ export class FakeJobManager {
       rescale: () => undefined,
       overview: () => ({ version: VERSION, pid: 1, address: "", startedAtMs: 0, slotsTotal: 0, slotsFree: 0, taskManagers: [], jobs: [] }),
       watchCluster: () => undefined,
-      openResult: () => ({ subtasks: 1, skip: [0] }),
+      openResult: () => ({ subtasks: 1, skip: [0], from: [0] }),
       closeResult: () => undefined,
       grantResult: () => undefined,
       feedSegments: () => undefined,

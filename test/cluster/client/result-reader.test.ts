@@ -7,7 +7,7 @@ import { SegmentWriter } from "./segments.ts";
 
 /** A stream with everything it says recorded. */
 function opened(subtasks = 1, skip: readonly number[] = []) {
-  const grants: [subtask: number, attempt: number, granted: number][] = [];
+  const grants: [subtask: number, granted: number][] = [];
   const ends: (readonly TakenRows[])[] = [];
   const stream = new ResultStream({
     name: 'result "r"',
@@ -48,16 +48,16 @@ describe("a result", () => {
 
   it("lets a subtask send only a window ahead of what was taken", async () => {
     const { stream, arrive, grants } = opened();
-    expect(grants).toEqual([[0, 0, WINDOW_SEGMENTS]]);
+    expect(grants).toEqual([[0, WINDOW_SEGMENTS]]);
     const writer = new SegmentWriter();
     for (let i = 0; i < WINDOW_SEGMENTS; i++) arrive(0, i, writer.rows(i));
     expect(grants).toHaveLength(1);
     // Whoever asks for more has taken what he got.
     for (let i = 0; i < WINDOW_SEGMENTS; i++) await stream.next();
     void stream.next();
-    expect(grants.at(-1)).toEqual([0, 0, 2 * WINDOW_SEGMENTS]);
+    expect(grants.at(-1)).toEqual([0, 2 * WINDOW_SEGMENTS]);
     // Cumulative and rising; few messages.
-    expect(grants.map(([, , granted]) => granted)).toEqual([WINDOW_SEGMENTS, 1.5 * WINDOW_SEGMENTS, 2 * WINDOW_SEGMENTS]);
+    expect(grants.map(([, granted]) => granted)).toEqual([WINDOW_SEGMENTS, 1.5 * WINDOW_SEGMENTS, 2 * WINDOW_SEGMENTS]);
   });
 
   it("puts a row together that came in pieces", async () => {
@@ -115,6 +115,44 @@ describe("a result", () => {
     stream.close(2);
     // Of the second subtask, nothing came: what others took of it stays taken.
     expect(ends).toEqual([[{ segments: 0, rows: 2 }, { segments: 0, rows: 2 }]]);
+  });
+
+  it("of a job that was rescaled has the new subtasks' rows too, and ends after them", async () => {
+    const { stream, arrive, grants } = opened();
+    const [a, b] = [new SegmentWriter(), new SegmentWriter()];
+    arrive(1, 0);
+    arrive(0, 0, a.rows(1), a.end());
+    arrive(1, 0, b.rows(2), b.end());
+    expect([await stream.next(), await stream.next(), await stream.next()]).toEqual([[1], [2], null]);
+    expect(grants.filter(([subtask]) => subtask === 1)).toEqual([]);
+  });
+
+  it("goes on at the next row on another connection, whatever had arrived on the one before", async () => {
+    const { stream, arrive, grants } = opened();
+    const writer = new SegmentWriter();
+    const segments = [writer.rows(0), writer.rows(1), writer.rows(2), ...writer.pieces("long", 3), writer.end()];
+    arrive(0, 0, ...segments.slice(0, 3));
+    expect([await stream.next(), await stream.next()]).toEqual([[0], [1]]);
+    const positions = stream.interrupt();
+    expect(positions).toEqual([{ number: 2, rows: 0 }]);
+    const next = stream.next();
+    // The JobManager goes back further than that: what was read is passed over.
+    stream.resume({ subtasks: 1, skip: [0], from: [1] }, positions);
+    expect(grants.at(-1)).toEqual([0, WINDOW_SEGMENTS]);
+    arrive(0, 0, ...segments.slice(1, 4));
+    expect(await next).toEqual([2]);
+    // In the middle of a row.
+    const again = stream.interrupt();
+    expect(again).toEqual([{ number: 3, rows: 0 }]);
+    stream.resume({ subtasks: 1, skip: [0], from: [3] }, again);
+    arrive(0, 0, ...segments.slice(3));
+    expect([await stream.next(), await stream.next()]).toEqual([["long"], null]);
+  });
+
+  it("fails when what it is to go on with is gone", async () => {
+    const { stream } = opened();
+    stream.resume({ subtasks: 1, skip: [0], from: [5] }, stream.interrupt());
+    await expect(stream.next()).rejects.toThrow("it is to go on at segment 0, and there are only those from 5 on");
   });
 
   it("is read by one call at a time", async () => {
