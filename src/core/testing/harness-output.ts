@@ -5,8 +5,8 @@
 import { BatchDecoder } from "../data/codec.ts";
 import type { ClassRegistry } from "../data/classes.ts";
 import {
-  LAST_PIECE, MAX_SEGMENT_ROWS, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, segmentCheckpoint, segmentFlags, segmentKind, segmentPayloadBytes,
-  segmentRows, segmentWatermark,
+  LAST_PIECE, MAX_SEGMENT_ROWS, MIN_WATERMARK, SEGMENT_HEADER_BYTES, SegmentKind, segmentCheckpoint, segmentFlags, segmentKind,
+  segmentPayloadBytes, segmentRows, segmentWatermark,
 } from "../data/element.ts";
 import type { MemoryChannel } from "../runtime/memory-channel.ts";
 import { WatermarkCombiner } from "../time/watermark.ts";
