@@ -160,10 +160,10 @@ describe("operator state", () => {
     const states = fresh();
     const state = states.keyed.state(valueState<unknown>("callbacks"));
     states.keyed.setCurrentKey("a");
-    state.update({ then: [() => 1] });
+    state.update({ next: [() => 1] });
     const snapshot = states.freeze(1);
     expect(state.value()).toBeDefined();
-    expect(() => snapshot.work(10, () => true)).toThrow(/State "callbacks" can't be written: what it keeps for "a" holds .*then\[0\].*a function cannot travel/);
+    expect(() => snapshot.work(10, () => true)).toThrow(/State "callbacks" can't be written: what it keeps for "a" holds .*next\[0\].*a function cannot travel/);
     expect(() => states.freeze(2)).not.toThrow();
   });
 });
@@ -247,7 +247,7 @@ describe("a lifetime", () => {
   test("frees the memory of keys that nobody asks for, a few with each write, and no snapshot holds them", () => {
     let now = 0;
     const states = fresh(() => now);
-    const state = states.keyed.state(valueState("v", undefined, { ttl: 10 }));
+    const state = states.keyed.state(valueState<number>("v", undefined, { ttl: 10 }));
     for (let i = 0; i < 1_000; i++) {
       states.keyed.setCurrentKey(i);
       state.update(i);
@@ -309,7 +309,7 @@ function goldenStates(): HeapStates {
     states.keyed.state(valueState("value")).update({ i, at: new Date(i), of: new Map([[i, "x"]]) });
     states.keyed.state(listState("list")).update([i, null, -0.5]);
     states.keyed.state(mapState("map")).put([i], "v");
-    states.keyed.state(valueState("timed", undefined, { ttl: 10 })).update(i);
+    states.keyed.state(valueState<number>("timed", undefined, { ttl: 10 })).update(i);
     states.timers("event").register(i * 10, states.keyed.currentToken, key);
     states.tables("slices", { store: (it: { n: number }) => it.n, load: (n) => ({ n: n as number }) }).table(60_000).set(states.keyed.currentToken, { n: i });
   }
