@@ -185,6 +185,7 @@ export class Dispatcher {
       }
       const own = { ...report, taskManager: from, subtasks };
       job.journal.addReport(own);
+      job.alignWatermarks(subtasks);
       for (const client of this.#watches.watchers(id, "metrics")) this.#do({ kind: "tell", client, event: "jobMetrics", message: own });
     }
     this.#watches.clusterChanged();

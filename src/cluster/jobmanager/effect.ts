@@ -3,6 +3,7 @@
  * performs them in order. An effect that fails comes back to the dispatcher as a fact (`deployed`, `released`) or as the loss of its
  * addressee; effects for somebody who is gone are dropped.
  */
+import type { WatermarkLimit } from "../../core/graph/watermark-alignment.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import type { Attachments, RequestOf } from "../protocol/conversation.ts";
 import type { CheckpointTrigger } from "../protocol/checkpoint-messages.ts";
@@ -44,6 +45,12 @@ export type Effect =
     }
   | { readonly kind: "checkpointCompleted"; readonly taskManager: TaskManagerId; readonly job: JobId; readonly checkpoint: number }
   | { readonly kind: "checkpointAborted"; readonly taskManager: TaskManagerId; readonly job: JobId; readonly checkpoint: number }
+  | {
+      readonly kind: "limitWatermarks";
+      readonly taskManager: TaskManagerId;
+      readonly job: JobId;
+      readonly limits: readonly WatermarkLimit[];
+    }
   /**
    * Make a checkpoint exist. The answer goes to `Dispatcher.manifestStored` once it is certain whether it does, however long that takes.
    */

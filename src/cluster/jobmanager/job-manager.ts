@@ -324,6 +324,8 @@ export class JobManager {
       case "checkpointCompleted":
       case "checkpointAborted":
         return this.#taskManagers.get(effect.taskManager)?.notify(effect.kind, { job: effect.job, checkpoint: effect.checkpoint });
+      case "limitWatermarks":
+        return this.#taskManagers.get(effect.taskManager)?.notify("limitWatermarks", { job: effect.job, limits: effect.limits });
       case "storeManifest":
         void this.#store(effect);
         return;

@@ -8,7 +8,8 @@
  * attempt, and those of all that it exchanged rows with, have ended, and from a checkpoint of which it is certain that it exists.
  */
 import type { JobGraph } from "../../core/graph/job-graph.ts";
-import { isFinal, type JobDetails, type JobState, type JobSummary, type LogLine } from "../../core/graph/job-status.ts";
+import { WatermarkAlignment } from "../../core/graph/watermark-alignment.ts";
+import { isFinal, type JobDetails, type JobState, type JobSummary, type LogLine, type MetricsReport } from "../../core/graph/job-status.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import {
   CheckpointError,
@@ -134,6 +135,7 @@ export class JobMaster {
   #restarts = 0;
   /** The graph to go on with after the present restart, when the job is being rescaled. */
   #nextGraph: JobGraph | undefined;
+  #alignment: WatermarkAlignment;
   /** What is told when a rescaled job runs again, or a stopped one has ended. */
   #whenSettled: ((error?: Error) => void)[] = [];
 
@@ -142,6 +144,7 @@ export class JobMaster {
     const { emit, log, changed } = jobMasterOptions;
     this.id = job;
     this.#submitted = this.#graph = graph;
+    this.#alignment = new WatermarkAlignment(graph);
     this.code = code;
     this.owner = owner;
     this.#configuration = configuration;
@@ -416,6 +419,14 @@ export class JobMaster {
     });
   }
 
+  /** Subtasks told of their watermarks: sources that are too far ahead of others of their group are told to wait. */
+  alignWatermarks(subtasks: MetricsReport["subtasks"]): void {
+    if (!this.#alignment.needed) return;
+    const limits = this.#alignment.reported(subtasks);
+    if (limits.length === 0) return;
+    for (const taskManager of this.taskManagers) this.#emit({ kind: "limitWatermarks", taskManager, job: this.id, limits });
+  }
+
   /**
    * Runs it at another parallelism from its next checkpoint on. @param settled told when all its tasks run again, or why they don't.
    * @throws CheckpointError, ConfigurationError
@@ -678,6 +689,7 @@ export class JobMaster {
     } else {
       this.#nextGraph = undefined;
       this.#graph = graph;
+      this.#alignment = new WatermarkAlignment(graph);
       this.#executions = new ExecutionGraph(this.id, graph, nowMs, this.executions.lastAttempt + 1);
       this.#shares = shareSlots(graph);
       this.#toDeploy = allSubtasks(graph);

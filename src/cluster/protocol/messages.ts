@@ -10,6 +10,7 @@
  */
 import * as v from "valibot";
 import type { JobEdge, JobFeed, JobGraph, JobOperator, JobResult, JobVertex } from "../../core/graph/job-graph.ts";
+import type { WatermarkLimit } from "../../core/graph/watermark-alignment.ts";
 import {
   type CheckpointOverview,
   type ExecutionInfo,
@@ -185,6 +186,7 @@ const jobVertex: v.GenericSchema<unknown, JobVertex> = v.strictObject({
   parallelismLimit: v.exactOptional(v.pipe(count, v.minValue(1))),
   slotSharingGroup: text(),
   asynchronous: v.boolean(),
+  alignment: v.exactOptional(v.strictObject({ group: text(), maxDriftMs: v.number() })),
 });
 const jobEdge: v.GenericSchema<unknown, JobEdge> = v.strictObject({
   id: id<EdgeId>(),
@@ -405,6 +407,8 @@ export type TaskManagerConversation = {
   readonly checkpointCompleted: Event<{ readonly job: JobId; readonly checkpoint: number }>;
   /** The checkpoint will not exist. What was written for it can go; what belongs to it is the next one's. */
   readonly checkpointAborted: Event<{ readonly job: JobId; readonly checkpoint: number }>;
+  /** How far the watermarks of the sources of some vertices may be for them to read on. */
+  readonly limitWatermarks: Event<{ readonly job: JobId; readonly limits: readonly WatermarkLimit[] }>;
   readonly shutdown: Event<{ readonly reason: string }>;
 };
 
@@ -420,6 +424,9 @@ export const taskManagerConversation: TaskManagerConversation = {
   ),
   checkpointCompleted: event(v.strictObject({ job: id<JobId>(), checkpoint: count })),
   checkpointAborted: event(v.strictObject({ job: id<JobId>(), checkpoint: count })),
+  limitWatermarks: event(
+    v.strictObject({ job: id<JobId>(), limits: v.array(v.strictObject({ vertex: id<VertexId>(), limit: v.number() })) }),
+  ),
   shutdown: event(v.strictObject({ reason: text() })),
 };
 

@@ -18,6 +18,7 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { isTaskFinal } from "../../core/graph/job-status.ts";
+import { WATERMARK_LIMIT } from "../../core/runtime/metrics.ts";
 import { ConnectionError, DreyError, InvariantError } from "../../core/types/errors.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { Configuration, options } from "../../core/types/options.ts";
@@ -150,6 +151,13 @@ export class TaskManager {
         checkpointAborted: ({ job, checkpoint }) => {
           this.#snapshots.aborted(job, checkpoint);
           this.#tellTasks(job, { kind: "aborted", checkpoint });
+        },
+        limitWatermarks: ({ job, limits }) => {
+          for (const { task } of this.#running.values()) {
+            const { execution } = task.deployment;
+            const own = execution.job === job ? limits.find(({ vertex }) => vertex === execution.vertex) : undefined;
+            if (own !== undefined) task.thread.metrics[WATERMARK_LIMIT] = own.limit;
+          }
         },
         shutdown: ({ reason }) => this.#end(reason),
       },

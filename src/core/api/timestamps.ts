@@ -26,11 +26,16 @@ export interface TimestampOptions<T> {
    * other records late; it waits in its window. Default: every record raises it.
    */
   readonly maxAhead?: Duration;
+  /**
+   * Sources of one group wait for each other: none reads on while its watermark is farther ahead than `maxDrift` of the slowest. They are
+   * compared once per `metrics.interval`. For a source and timestamps that share a thread; give `idleness` to those that may fall silent.
+   */
+  readonly alignment?: { readonly group: string; readonly maxDrift: Duration };
 }
 
 /** @throws GraphError, ConfigurationError for options that contradict each other or are none. */
 export function strategyOf<T>(timestamp: TimestampSelector<T>, options: TimestampOptions<T>): WatermarkStrategy {
-  const { outOfOrderness, idleness, punctuated, generator, interval, maxAhead, splitBy } = options;
+  const { outOfOrderness, idleness, punctuated, generator, interval, maxAhead, splitBy, alignment } = options;
   const given = Object.entries({ outOfOrderness, punctuated, generator }).flatMap(([name, value]) => (value === undefined ? [] : [name]));
   if (given.length > 1) throw new GraphError(`withTimestamps() got ${given.join(" and ")}; give one way to make watermarks.`);
   const bound = maxAhead === undefined ? (splitBy === undefined ? undefined : "splitBy") : "maxAhead";
@@ -45,6 +50,14 @@ export function strategyOf<T>(timestamp: TimestampSelector<T>, options: Timestam
     ...(punctuated === undefined ? {} : { punctuated: functionOf(punctuated, "withTimestamps(…, { punctuated })") as never }),
     ...(generator === undefined ? {} : { generator: functionOf(generator, "withTimestamps(…, { generator })") as never }),
     ...(splitBy === undefined ? {} : { splitBy: functionOf(splitBy, "withTimestamps(…, { splitBy })") as never }),
+    ...(alignment === undefined
+      ? {}
+      : {
+          alignment: {
+            group: String(alignment.group),
+            maxDriftMs: durationMs(alignment.maxDrift, "withTimestamps(…, { alignment: { maxDrift } })"),
+          },
+        }),
     ...(maxAhead === undefined ? {} : { maxAheadMs: durationMs(maxAhead, "withTimestamps(…, { maxAhead })") }),
   };
 }

@@ -3,6 +3,7 @@
  * parallelism, the same slot-sharing group, and neither the user nor the operator forbids it (Flink: StreamingJobGraphGenerator).
  * Records then pass from one to the next by a call, without being copied, queued or sent.
  */
+import type { WatermarkStrategy } from "../time/watermark.ts";
 import { GraphError } from "../types/errors.ts";
 import { type EdgeId, type VertexId, edgeId, vertexId } from "../types/ids.ts";
 import type {
@@ -149,10 +150,28 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
       ...(Number.isFinite(limit) ? { parallelismLimit: limit } : {}),
       slotSharingGroup: group.get(head) as string,
       asynchronous: nodes.some((node) => node.asynchronous),
+      ...alignmentOf(nodes),
     });
   }
   return { graph: { name: program.jobName, vertices, edges: jobEdges, results, feeds, options: options.options }, tasks };
 }
+
+/** @throws GraphError where watermarks are aligned and the vertex is no source that could wait. */
+function alignmentOf(nodes: readonly StreamNode[]): Pick<JobVertex, "alignment"> {
+  const aligned = nodes.find((node) => strategyOf(node)?.alignment !== undefined);
+  if (aligned === undefined) return {};
+  const head = nodes[0] as StreamNode;
+  if (head.inputs.length > 0 || head.spec.kind === FEED_KIND) {
+    throw new GraphError(
+      `"${aligned.name}" aligns watermarks, but shares no thread with a source that could wait: it begins at "${head.name}". Assign ` +
+        "timestamps right after a source that runs on the cluster (files, generate(), a function), at the same parallelism.",
+    );
+  }
+  return { alignment: strategyOf(aligned)?.alignment as NonNullable<JobVertex["alignment"]> };
+}
+
+const strategyOf = (node: StreamNode): WatermarkStrategy | undefined =>
+  (node.spec as { readonly strategy?: WatermarkStrategy }).strategy;
 
 function decide(edge: StreamEdge, to: StreamNode, parallelismOf: (node: StreamNode) => number): Partitioning {
   const same = parallelismOf(edge.from) === parallelismOf(to);

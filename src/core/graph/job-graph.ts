@@ -31,6 +31,8 @@ export interface JobVertex {
   readonly slotSharingGroup: string;
   /** Some operator needs turns of the event loop, so the task never parks its thread. */
   readonly asynchronous: boolean;
+  /** Its sources wait for others; see watermark-alignment.ts. */
+  readonly alignment?: { readonly group: string; readonly maxDriftMs: number };
 }
 
 /** Records of one vertex on their way to another. */

@@ -8,6 +8,7 @@
  */
 import type { ShippedClass } from "../data/classes.ts";
 import type { CompiledJob, JobGraph, JobVertex } from "../graph/job-graph.ts";
+import { WatermarkAlignment } from "../graph/watermark-alignment.ts";
 import {
   type ExecutionInfo,
   type JobDetails,
@@ -25,7 +26,7 @@ import { type LocalCheckpoint, LocalCoordinator, nameOf } from "./local-coordina
 import { LocalFeed } from "./local-feed.ts";
 import { LocalResult } from "./local-result.ts";
 import { type ShippedJob, localTasks } from "./local-tasks.ts";
-import { metricRates, readTaskMetrics } from "./metrics.ts";
+import { WATERMARK_LIMIT, metricRates, readTaskMetrics } from "./metrics.ts";
 import { ownInstances } from "./own-instances.ts";
 import type { Task } from "./task.ts";
 
@@ -79,6 +80,7 @@ class LocalJob implements JobControl {
   readonly id: JobId = newJobId();
   readonly name: string;
   readonly #graph: JobGraph;
+  readonly #alignment: WatermarkAlignment;
   readonly #configuration: Configuration;
   readonly #feeds: ReadonlyMap<string, LocalFeed>;
   readonly #checkpoints: LocalCoordinator;
@@ -99,6 +101,7 @@ class LocalJob implements JobControl {
   constructor(graph: JobGraph, feeds: ReadonlyMap<string, RowFeed>) {
     this.name = graph.name;
     this.#graph = graph;
+    this.#alignment = new WatermarkAlignment(graph);
     this.#configuration = Configuration.of(graph.options, "the job");
     this.#checkpoints = new LocalCoordinator(graph, this.#configuration, (checkpoint) => this.#completed(checkpoint));
     const { enabled } = this.#checkpoints;
@@ -293,6 +296,7 @@ class LocalJob implements JobControl {
       if (Date.now() - reportedMs >= intervalMs) {
         this.#report(Date.now() - reportedMs);
         reportedMs = Date.now();
+        this.#align();
       }
       if (worked && performance.now() - turnMs < TURN_MS) continue;
       const nextMs = worked
@@ -300,6 +304,15 @@ class LocalJob implements JobControl {
         : Math.min(reportedMs + intervalMs, this.#checkpoints.nextMs, ...[...running].map((it) => it.task.nextWakeMs())) - Date.now();
       await this.#pause(Math.max(0, nextMs));
       turnMs = performance.now();
+    }
+  }
+
+  /** Sources that are ahead of others of their group are told to wait. */
+  #align(): void {
+    if (!this.#alignment.needed) return;
+    const reports = this.#tasks.map((it) => ({ ...it.execution, values: readTaskMetrics(it.metrics) }));
+    for (const { vertex, limit } of this.#alignment.reported(reports)) {
+      for (const it of this.#tasks) if (it.execution.vertex === vertex) it.metrics[WATERMARK_LIMIT] = limit;
     }
   }
 

@@ -36,6 +36,7 @@ export const taskMetrics: readonly MetricInfo[] = [
   metric("accumulateBackPressuredTimeMs", "counter", "ms", "Time spent waiting for room in an output."),
   metric("currentInputWatermark", "gauge", "timestamp", "The combined watermark of the inputs; -Infinity before the first."),
   metric("currentOutputWatermark", "gauge", "timestamp", "The watermark that leaves the task; -Infinity before the first."),
+  metric("watermarksIdle", "gauge", "count", "1 while the watermarks that the task makes are idle: nobody waits for them."),
   metric("numLateRecordsDropped", "counter", "records", "Records that came after their window was over."),
   metric("numFiredTimers", "counter", "count", "Timers that fired."),
   metric("numRecordsSkipped", "counter", "records", "Malformed input that the policy `skip` left out."),
@@ -61,7 +62,9 @@ export function metricIndex(name: string): number {
 export const IDLE_SINCE: number = taskMetrics.length;
 /** See IDLE_SINCE. */
 export const BACK_PRESSURED_SINCE: number = taskMetrics.length + 1;
-const ARRAY_LENGTH = taskMetrics.length + 2;
+/** And how far the watermark of a source may be for it to read on; written by the host. See graph/watermark-alignment.ts. */
+export const WATERMARK_LIMIT: number = taskMetrics.length + 2;
+const ARRAY_LENGTH = taskMetrics.length + 3;
 
 /** Bytes that the metrics of one subtask need. */
 export const TASK_METRICS_BYTES: number = ARRAY_LENGTH * 8;
@@ -71,6 +74,7 @@ export function taskMetricsArray(memory: ArrayBufferLike = new ArrayBuffer(TASK_
   const values = new Float64Array(memory, 0, ARRAY_LENGTH);
   values[metricIndex("currentInputWatermark")] = Number.NEGATIVE_INFINITY;
   values[metricIndex("currentOutputWatermark")] = Number.NEGATIVE_INFINITY;
+  values[WATERMARK_LIMIT] = Number.POSITIVE_INFINITY;
   return values;
 }
 

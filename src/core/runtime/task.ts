@@ -22,7 +22,7 @@ import type { AlignmentStep } from "./barrier-aligner.ts";
 import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
 import type { CheckpointHost, CheckpointTrigger, TaskRestore } from "./checkpoint.ts";
 import { type GateListener, InputGate } from "./input-gate.ts";
-import { BACK_PRESSURED_SINCE, IDLE_SINCE, metricIndex } from "./metrics.ts";
+import { BACK_PRESSURED_SINCE, IDLE_SINCE, WATERMARK_LIMIT, metricIndex } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
 import { type Output, output } from "./output.ts";
 import { TaskCheckpoints } from "./task-checkpoints.ts";
@@ -67,6 +67,8 @@ export type Step = "worked" | "idle" | "blocked" | "finished";
 
 /** An asynchronous task gives up the thread after so long. */
 const SLICE_MS = 5;
+/** A source that is too far ahead of others looks again after so long. */
+const AHEAD_WAIT_MS = 10;
 /** Idle tasks write gathered rows after so long even if the buffer timeout is longer: it costs an idle thread nothing. */
 const IDLE_FLUSH_MS = 2;
 /** Segments that come back round a loop and are taken in one step. */
@@ -90,6 +92,7 @@ const IDLE = metricIndex("accumulateIdleTimeMs");
 const BACK_PRESSURED = metricIndex("accumulateBackPressuredTimeMs");
 const INPUT_WATERMARK = metricIndex("currentInputWatermark");
 const OUTPUT_WATERMARK = metricIndex("currentOutputWatermark");
+const WATERMARKS_IDLE = metricIndex("watermarksIdle");
 const IN_USAGE = metricIndex("inPoolUsage");
 const OUT_USAGE = metricIndex("outPoolUsage");
 const HEAP_USED = metricIndex("heapUsed");
@@ -347,7 +350,9 @@ export class Task {
     if (this.#circling !== undefined) return this.#checkpoints?.pending === true ? this.#host.now() + 1 : next;
     for (const tick of this.#ticks) next = Math.min(next, tick.nextMs);
     for (const operator of this.#processingTimers) next = Math.min(next, operator.nextProcessingTime?.() ?? next);
-    if (this.#takesInput && this.#source !== undefined && !this.#full) next = Math.min(next, this.#source.nextReadMs?.() ?? 0);
+    if (this.#takesInput && this.#source !== undefined && !this.#full) {
+      next = Math.min(next, this.#isAhead ? this.#host.now() + AHEAD_WAIT_MS : (this.#source.nextReadMs?.() ?? 0));
+    }
     if (this.#gathering) next = Math.min(next, this.#lastFlushMs + Math.min(IDLE_FLUSH_MS, this.#bufferTimeoutMs));
     if (this.#checkpoints !== undefined) {
       if (this.#checkpoints.pending) next = Math.min(next, this.#checkpoints.refused ? this.#host.now() + 1 : 0);
@@ -407,6 +412,12 @@ export class Task {
     this.#circling = undefined;
   }
 
+  /** The source is to wait for others. */
+  get #isAhead(): boolean {
+    const { metrics } = this.#host;
+    return (metrics[OUTPUT_WATERMARK] as number) > (metrics[WATERMARK_LIMIT] as number);
+  }
+
   /** Some operator takes no records at present. */
   get #full(): boolean {
     for (const operator of this.#bounded) if (operator.full?.() === true) return true;
@@ -418,7 +429,7 @@ export class Task {
   }
 
   #readSource(source: SourceOperator): boolean {
-    if (this.#sourceEnded) return false;
+    if (this.#sourceEnded || this.#isAhead) return false;
     const rows = this.#sourceRows;
     const count = source.read(rows, this.#sourceTimestamps, this.#batchRows);
     if (count < 0) {
@@ -490,6 +501,7 @@ export class Task {
     // A gate passes the last watermark on when its channels end; a source, or a feed that is stopped, has none that would.
     if (!this.#lastWatermarkPassed && !this.#gate.passedLastWatermark) this.#chain.watermark(MAX_WATERMARK);
     this.#lastWatermarkPassed = true;
+    this.#host.metrics[OUTPUT_WATERMARK] = MAX_WATERMARK;
     for (; this.#finishedOperators < this.#members.length; this.#finishedOperators++) {
       const { operator } = this.#members[this.#finishedOperators] as ChainMember;
       if (operator.owes?.() === true) return false;
@@ -725,9 +737,13 @@ export class Task {
       emitSide: (tag, value, timestamp) => wiring.emitSide(tag, value, timestamp),
       emitWatermark: (watermark) => {
         metrics[OUTPUT_WATERMARK] = watermark;
+        metrics[WATERMARKS_IDLE] = 0;
         wiring.emitWatermark(watermark);
       },
-      emitIdle: () => wiring.emitIdle(),
+      emitIdle: () => {
+        metrics[WATERMARKS_IDLE] = 1;
+        wiring.emitIdle();
+      },
       count: (metric, by = 1) => {
         const index = metricIndex(metric);
         metrics[index] = (metrics[index] as number) + by;

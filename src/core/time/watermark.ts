@@ -59,6 +59,8 @@ export interface WatermarkStrategy<T = never> {
   readonly generator?: () => WatermarkGenerator<T>;
   /** A record whose timestamp is farther ahead of the wall clock does not raise the watermark. Milliseconds; absent: any does. */
   readonly maxAheadMs?: number;
+  /** The source does not read on while its watermark is farther than `maxDriftMs` ahead of the slowest source of its group. */
+  readonly alignment?: { readonly group: string; readonly maxDriftMs: number };
   /** A record's time is when it came here, and `timestamp` is not asked (Flink: ingestion time). */
   readonly ingestion?: true;
 }

@@ -109,6 +109,7 @@ class FakeTaskManager {
       triggerCheckpoint: ({ trigger: { checkpoint }, folder }) => void this.acknowledge(checkpoint, folder),
       checkpointCompleted: ({ checkpoint }) => void this.completed.push(checkpoint),
       checkpointAborted: () => undefined,
+      limitWatermarks: () => undefined,
       shutdown: ({ reason }) => void (this.shutdown = reason),
     };
     this.client = new RpcClient({
