@@ -238,7 +238,9 @@ export class CheckpointCoordinator {
   declined(execution: Execution, checkpoint: number, error: Error): boolean {
     const pending = this.#awaitingFrom(execution, checkpoint);
     if (pending === undefined) return false;
-    this.#abort(pending, `${idOf(execution)} declined it: ${error.message}`);
+    // A task gives one up for a newer one, as when somebody asked for a savepoint meanwhile: that is no failure.
+    const isReplaced = [...this.#pending.keys()].some((other) => other > checkpoint);
+    this.#abort(pending, `${idOf(execution)} declined it: ${error.message}`, isReplaced ? "harmless" : "counts");
     return true;
   }
 

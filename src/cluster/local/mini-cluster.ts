@@ -59,7 +59,8 @@ export class LocalCluster {
    * Starts the processes, all at the same time; resolves when every TaskManager has registered.
    * @throws ConfigurationError on bad options; ConnectionError or DeadlineError with the words of the process that did not start.
    */
-  static async start({ taskManagers = 2, slots, options = {}, startTimeoutMs = 30_000, restart = true }: LocalClusterOptions = {}): Promise<LocalCluster> {
+  static async start(clusterOptions: LocalClusterOptions = {}): Promise<LocalCluster> {
+    const { taskManagers = 2, slots, options = {}, startTimeoutMs = 30_000, restart = true } = clusterOptions;
     if (!Number.isInteger(taskManagers) || taskManagers < 0 || taskManagers > 64) {
       throw new ConfigurationError(`a local cluster can't have ${describe(taskManagers)} TaskManagers; give an integer from 0 to 64.`);
     }

@@ -12,7 +12,7 @@
  * Bounds: the bytes of a thread that are not written yet, by the thread itself (`SnapshotBytes`); checkpoints that are remembered as over,
  * by REMEMBERED per job. Lives on the TaskManager's main thread.
  */
-import type { CheckpointAck } from "../../core/runtime/checkpoint.ts";
+import type { CheckpointAck, CheckpointTrigger } from "../../core/runtime/checkpoint.ts";
 import { CheckpointError, DreyError, toWire } from "../../core/types/errors.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
@@ -63,10 +63,12 @@ class Checkpoints {
   readonly parts = new Map<string, Part>();
   /** Ids of checkpoints that will not exist, the latest ones. */
   readonly aborted = new Set<number>();
+  /** Ids of savepoints, the latest ones: later checkpoints don't stand for them. */
+  readonly savepoints = new Set<number>();
   completed = 0;
 
   isOver(checkpoint: number): boolean {
-    return checkpoint <= this.completed || this.aborted.has(checkpoint);
+    return (checkpoint <= this.completed && !this.savepoints.has(checkpoint)) || this.aborted.has(checkpoint);
   }
 
   place(checkpoint: number): Place {
@@ -95,8 +97,9 @@ export class SnapshotFiles {
   }
 
   /** A checkpoint has begun: its files go into `folder`. */
-  begin(job: JobId, checkpoint: number, folder: string): void {
+  begin(job: JobId, { checkpoint, kind }: Pick<CheckpointTrigger, "checkpoint" | "kind">, folder: string): void {
     const checkpoints = this.#of(job);
+    if (kind === "savepoint") remember(checkpoints.savepoints, checkpoint);
     if (!checkpoints.isOver(checkpoint)) checkpoints.place(checkpoint).tell(folder);
   }
 
@@ -138,13 +141,13 @@ export class SnapshotFiles {
     const checkpoints = this.#of(job);
     checkpoints.completed = Math.max(checkpoints.completed, checkpoint);
     for (const [key, part] of checkpoints.parts) {
-      if (part.checkpoint > checkpoint) continue;
+      if (part.checkpoint > checkpoint || checkpoints.savepoints.has(part.checkpoint)) continue;
       checkpoints.parts.delete(key);
       // Earlier ones that never completed were aborted; that may be still on its way here.
       if (part.checkpoint < checkpoint && !part.finished) this.#drop(part);
     }
     for (const [id, place] of checkpoints.places) {
-      if (id > checkpoint) continue;
+      if (id > checkpoint || checkpoints.savepoints.has(id)) continue;
       checkpoints.places.delete(id);
       place.tell(undefined);
     }
@@ -155,8 +158,7 @@ export class SnapshotFiles {
   aborted(job: JobId, checkpoint: number): void {
     const checkpoints = this.#of(job);
     if (checkpoints.isOver(checkpoint)) return;
-    checkpoints.aborted.add(checkpoint);
-    if (checkpoints.aborted.size > REMEMBERED) checkpoints.aborted.delete(checkpoints.aborted.values().next().value as number);
+    remember(checkpoints.aborted, checkpoint);
     checkpoints.places.get(checkpoint)?.tell(undefined);
     checkpoints.places.delete(checkpoint);
     for (const [key, part] of checkpoints.parts) {
@@ -274,6 +276,11 @@ export class SnapshotFiles {
       }
     }
   }
+}
+
+function remember(ids: Set<number>, id: number): void {
+  ids.add(id);
+  if (ids.size > REMEMBERED) ids.delete(ids.values().next().value as number);
 }
 
 const quietly = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms).unref());

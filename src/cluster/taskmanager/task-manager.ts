@@ -446,7 +446,7 @@ export class TaskManager {
 
   /** Sources of the job that run here send the barrier; the others learn from it, and where their files go from this. */
   #triggerCheckpoint({ job, trigger, executions, folder }: RequestOf<TaskManagerConversation, "triggerCheckpoint">): void {
-    this.#snapshots.begin(job, trigger.checkpoint, folder);
+    this.#snapshots.begin(job, trigger, folder);
     for (const execution of executions) this.#running.get(executionKey(execution))?.task.tell({ kind: "trigger", trigger });
   }
 

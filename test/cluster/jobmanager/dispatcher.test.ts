@@ -59,7 +59,7 @@ describe("the life of a job", () => {
     expect(state(plane, job)).toBe("RUNNING");
     plane.act((dispatcher) => dispatcher.resultSegments(tm, { job, name: "out", subtask: 0, attempt: 0, sequence: 0 }, [rows(3), END]));
     expect(state(plane, job)).toBe("FINISHED");
-    expect(plane.act((dispatcher) => dispatcher.openResult("reader", job, "out"))).toEqual({ subtasks: 1, skip: [0] });
+    expect(plane.act((dispatcher) => dispatcher.openResult("reader", job, "out"))).toEqual({ subtasks: 1, skip: [0], from: [0] });
     plane.act((dispatcher) => dispatcher.grantResult("reader", { job, name: "out", subtask: 0, attempt: 0, granted: 10 }));
     expect(plane.told("reader", "resultSegments").flatMap(({ attachments }) => attachments)).toEqual([rows(3), END]);
   });

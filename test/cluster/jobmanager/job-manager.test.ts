@@ -219,7 +219,7 @@ describe("a JobManager over sockets", () => {
     const { attachments } = await one.client.callForAttachments("fetchCode", { code: CODE_DIGEST });
     expect(Buffer.from(attachments[0]!)).toEqual(Buffer.from(CODE));
 
-    expect(await client.rpc.call("openResult", { job, name: "out" })).toEqual({ subtasks: 2, skip: [0, 0] });
+    expect(await client.rpc.call("openResult", { job, name: "out" })).toEqual({ subtasks: 2, skip: [0, 0], from: [0, 0] });
     for (const subtask of [0, 1]) client.rpc.notify("grantResult", { job, name: "out", subtask, attempt: 0, granted: 8 });
     for (const [subtask, taskManager] of [one, two].entries()) {
       await until("the task may send", () => taskManager.grants.length > 0);

@@ -55,7 +55,7 @@ describe("snapshots on their way into files", () => {
   test("an acknowledgement leaves when the file is there", async () => {
     const { files, memory, said } = world();
     let written = 0;
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.write(execution(), 1, "f", bytes(1, 2), () => written++);
     files.write(execution(), 1, "f", bytes(3), () => written++);
     expect(said).toEqual([]);
@@ -76,7 +76,7 @@ describe("snapshots on their way into files", () => {
     files.acknowledge(execution(), "f", ackOf(4));
     await new Promise((resolve) => setImmediate(resolve));
     expect(written).toBe(0);
-    files.begin(job, 4, "chk-4");
+    files.begin(job, { checkpoint: 4, kind: "checkpoint" }, "chk-4");
     await until(() => said.length > 0);
     expect(written).toBe(1);
     expect(await memory.list()).toEqual(["f"]);
@@ -84,7 +84,7 @@ describe("snapshots on their way into files", () => {
 
   test("a subtask without state acknowledges without a file", async () => {
     const { files, memory, said } = world();
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.acknowledge(execution(), "f", ackOf(1));
     await until(() => said.length > 0);
     expect(said).toEqual(["ack 1 of 0#0"]);
@@ -94,7 +94,7 @@ describe("snapshots on their way into files", () => {
   test("nothing remains of an aborted checkpoint, and what comes late for it is dropped", async () => {
     const { files, memory, said } = world();
     let written = 0;
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.write(execution(0), 1, "f0", bytes(1), () => written++);
     files.acknowledge(execution(0), "f0", ackOf(1));
     files.write(execution(1), 1, "f1", bytes(1), () => written++);
@@ -130,7 +130,7 @@ describe("snapshots on their way into files", () => {
     });
     const { files, said } = world(full);
     let written = 0;
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.write(execution(), 1, "f", bytes(1), () => written++);
     files.write(execution(), 1, "f", bytes(2), () => written++);
     files.acknowledge(execution(), "f", ackOf(1));
@@ -141,7 +141,7 @@ describe("snapshots on their way into files", () => {
   test("answers are repeated until the JobManager has them", async () => {
     const { files, said, answers } = world();
     answers.refuse = 2;
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.acknowledge(execution(0), "f", ackOf(1));
     await until(() => said.includes("ack 1 of 0#0"));
     answers.refuse = 1;
@@ -152,7 +152,7 @@ describe("snapshots on their way into files", () => {
 
   test("an acknowledgement waits for what belongs before it, and does not leave when its task fails meanwhile", async () => {
     const { said, files, arrive } = world(undefined, true);
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.acknowledge(execution(0), "f", ackOf(1));
     files.acknowledge(execution(1), "f", ackOf(1));
     await until(() => arrive.length === 2);
@@ -163,9 +163,21 @@ describe("snapshots on their way into files", () => {
     expect(said).toEqual(["ack 1 of 0#0"]);
   });
 
+  test("a savepoint goes on while later checkpoints complete", async () => {
+    const { said, files, memory } = world();
+    files.begin(job, { checkpoint: 1, kind: "savepoint" }, "savepoint-1");
+    files.write(execution(), 1, "f", bytes(1), () => undefined);
+    files.completed(job, 2);
+    files.write(execution(), 1, "f", bytes(2), () => undefined);
+    files.acknowledge(execution(), "f", ackOf(1));
+    await until(() => said.length > 0);
+    expect(said).toEqual(["ack 1 of 0#0"]);
+    expect(await memory.get("f")).toEqual(bytes(1, 2));
+  });
+
   test("a failed task leaves no half of a file, a finished one still acknowledges", async () => {
     const { files, memory, said } = world();
-    files.begin(job, 1, "chk-1");
+    files.begin(job, { checkpoint: 1, kind: "checkpoint" }, "chk-1");
     files.write(execution(0), 1, "f0", bytes(1), () => undefined);
     files.ended(execution(0), false);
     files.write(execution(1), 1, "f1", bytes(1), () => undefined);

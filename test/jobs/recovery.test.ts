@@ -1,0 +1,119 @@
+/** Jobs with checkpoints on real processes: what a client sees when TaskManagers are killed, and jobs are stopped, changed and rescaled. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { LocalCluster, environment, type Environment, type JobHandle } from "drey";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+
+const KEYS = 10;
+interface Counted {
+  readonly key: number;
+  readonly count: number;
+}
+
+let cluster: LocalCluster;
+let folder: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "drey-recovery-"));
+  cluster = await LocalCluster.start({
+    taskManagers: 3,
+    slots: 1,
+    options: { "heartbeat.interval": 500, "heartbeat.timeout": "3 s", "execution.checkpointing.savepoint-dir": folder },
+  });
+});
+afterAll(async () => {
+  await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Rows 0, 1, 2 …, counted by key; each row says how many of its key there have been. */
+function counting(count: number, rowsPerSecond: number, configuration: Readonly<Record<string, unknown>> = {}) {
+  const env = environment({ cluster, printLogs: false, configuration: { "parallelism.default": 2, ...configuration } }).enableCheckpointing(200);
+  const counted = env
+    .generate((n) => ({ key: n % 10, count: 1 }), { count, rowsPerSecond })
+    .keyBy((row) => row.key)
+    .reduce((a, b) => ({ key: a.key, count: a.count + b.count }))
+    .uid("counter");
+  return { env, counted };
+}
+
+/** What a subscriber sees, and whether each count was the one after the last of its key. */
+class Seen {
+  readonly last = new Map<number, number>();
+  rows = 0;
+  readonly wrong: string[] = [];
+  readonly ended: Promise<void>;
+
+  constructor(job: JobHandle<{ readonly counted: Counted }>) {
+    this.ended = new Promise((resolve, reject) => {
+      job.outputs.counted.subscribe({ next: (row) => this.#see(row), complete: resolve, error: reject });
+    });
+  }
+
+  #see({ key, count }: Counted): void {
+    this.rows++;
+    if (count !== (this.last.get(key) ?? 0) + 1) this.wrong.push(`${key}: ${count} after ${this.last.get(key)}`);
+    this.last.set(key, count);
+  }
+}
+
+async function submitted(count: number, rowsPerSecond: number): Promise<{ env: Environment; job: JobHandle<{ readonly counted: Counted }>; seen: Seen }> {
+  const { env, counted } = counting(count, rowsPerSecond);
+  const job = await env.submit({ name: "counts", outputs: { counted } });
+  return { env, job, seen: new Seen(job) };
+}
+
+const completed = (job: JobHandle<never> | JobHandle<{ readonly counted: Counted }>, least: number): Promise<void> =>
+  vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThanOrEqual(least), { timeout: 30_000, interval: 50 });
+
+describe("a subscriber", () => {
+  it("sees every row once and in order while TaskManagers are killed", { timeout: 90_000 }, async () => {
+    const { env, job, seen } = await submitted(20_000, 4_000);
+    for (let kills = 0; kills < 2; kills++) {
+      const { restored, completed: before } = await job.checkpoints();
+      await completed(job, before + 2);
+      const { executions } = await job.details();
+      const victim = cluster.processes.taskManagers.findIndex((_, index) => executions.some((it) => it.taskManager?.startsWith(`tm-${index}-`)));
+      await cluster.killTaskManager(victim);
+      await vi.waitFor(async () => expect((await job.checkpoints()).restored).toBeGreaterThan(restored), { timeout: 30_000, interval: 50 });
+      }
+    await seen.ended;
+    expect(seen.wrong).toEqual([]);
+    expect(seen.rows).toBe(20_000);
+    expect([...seen.last.values()]).toEqual(Array.from({ length: KEYS }, () => 20_000 / KEYS));
+    await env.close();
+  });
+
+  it("sees every row once while the job is rescaled", { timeout: 90_000 }, async () => {
+    const { env, job, seen } = await submitted(10_000, 3_000);
+    for (const parallelism of [3, 1]) {
+      await completed(job, (await job.checkpoints()).completed + 1);
+      await job.rescale(parallelism);
+    }
+    await seen.ended;
+    expect(seen.wrong).toEqual([]);
+    expect(seen.rows).toBe(10_000);
+    await env.close();
+  });
+});
+
+describe("a savepoint", () => {
+  it("ends one run and begins another, at another parallelism, and no row is counted twice", { timeout: 90_000 }, async () => {
+    const first = await submitted(10_000, 3_000);
+    await completed(first.job, 1);
+    const savepoint = await first.job.stopWithSavepoint();
+    await first.seen.ended;
+    expect((await first.job.details()).state).toBe("FINISHED");
+    expect(first.seen.rows).toBeLessThan(10_000);
+    await first.env.close();
+
+    const { env, counted } = counting(10_000, 20_000, { "parallelism.default": 3 });
+    const job = await env.submit("counts again", { outputs: { counted }, from: savepoint });
+    const seen = new Seen(job);
+    for (const [key, count] of first.seen.last) seen.last.set(key, count);
+    await seen.ended;
+    expect(seen.wrong).toEqual([]);
+    expect(first.seen.rows + seen.rows).toBe(10_000);
+    await env.close();
+  });
+});
