@@ -215,8 +215,9 @@ export interface Built {
 /**
  * The pipeline as a stream of `env`, over these rows. Steps that need an order which is not there any more do the commutative thing
  * instead.
+ * @param fault called for each record behind each step; may throw.
  */
-export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]): Built {
+export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[], fault?: () => void): Built {
   const widest = pipeline.groups ? 2 : 4;
   const most = (parallelism: number): number => Math.min(parallelism, widest);
   env.registerClass(Point);
@@ -333,6 +334,13 @@ export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]
       }
     }
     parallelism = next;
+    if (fault !== undefined) {
+      const passes = (row: Row): Row => {
+        fault();
+        return row;
+      };
+      stream = stream.map(passes).setParallelism(next);
+    }
   }
   return { stream, order };
 }

@@ -111,5 +111,6 @@ export class FunctionContext implements TimerContext, TimerService {
 function checked(time: number): number {
   if (typeof time !== "number" || Number.isNaN(time))
     throw new RecordError(`A timer was registered for the time ${describe(time)}; give milliseconds since 1970.`);
-  return time;
+  // Not -0: a timer comes back from a checkpoint as 0.
+  return time + 0;
 }
