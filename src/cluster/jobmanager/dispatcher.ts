@@ -30,7 +30,8 @@ import type { CheckpointManifest } from "../storage/manifest.ts";
 import type { Clocks } from "./clocks.ts";
 import type { Effect } from "./effect.ts";
 import { requireSound } from "./execution-graph.ts";
-import { JobMaster } from "./job-master.ts";
+import type { RecoveredJob } from "./job-archive.ts";
+import { JobMaster, type JobMasterOptions } from "./job-master.ts";
 import { JobStore, type JobStoreBounds } from "./job-store.ts";
 import { ResourceManager, type TaskManagerRecord } from "./resource-manager.ts";
 import { requireRestorable } from "./restore.ts";
@@ -308,28 +309,61 @@ export class Dispatcher {
     const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
     if (from !== undefined && manifest !== undefined) requireRestorable(manifest, graph, from.allowNonRestoredState);
     this.#store.useCode(code, bytes);
-    const job: JobMaster = new JobMaster({
+    const owner = attached ? { owner: client } : {};
+    const begins =
+      from === undefined || manifest === undefined
+        ? {}
+        : { from: { id: manifest.checkpoint, folder: from.savepoint, manifest, owned: false } };
+    const job = this.#admit({
       job: (this.#options.newJobId ?? newJobId)(),
       graph,
       code,
       configuration: ofJob,
-      ...(attached ? { owner: client } : {}),
+      ...owner,
+      ...begins,
+    });
+    this.#note(`job ${job.id} ${JSON.stringify(graph.name)} was submitted${attached ? "" : ", detached"}`);
+    const checkpoints = job.checkpointFolder;
+    const begun = from === undefined ? {} : { from };
+    this.#do({ kind: "archiveJob", record: { job: job.id, graph, code, ...owner, ...begun, checkpoints, submittedAtMs: clocks.wallMs() } });
+    job.start();
+    return job.id;
+  }
+
+  /** Jobs of a former leader go on here. Called once, before anything else. Clients that own some have time to come back. */
+  recover(jobs: readonly RecoveredJob[]): void {
+    const { configuration, clocks } = this.#options;
+    for (const recovered of jobs) {
+      const { graph, code, bytes, owner, lost } = recovered;
+      const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
+      this.#store.useCode(code, bytes);
+      const owned = owner === undefined ? {} : { owner };
+      const job = this.#admit({ job: recovered.job, graph, code, configuration: ofJob, ...owned, recovered });
+      const from = recovered.completed.at(-1);
+      this.#note(`job ${job.id} ${JSON.stringify(graph.name)} is recovered${from === undefined ? "" : ` from checkpoint ${from.id}`}`);
+      if (owner !== undefined) this.#graces.set(owner, clocks.elapsedMs() + configuration.get(options.haRecoveryTimeout));
+      job.start();
+      if (lost !== undefined) job.loseCheckpoints(lost);
+    }
+  }
+
+  #admit(
+    described: Pick<JobMasterOptions, "job" | "graph" | "code" | "configuration" | "owner" | "from" | "recovered">,
+  ): JobMaster {
+    const { clocks, epoch, checkpointRoot, random = Math.random } = this.#options;
+    const job: JobMaster = new JobMaster({
+      ...described,
       clocks,
-      epoch: this.#options.epoch,
-      checkpointRoot: this.#options.checkpointRoot,
-      random: this.#options.random ?? Math.random,
+      epoch,
+      checkpointRoot,
+      random,
       dataAddress: (taskManager) => (this.#resources.find(taskManager) as TaskManagerRecord).registration.dataAddress,
-      ...(from === undefined || manifest === undefined
-        ? {}
-        : { from: { id: manifest.checkpoint, folder: from.savepoint, manifest, owned: false } }),
       emit: (effect) => this.#do(effect),
       log: (lines) => this.#log(job, lines),
       changed: (changed, what) => this.#jobChanged(changed, what),
     });
     this.#jobs.set(job.id, job);
-    this.#note(`job ${job.id} ${JSON.stringify(graph.name)} was submitted${attached ? "" : ", detached"}`);
-    job.start();
-    return job.id;
+    return job;
   }
 
   /** All jobs that are remembered, in order of submission. */
@@ -498,6 +532,7 @@ export class Dispatcher {
     const { state, failure } = job.details();
     this.#note(`job ${job.id} ${JSON.stringify(job.name)} is ${state}${failure === undefined ? "" : `: ${failure.message}`}`);
     if (!job.isFinal) return;
+    this.#do({ kind: "forgetJob", job: job.id });
     this.#store.leaveCode(job.code);
     for (const forgotten of this.#store.keep(job.id, () => job.results.reduce((sum, result) => sum + result.bufferedBytes, 0))) {
       this.#jobs.delete(forgotten);

@@ -8,6 +8,7 @@ import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import type { Attachments, RequestOf } from "../protocol/conversation.ts";
 import type { CheckpointTrigger } from "../protocol/checkpoint-messages.ts";
 import type { CheckpointManifest } from "../storage/manifest.ts";
+import type { ArchivedJob } from "./job-archive.ts";
 import type { ChannelGrant, ChannelSegments, ClientEvents, ExecutionAddress, TaskDeployment } from "../protocol/messages.ts";
 
 /** Tells a client something. */
@@ -63,6 +64,10 @@ export type Effect =
     }
   /** Remove folders of checkpoints that nobody needs. Not answered. */
   | { readonly kind: "discard"; readonly job: JobId; readonly folders: readonly string[] }
+  /** Keep a job for the next leader, where there may be one. Till that is done its client is not answered. */
+  | { readonly kind: "archiveJob"; readonly record: ArchivedJob }
+  /** The job has ended: the next leader need not know it. */
+  | { readonly kind: "forgetJob"; readonly job: JobId }
   /** Answer a request that a client waits with. */
   | { readonly kind: "reply"; readonly request: number; readonly value: unknown }
   | { readonly kind: "refuse"; readonly request: number; readonly error: Error }

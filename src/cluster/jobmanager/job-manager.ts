@@ -34,7 +34,9 @@ import { VERSION } from "../protocol/version.ts";
 import { type Clocks, systemClocks } from "./clocks.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { Effect } from "./effect.ts";
+import type { ArchivedJob, JobArchive, RecoveredJob } from "./job-archive.ts";
 import type { JobStoreBounds } from "./job-store.ts";
+import type { Leadership } from "./leadership.ts";
 
 export interface JobManagerOptions {
   /** `ipc://…` or `tcp://…`, as in protocol/addresses.ts. */
@@ -47,7 +49,19 @@ export interface JobManagerOptions {
   /** Takes lines for whoever runs the cluster; default: nobody does. */
   readonly note?: (text: string) => void;
   readonly clocks?: Clocks;
+  /** Where there are several JobManagers, or one that is to go on where a former one ended. */
+  readonly highAvailability?: HighAvailability;
   readonly bounds?: Partial<JobStoreBounds>;
+}
+
+/** What a JobManager that leads was given by those before it, and keeps for those after it. */
+export interface HighAvailability {
+  /** Won already; `epoch` is its epoch. The JobManager keeps and releases it. */
+  readonly leadership: Leadership;
+  readonly archive: JobArchive;
+  readonly recovered: readonly RecoveredJob[];
+  /** Where checkpoints lie if no option says so: shared, too. */
+  readonly checkpointRoot: string;
 }
 
 type Served = RegistrationConversation & ClientConversation;
@@ -76,7 +90,10 @@ export class JobManager {
   readonly #clients = new Map<string, Peer<Called>>();
   readonly #closed: Promise<void>;
   /** Where checkpoints lie that no option gives a place. It ends with this JobManager. */
-  readonly #ownCheckpoints: string;
+  readonly #ownCheckpoints: string | undefined;
+  readonly #highAvailability: HighAvailability | undefined;
+  /** Jobs that are being archived. */
+  readonly #archiving = new Map<JobId, Promise<void>>();
   /** Requests of clients that are answered later. */
   readonly #requests = new Map<number, { readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }>();
   #lastRequest = 0;
@@ -95,19 +112,21 @@ export class JobManager {
     epoch = Date.now(),
     note = () => undefined,
     clocks = systemClocks,
+    highAvailability,
     bounds,
   }: JobManagerOptions) {
     this.#configuration = configuration;
     this.#clocks = clocks;
     this.#note = note;
-    this.#ownCheckpoints = mkdtempSync(join(tmpdir(), "drey-checkpoints-"));
+    this.#highAvailability = highAvailability;
+    this.#ownCheckpoints = highAvailability === undefined ? mkdtempSync(join(tmpdir(), "drey-checkpoints-")) : undefined;
     this.#closed = new Promise((resolve) => (this.#whenClosed = resolve));
     this.#dispatcher = new Dispatcher({
       configuration,
       clocks,
       address: () => this.#server.address,
       epoch,
-      checkpointRoot: this.#ownCheckpoints,
+      checkpointRoot: highAvailability?.checkpointRoot ?? (this.#ownCheckpoints as string),
       version: VERSION,
       pid: process.pid,
       silentMs: (taskManager) => Math.max(0, clocks.elapsedMs() - (this.#taskManagers.get(taskManager)?.lastSeenMs ?? clocks.elapsedMs())),
@@ -128,9 +147,25 @@ export class JobManager {
     });
   }
 
-  /** Listens. Resolves with the address for TaskManagers and clients. @throws ConfigurationError when it can't be had. */
-  start(): Promise<string> {
-    return this.#server.start();
+  /**
+   * Takes up the jobs of a former leader, and listens. Resolves with the address for TaskManagers and clients.
+   * @throws ConfigurationError when it can't be had.
+   */
+  async start(): Promise<string> {
+    const address = await this.#server.start();
+    const { leadership, recovered } = this.#highAvailability ?? {};
+    leadership?.keep((reason) => {
+      this.#note(`${reason}; this one ends, and leaves the jobs to it`);
+      void this.abandon();
+    });
+    if (recovered !== undefined) this.#decide(() => this.#dispatcher.recover(recovered));
+    return address;
+  }
+
+  /** Ends at once and leaves its jobs as they are to the next leader. */
+  abandon(): Promise<void> {
+    this.#closing ??= this.#hangUp();
+    return this.#closing;
   }
 
   /** Resolves when it was closed, by `close` or by a client. */
@@ -221,7 +256,12 @@ export class JobManager {
       submit: (request, peer, [bytes]) => {
         const submit = (manifest?: CheckpointManifest): { readonly job: JobId } =>
           asked(peer, (client) => ({ job: dispatcher.submit(client, request, bytes, manifest) }));
-        return request.from === undefined ? submit() : loadManifest(storageAt(request.from.savepoint)).then(submit);
+        if (request.from === undefined && this.#highAvailability === undefined) return submit();
+        const loading = request.from === undefined ? Promise.resolve(undefined) : loadManifest(storageAt(request.from.savepoint));
+        return loading.then(submit).then(async (accepted) => {
+          await this.#archiving.get(accepted.job);
+          return accepted;
+        });
       },
       jobs: (_, peer) => asked(peer, () => ({ jobs: dispatcher.jobs() })),
       job: ({ job }, peer) => asked(peer, () => dispatcher.job(job)),
@@ -330,12 +370,21 @@ export class JobManager {
         void this.#store(effect);
         return;
       case "discard":
-        for (const folder of effect.folders) {
-          storageAt(folder)
-            .delete("")
-            .catch((error: Error) => this.#note(`job ${effect.job}: ${error.message}`));
-        }
+        void this.#asLeader(`remove checkpoints of job ${effect.job}`, async () => {
+          for (const folder of effect.folders) await storageAt(folder).delete("");
+        });
         return;
+      case "archiveJob":
+        return this.#archive(effect.record);
+      case "forgetJob": {
+        const { archive } = this.#highAvailability ?? {};
+        if (archive === undefined) return;
+        void this.#asLeader(`forget job ${effect.job}`, async () => {
+          await this.#archiving.get(effect.job)?.catch(() => undefined);
+          await archive.forget(effect.job);
+        });
+        return;
+      }
       case "reply":
       case "refuse": {
         const waiting = this.#requests.get(effect.request);
@@ -388,12 +437,15 @@ export class JobManager {
     const tell = (error?: Error): void => this.#decide(() => this.#dispatcher.manifestStored(job, checkpoint, error));
     const storage = storageAt(folder);
     try {
+      if ((await this.#highAvailability?.leadership.holds()) === false) {
+        return tell(new CheckpointError("another JobManager leads by now"));
+      }
       if (await storeManifest(storage, manifest)) return tell();
       return tell(new CheckpointError(`${folder} has a manifest already, of another JobManager`));
     } catch (error) {
       for (let retryMs = 50; this.#closing === undefined; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
         try {
-          await storage.delete(MANIFEST_NAME);
+          if ((await this.#highAvailability?.leadership.holds()) !== false) await storage.delete(MANIFEST_NAME);
           return tell(error as Error);
         } catch (again) {
           this.#note(`job ${job}: whether checkpoint ${checkpoint} exists is not known: ${(again as Error).message}`);
@@ -401,6 +453,30 @@ export class JobManager {
         }
       }
     }
+  }
+
+  /** What a JobManager that was overtaken without knowing must not do. */
+  async #asLeader(what: string, act: () => Promise<void>): Promise<void> {
+    try {
+      if ((await this.#highAvailability?.leadership.holds()) === false) return;
+      await act();
+    } catch (error) {
+      this.#note(`could not ${what}: ${(error as Error).message}`);
+    }
+  }
+
+  /** A job that is not kept for the next leader is not accepted. */
+  #archive(record: ArchivedJob): void {
+    const { archive } = this.#highAvailability ?? {};
+    if (archive === undefined) return;
+    const saving = archive.save(record, this.#dispatcher.code(record.code)).catch((error: Error) => {
+      this.#decide(() => this.#dispatcher.cancel(record.job));
+      throw new CheckpointError(`job ${JSON.stringify(record.graph.name)} could not be kept for other JobManagers: ${error.message}`, {
+        cause: error,
+      });
+    });
+    this.#archiving.set(record.job, saving);
+    saving.catch(() => undefined).finally(() => this.#archiving.delete(record.job));
   }
 
   // ------------------------------------------------------------------------------------------------------- its end
@@ -426,7 +502,8 @@ export class JobManager {
     this.#requests.clear();
     await this.#server.close();
     clearTimeout(this.#timer);
-    rmSync(this.#ownCheckpoints, { recursive: true, force: true });
+    await this.#highAvailability?.leadership.release().catch((error: Error) => this.#note(`could not give up the lead: ${error.message}`));
+    if (this.#ownCheckpoints !== undefined) rmSync(this.#ownCheckpoints, { recursive: true, force: true });
     this.#whenClosed();
   }
 }

@@ -34,6 +34,7 @@ import { CheckpointCoordinator, type CheckpointRequest } from "./checkpoint-coor
 import { checkpointDeployment, type CheckpointSettings, checkpointSettings } from "./checkpoint-settings.ts";
 import type { Clocks } from "./clocks.ts";
 import type { CompletedCheckpoint } from "./completed-checkpoints.ts";
+import type { RecoveredJob } from "./job-archive.ts";
 import type { Emit } from "./effect.ts";
 import { type Execution, ExecutionGraph } from "./execution-graph.ts";
 import { affectedBy } from "./failover.ts";
@@ -78,12 +79,17 @@ export interface JobMasterOptions {
   readonly dataAddress: (taskManager: TaskManagerId) => string;
   /** What the job begins with, checked against the graph already. */
   readonly from?: CompletedCheckpoint;
+  /** It ran under a former leader. */
+  readonly recovered?: Pick<RecoveredJob, "completed" | "lastId" | "leaders">;
   readonly emit: Emit;
   /** Takes lines for the job's log. */
   readonly log: (lines: readonly LogLine[]) => void;
   /** Told after every change that people can see; `state`: the job itself changed its state. */
   readonly changed: (job: JobMaster, what: "state" | "tasks" | "checkpoints") => void;
 }
+
+/** Each leader numbers attempts from its own multiple of this on. */
+const ATTEMPTS_PER_LEADER = 100_000;
 
 /** What came of stopping a job with a savepoint. */
 export type Stopped = { readonly location: string } | { readonly error: Error };
@@ -140,8 +146,8 @@ export class JobMaster {
   #whenSettled: ((error?: Error) => void)[] = [];
 
   constructor(jobMasterOptions: JobMasterOptions) {
-    const { job, graph, code, configuration, owner, clocks, epoch, checkpointRoot, random, dataAddress, from } = jobMasterOptions;
-    const { emit, log, changed } = jobMasterOptions;
+    const { job, graph, code, configuration, owner, clocks, epoch, checkpointRoot, random, dataAddress } = jobMasterOptions;
+    const { from, recovered, emit, log, changed } = jobMasterOptions;
     this.id = job;
     this.#submitted = this.#graph = graph;
     this.#alignment = new WatermarkAlignment(graph);
@@ -169,10 +175,15 @@ export class JobMaster {
       results: (checkpoint) => this.#keptRows(checkpoint),
       changed: () => changed(this, "checkpoints"),
     });
-    if (from !== undefined) this.checkpoints.beginWith(from);
+    for (const completed of recovered?.completed ?? (from === undefined ? [] : [from])) this.checkpoints.beginWith(completed);
+    this.checkpoints.beginAfter(recovered?.lastId ?? 0);
+    // Of another job's rows nothing is kept: whoever reads them reads them there.
+    const stored = recovered === undefined ? undefined : this.checkpoints.latest?.manifest.results;
+    const kept = stored as Readonly<Record<string, KeptResult>> | undefined;
     this.#submittedElapsedMs = this.#enteredElapsedMs = clocks.elapsedMs();
     this.#timestamps["CREATED"] = clocks.wallMs();
-    this.#executions = new ExecutionGraph(job, graph, clocks.wallMs());
+    // Higher than the attempts that a former leader made, which it did not note one by one.
+    this.#executions = new ExecutionGraph(job, graph, clocks.wallMs(), (recovered?.leaders ?? 0) * ATTEMPTS_PER_LEADER);
     this.#shares = shareSlots(graph);
     this.#toDeploy = allSubtasks(graph);
     this.journal = new JobJournal(configuration.get(options.metricsHistory));
@@ -188,6 +199,7 @@ export class JobMaster {
           policy: configuration.get(options.resultPolicy) as OverflowPolicy,
           // Without checkpoints that come by themselves nothing would release the rows.
           release: this.#settings.intervalMs === 0 ? "at-once" : (configuration.get(options.resultRelease) as ReleasePolicy),
+          ...(kept?.[name] === undefined ? {} : { kept: kept[name] }),
         }),
       ]),
     );
@@ -236,6 +248,11 @@ export class JobMaster {
   /** Milliseconds since its submission. */
   get ageMs(): number {
     return this.#clocks.elapsedMs() - this.#submittedElapsedMs;
+  }
+
+  /** Folder of its checkpoints. */
+  get checkpointFolder(): string {
+    return this.#settings.folder;
   }
 
   /** TaskManagers that have slots of it. */
@@ -342,6 +359,11 @@ export class JobMaster {
   /** It can't go on. */
   fail(error: Error): void {
     this.#step((state) => state.failed(this, { error }));
+  }
+
+  /** It can't go on from where a former leader left it. */
+  loseCheckpoints(error: Error): void {
+    this.#step(() => this.giveUp({ error }, "has checkpoints, but none of them can be read"));
   }
 
   /** Time passed. */

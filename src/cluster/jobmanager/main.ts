@@ -6,11 +6,17 @@
  * end, the address freed. A second signal ends it at once. It leaves no process and no file behind.
  */
 import { realpathSync } from "node:fs";
+import { hostname } from "node:os";
 import { pathToFileURL } from "node:url";
 import { ConfigurationError, DreyError, describe } from "../../core/types/errors.ts";
 import { Configuration, options } from "../../core/types/options.ts";
 import { leaveSocketFolder, makeSocketFolder, removeSocketFile } from "../protocol/addresses.ts";
-import { JobManager } from "./job-manager.ts";
+import { storageAt } from "../storage/storages.ts";
+import { under } from "./checkpoint-settings.ts";
+import { systemClocks } from "./clocks.ts";
+import { JobArchive } from "./job-archive.ts";
+import { type HighAvailability, JobManager } from "./job-manager.ts";
+import { Leadership } from "./leadership.ts";
 
 /**
  * Runs a JobManager in this process until it is told to end.
@@ -32,13 +38,16 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
       process.once("exit", () => made.remove());
       address = made.address("jobmanager");
     }
+    const note = (text: string): void => void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
+    const highAvailability = await lead(configuration, owned, address, note);
     const jobManager = new JobManager({
       address,
       configuration,
-      note: (text) => process.stderr.write(`${new Date().toISOString()} ${text}\n`),
+      note,
+      ...(highAvailability === undefined ? {} : { highAvailability, epoch: highAvailability.leadership.epoch }),
     });
     bound = await jobManager.start();
-    const unlisten = endWhenTold(jobManager, owned);
+    const unlisten = endWhenTold(jobManager, owned, highAvailability !== undefined);
     process.stdout.write(`JobManager ready at ${bound}\n`);
     if (process.connected) process.send?.({ ready: bound });
     await jobManager.closed;
@@ -55,12 +64,46 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Returns what takes the listeners away. */
-function endWhenTold(jobManager: JobManager, owned: boolean): () => void {
+/** With `high-availability.type`: waits until this process leads, and finds the jobs that go on; without: undefined at once. */
+async function lead(
+  configuration: Configuration,
+  owned: boolean,
+  address: string,
+  note: (text: string) => void,
+): Promise<HighAvailability | undefined> {
+  if (configuration.get(options.haType) === "none") return undefined;
+  const place = configuration.get(options.haDirectory);
+  if (place === "") throw new ConfigurationError(`${options.haType.key} needs ${options.haDirectory.key}: a folder that all JobManagers reach.`);
+  const storage = storageAt(under(place, configuration.get(options.haClusterId)));
+  const ending = new AbortController();
+  const end = (): void => ending.abort(new ConfigurationError("it was told to end before it led."));
+  const leadership = new Leadership({
+    storage,
+    name: `JobManager ${hostname()}/${process.pid} at ${address}`,
+    clocks: systemClocks,
+    leaseTimeoutMs: configuration.get(options.haLeaseTimeout),
+    note,
+  });
+  process.once("SIGTERM", end).once("SIGINT", end);
+  if (owned) process.once("disconnect", end);
+  try {
+    const epoch = await leadership.win(ending.signal);
+    const archive = new JobArchive(storage, note);
+    return { leadership, archive, recovered: await archive.recover(epoch), checkpointRoot: under(storage.location, "checkpoints") };
+  } finally {
+    process.off("SIGTERM", end).off("SIGINT", end).off("disconnect", end);
+  }
+}
+
+/**
+ * Returns what takes the listeners away. A JobManager that others can follow leaves them its jobs, unless the cluster is its parent's and
+ * ends with it.
+ */
+function endWhenTold(jobManager: JobManager, owned: boolean, followed: boolean): () => void {
   let told = false;
   const end = (reason: string): void => {
     told = true;
-    void jobManager.close(reason);
+    void (followed && !owned ? jobManager.abandon() : jobManager.close(reason));
   };
   const onSignal = (signal: NodeJS.Signals): void => (told ? process.exit(130) : end(`the JobManager got ${signal}`));
   const onDisconnect = (): void => end("the program that started the cluster ended");

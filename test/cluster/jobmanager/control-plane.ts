@@ -47,13 +47,19 @@ export class ControlPlane {
   storing: Storing = "durable";
   #jobs = 0;
 
-  constructor(raw: Readonly<Record<string, unknown>> = {}, bounds: Partial<JobStoreBounds> = {}) {
+  constructor(
+    raw: Readonly<Record<string, unknown>> = {},
+    bounds: Partial<JobStoreBounds> = {},
+    { epoch = 1, checkpointRoot = "memory://checkpoints" } = {},
+  ) {
+    // Names of jobs differ from leader to leader.
+    this.#jobs = (epoch - 1) * 100;
     this.dispatcher = new Dispatcher({
       configuration: Configuration.of(raw),
       clocks: { wallMs: () => 1_700_000_000_000 + this.nowMs, elapsedMs: () => this.nowMs },
       address: () => "ipc:///test",
-      epoch: 1,
-      checkpointRoot: "memory://checkpoints",
+      epoch,
+      checkpointRoot,
       random: () => 0.5,
       version: "0.0.0",
       pid: 1,

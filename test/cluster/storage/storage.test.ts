@@ -160,7 +160,7 @@ describe("manifest", () => {
     const newer = encodeManifest(manifest);
     newer[19] = 9;
     expect(() => decodeManifest(newer, "m")).toThrow(/m has version 9.*reads versions up to 1/);
-    expect(() => decodeManifest(new TextEncoder().encode("#!/bin/sh and more text that is long enough"), "m")).toThrow(/not the manifest/);
+    expect(() => decodeManifest(new TextEncoder().encode("#!/bin/sh and more text that is long enough"), "m")).toThrow(/is not the checkpoint of a drey/);
     await expect(loadManifest(new MemoryStorage("memory://nowhere"))).rejects.toThrow(/no checkpoint or savepoint in "memory:\/\/nowhere"/);
   });
 
