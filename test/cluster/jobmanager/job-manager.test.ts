@@ -331,6 +331,56 @@ describe("a JobManager over sockets", () => {
   });
 });
 
+describe("high availability", () => {
+  test("another JobManager takes up the jobs of one that was killed, from their latest checkpoints", async () => {
+    const root = mkdtempSync(path.join(tmpdir(), "drey-ha-"));
+    cleanups.push(() => rm(root, { recursive: true, force: true }));
+    const address = `ipc://${root}/jobmanager`;
+    const flags = [
+      `-Djobmanager.rpc.address=${address}`, "-Dhigh-availability.type=filesystem", `-Dhigh-availability.storageDir=${root}/ha`,
+      "-Dhigh-availability.lease-timeout=500 ms",
+    ];
+    const first = await startJobManager(...flags);
+    const client = await new FakeClient("client", address).hello();
+    const taskManager = new FakeTaskManager("tm", address);
+    await taskManager.join(1);
+    const job = await client.submit(pair("rides", 1));
+    await client.rpc.call("watchJob", { job, topics: ["status"] });
+    await client.reaches(job, "RUNNING");
+    await client.rpc.call("triggerCheckpoint", { job });
+    first.process.kill("SIGKILL");
+    await first.exited;
+
+    await startJobManager(...flags);
+    const next = await new FakeClient("next", address).hello();
+    expect((await next.rpc.call("jobs", {})).jobs).toMatchObject([{ job, name: "rides", state: "WAITING" }]);
+    const successor = new FakeTaskManager("successor", address);
+    await successor.join(1);
+    await next.rpc.call("watchJob", { job, topics: ["status"] });
+    await next.reaches(job, "RUNNING");
+    expect(successor.deployed[0]).toMatchObject({ restore: { checkpoint: 1, folder: `${root}/ha/default/checkpoints/${job}/chk-1` } });
+    const { attachments } = await successor.client.callForAttachments("fetchCode", { code: CODE_DIGEST });
+    expect(Buffer.from(attachments[0]!)).toEqual(Buffer.from(CODE));
+  });
+
+  test("a leader that is told to end leaves its jobs to a standby, which takes them up at once", async () => {
+    const root = mkdtempSync(path.join(tmpdir(), "drey-ha-"));
+    cleanups.push(() => rm(root, { recursive: true, force: true }));
+    const flags = ["-Dhigh-availability.type=filesystem", `-Dhigh-availability.storageDir=${root}`, "-Dhigh-availability.lease-timeout=1 min"];
+    const leader = fork(entry, [...flags, `-Djobmanager.rpc.address=ipc://${root}/one`], { execArgv: [], stdio: "ignore" });
+    cleanups.push(async () => leader.kill("SIGKILL"));
+    await until("it leads", () => existsSync(`${root}/one`));
+    const standby = startJobManager(...flags, `-Djobmanager.rpc.address=ipc://${root}/two`);
+    const client = await new FakeClient("client", `ipc://${root}/one`).hello();
+    const job = await client.submit(pair("rides", 1));
+    expect(existsSync(`${root}/two`)).toBe(false);
+    leader.kill("SIGTERM");
+    const { address } = await standby;
+    const next = await new FakeClient("next", address).hello();
+    expect((await next.rpc.call("jobs", {})).jobs).toMatchObject([{ job, state: "WAITING" }]);
+  });
+});
+
 describe("the end of a JobManager", () => {
   test("a signal cancels its jobs, tells its TaskManagers to end, and leaves no file", async () => {
     const { process: jobManager, address, exited } = await startJobManager();
