@@ -84,6 +84,30 @@ describe("a subscriber", () => {
     await env.close();
   });
 
+  it("sees every row once that this program feeds in, while TaskManagers are killed", { timeout: 90_000 }, async () => {
+    const env = environment({ cluster, printLogs: false }).enableCheckpointing(200);
+    const all = 6_000;
+    async function* fed(): AsyncGenerator<number> {
+      for (let row = 0; row < all; row++) {
+        if (row % 20 === 19) await new Promise((resolve) => setTimeout(resolve, 10));
+        yield row;
+      }
+    }
+    const job = await env.submit({ name: "fed", outputs: { rows: env.from(fed()) } });
+    const rows: number[] = [];
+    const ended = new Promise<void>((resolve, reject) => {
+      job.outputs.rows.subscribe({ next: (row) => rows.push(row), complete: resolve, error: reject });
+    });
+    await completed(job as never, 2);
+    const { executions } = await job.details();
+    const taskManager = executions[0]?.taskManager;
+    await cluster.killTaskManager(cluster.processes.taskManagers.findIndex((_, index) => taskManager?.startsWith(`tm-${index}-`)));
+    await ended;
+    expect((await job.checkpoints()).restored).toBeGreaterThan(0);
+    expect(rows).toEqual(Array.from({ length: all }, (_, row) => row));
+    await env.close();
+  });
+
   it("sees every row once while the job is rescaled", { timeout: 90_000 }, async () => {
     const { env, job, seen } = await submitted(10_000, 3_000);
     for (const parallelism of [3, 1]) {

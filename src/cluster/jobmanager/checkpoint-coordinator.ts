@@ -437,12 +437,13 @@ export class CheckpointCoordinator {
           const key = subtaskId(id, subtask);
           const ack = acks.get(key) ?? this.#finals.get(key);
           if (ack === undefined) return { operators: [], bytes: 0, finished: true };
-          const { operators: states, channels, bytes, finished } = ack;
+          const { operators: states, channels, bytes, finished, feedRows } = ack;
           return {
             operators: states,
             bytes,
             ...(channels === undefined ? {} : { channels }),
             ...(finished === true ? { finished } : {}),
+            ...(feedRows === undefined ? {} : { feedRows }),
           };
         }),
       })),

@@ -2,7 +2,9 @@
  * The rows of one feed on their way from the submitting client to the task that reads them. The JobManager keeps none of them: the task
  * grants, the client sends only what was granted, and each message is passed on as it comes. So the only bound needed is the task's own.
  *
- * Invariant: the task sees every segment once and in order. A gap or a segment without grant fails the job.
+ * Invariant: the task sees every segment once and in order. A gap or a segment without grant fails the job. Each attempt of the task has a
+ * relay of its own, which begins with the row after those that the checkpoint covers from which the attempt starts; the client keeps the rows
+ * that no checkpoint covers, and sends them again.
  */
 import { type DreyError, ProtocolError } from "../../core/types/errors.ts";
 import type { Attachments } from "../protocol/conversation.ts";
@@ -13,9 +15,13 @@ export class FeedRelay {
   #granted = 0;
   #passed = 0;
 
+  /** Number of the row that it begins with, counted since the job began. */
+  readonly from: number;
+
   /** @param name the feed and its job, for messages. */
-  constructor(name: string) {
+  constructor(name: string, from: number) {
     this.#name = name;
+    this.from = from;
   }
 
   /** How many segments the client may have sent in all. */

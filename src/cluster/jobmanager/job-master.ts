@@ -171,6 +171,7 @@ export class JobMaster {
       whenIntolerable: (error) => this.fail(error),
       whenCompleted: (checkpoint) => {
         for (const [name, result] of this.#results) this.#follow(name, result.checkpointCompleted(checkpoint));
+        for (const name of this.#feeds.keys()) this.#grantFeed(name);
       },
       results: (checkpoint) => this.#keptRows(checkpoint),
       changed: () => changed(this, "checkpoints"),
@@ -534,7 +535,7 @@ export class JobMaster {
     if (feed === undefined || this.#feedTask(grant.name, grant.subtask, grant.attempt)?.at?.taskManager !== from) {
       this.stale++;
     } else if (this.owner !== undefined && feed.grant(grant.granted)) {
-      this.#emit({ kind: "tell", client: this.owner, event: "grantFeed", message: grant });
+      this.#grantFeed(grant.name);
     }
   }
 
@@ -887,7 +888,26 @@ export class JobMaster {
   }
 
   #beginFeed(name: string): void {
-    this.#feeds.set(name, new FeedRelay(`feed ${JSON.stringify(name)} of job ${JSON.stringify(this.name)}`));
+    const from = this.#coveredRows(name);
+    this.#feeds.set(name, new FeedRelay(`feed ${JSON.stringify(name)} of job ${JSON.stringify(this.name)}`, from));
+  }
+
+  /** Rows of a feed that a failure would not ask for again. */
+  #coveredRows(name: string): number {
+    const vertex = this.graph.feeds.find((feed) => feed.name === name)?.vertex;
+    const stored = this.checkpoints.latest?.manifest.vertices.find(({ id }) => id === vertex);
+    return stored?.subtasks[0]?.feedRows ?? 0;
+  }
+
+  /** Tells the client of a feed how far it may send, and which rows it need not keep. */
+  #grantFeed(name: string): void {
+    const feed = this.#feeds.get(name) as FeedRelay;
+    const { vertex } = this.graph.feeds.find((it) => it.name === name) as { vertex: VertexId };
+    if (this.owner === undefined || feed.granted === 0) return;
+    const { attempt } = this.executions.at(vertex, 0).address;
+    const covered = this.#settings.intervalMs === 0 ? {} : { covered: this.#coveredRows(name) };
+    const message = { job: this.id, name, subtask: 0, attempt, granted: feed.granted, from: feed.from, ...covered };
+    this.#emit({ kind: "tell", client: this.owner, event: "grantFeed", message });
   }
 
   #result(name: string): ResultBuffer {

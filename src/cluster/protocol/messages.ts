@@ -140,6 +140,14 @@ export interface ChannelGrant {
   readonly granted: number;
 }
 
+/** A grant for a feed, as the client that sends its rows hears it. */
+export interface FeedGrant extends ChannelGrant {
+  /** Number of the row that this attempt begins with, counted since the job began. Default: 0. */
+  readonly from?: number;
+  /** So many rows are covered by a checkpoint and will not be asked for again. Absent: the job takes no checkpoints by itself. */
+  readonly covered?: number;
+}
+
 /** What clients can be told about a job as it happens. */
 export type JobTopic = "status" | "metrics" | "log" | "checkpoints";
 
@@ -263,6 +271,16 @@ const channelGrant: v.GenericSchema<unknown, ChannelGrant> = v.strictObject({
   subtask: count,
   attempt: count,
   granted: count,
+});
+
+const feedGrant: v.GenericSchema<unknown, FeedGrant> = v.strictObject({
+  job: id<JobId>(),
+  name: text(),
+  subtask: count,
+  attempt: count,
+  granted: count,
+  from: v.exactOptional(count),
+  covered: v.exactOptional(count),
 });
 
 const executionInfo: v.GenericSchema<unknown, ExecutionInfo> = v.strictObject({
@@ -564,7 +582,7 @@ export type ClientEvents = {
   readonly jobCheckpoints: Event<CheckpointOverview>;
   readonly cluster: Event<ClusterOverview>;
   readonly resultSegments: Event<ChannelSegments>;
-  readonly grantFeed: Event<ChannelGrant>;
+  readonly grantFeed: Event<FeedGrant>;
 };
 
 /** `ClientEvents` with the shapes of its messages. */
@@ -575,5 +593,5 @@ export const clientEvents: ClientEvents = {
   jobCheckpoints: event(checkpointOverview),
   cluster: event(clusterOverview),
   resultSegments: event(channelSegments),
-  grantFeed: event(channelGrant),
+  grantFeed: event(feedGrant),
 };

@@ -42,6 +42,8 @@ export interface ManifestSubtask {
   readonly bytes: number;
   /** The subtask had come to its end. */
   readonly finished?: boolean;
+  /** Of a subtask that takes a feed: so many of its rows are covered. */
+  readonly feedRows?: number;
 }
 
 /** State of one operator of one subtask. */

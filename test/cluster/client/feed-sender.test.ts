@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from "vitest";
 import { FeedSender } from "../../../src/cluster/client/feed-sender.ts";
 import { ResultStream } from "../../../src/cluster/client/result-reader.ts";
 import { noClasses } from "../../../src/core/data/classes.ts";
+import { SegmentKind } from "../../../src/core/data/element.ts";
 import type { RowFeed } from "../../../src/core/runtime/executor.ts";
 import { jobId } from "../../../src/core/types/ids.ts";
 
@@ -99,5 +100,52 @@ describe("a feed", () => {
     expect(sent).toEqual([0]);
     expect(onEnd).toHaveBeenCalledTimes(1);
     expect(feed.close).toHaveBeenCalledTimes(1);
+  });
+
+  it("sends the rows that no checkpoint covers again when its task begins again, and then goes on", async () => {
+    const feed = feedOf([1, 2], [3, 4], [5]);
+    const segments: { attempt: number; sequence: number; segment: Uint8Array }[] = [];
+    const sender = new FeedSender({
+      feed, classes: noClasses, segmentBytes: 16 * 1024, onFailure: (error) => expect(error).toBeUndefined(), onEnd: () => undefined,
+      send: (attempt, sequence, segment) => segments.push({ attempt, sequence, segment }),
+    });
+    const rowsOf = async (attempt: number): Promise<unknown[]> => {
+      const reader = new ResultStream({ name: "feed", subtasks: 1, classes: noClasses, grant: () => undefined, onEnd: () => undefined });
+      for (const it of segments.filter((one) => one.attempt === attempt)) {
+        reader.accept({ job, name: "f", subtask: 0, attempt: 0, sequence: it.sequence }, [it.segment]);
+      }
+      reader.fail(new Error("no more"));
+      const rows: unknown[] = [];
+      try {
+        for (let next = await reader.next(); next !== null; next = await reader.next()) rows.push(...next);
+      } catch {
+        // It came no further.
+      }
+      const last = segments.findLast((one) => one.attempt === attempt)?.segment;
+      return last?.[0] === SegmentKind.end ? [...rows, "end"] : rows;
+    };
+    const grant = (attempt: number, granted: number, from: number, covered: number): void =>
+      sender.grant({ job, name: "f", subtask: 0, attempt, granted, from, covered });
+    sender.start();
+    grant(0, 2, 0, 0);
+    await vi.waitFor(async () => expect(await rowsOf(0)).toEqual([1, 2, 3, 4]));
+    grant(0, 2, 0, 3);
+    grant(1, 100, 3, 3);
+    await vi.waitFor(async () => expect(await rowsOf(1)).toEqual([4, 5, "end"]));
+    // Also after its end.
+    grant(2, 100, 3, 3);
+    await vi.waitFor(async () => expect(await rowsOf(2)).toEqual([4, 5, "end"]));
+    grant(1, 200, 3, 3);
+    sender.stop();
+    expect(segments.at(-1)?.attempt).toBe(2);
+  });
+
+  it("of a job without checkpoints can't be sent again, and says so", async () => {
+    const { sender, failures, grant } = started(feedOf([1, 2], [3]));
+    grant(1);
+    await vi.waitFor(() => expect(sender).toBeDefined());
+    await new Promise((resolve) => setImmediate(resolve));
+    sender.grant({ job, name: "f", subtask: 0, attempt: 1, granted: 5, from: 0 });
+    expect(failures[0]?.message).toMatch(/began again at row 0, and this program keeps those from 2 on only\. Enable checkpoints/);
   });
 });
