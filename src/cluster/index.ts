@@ -23,6 +23,7 @@ export {
   BroadcastProcessFunction, BroadcastStream, IntervalJoin, IntervalJoined, JoinedKeys, JoinedStreams, JoinedWindows,
   KeyedBroadcastProcessFunction, ProcessJoinFunction, coGroup, fullJoin, intervalJoin,
   join, leftJoin, rightJoin,
+  aggregatingState, DataSet, GroupedDataSet, reducingState, StateError, twoPhaseSink,
 } from "../core/index.ts";
 export {
   batch, countWindow, countWindowAll, windowAll, withIngestionTime,
@@ -34,6 +35,8 @@ export type {
   BroadcastContext, BroadcastTimerContext, JoinContext, JoinKind, KeyedBroadcastContext, ReadOnlyBroadcastContext, ReadOnlyMapState, Sided,
   BatchSize, CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
   ProcessWindowContext, TimestampedValue, WatermarkGenerator, WatermarkOutput, Trigger, TriggerContext, TriggerResult, WindowOptions,
+  AggregatingState, AggregatingStateDescriptor, Aggregation, DeltaStep, IterationStep, JoinOptions, KeyedCoGroup, KeyedJoin, KeyOf, Order,
+  ReducingState, ReducingStateDescriptor, SinkContext, StateOptions, TimeToLive, TwoPhaseWriter, VariablesOf,
 } from "../core/index.ts";
 export type {
   AsyncContext, FieldOf, IterateOptions, LoopEnds, MapAsyncOptions, RetryOptions, RxContext, RxOptions, RxProject,
