@@ -285,19 +285,31 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
     if (first < 0) return -1;
     const present = panes[first] as Pane;
     if (!several && present.start <= start && end <= present.end) return first;
+    if (!several) {
+      const bounds = { start: Math.min(start, present.start), end: Math.max(end, present.end) };
+      const grown: Pane = { ...present, ...bounds, event: [], processing: [], slots: undefined };
+      panes[first] = grown;
+      this.#replace(grown, [present]);
+      return first;
+    }
     const parts = panes.filter((pane) => pane.start <= end && start <= pane.end).sort((a, b) => a.start - b.start);
     const merged = newPane(Math.min(start, (parts[0] as Pane).start), parts.reduce((max, pane) => Math.max(max, pane.end), end));
     for (const part of parts) this.#join(merged, part);
     merged.states = mergePaneStates(parts.map((part) => part.states));
     for (const part of parts) panes.splice(panes.indexOf(part), 1);
     const index = panes.push(merged) - 1;
-    // Triggers read what the parts remember before the parts forget it.
+    this.#replace(merged, parts);
+    return index;
+  }
+
+  /** The trigger learns that a pane has come in place of others. */
+  #replace(merged: Pane, parts: readonly Pane[]): void {
+    // It reads what the parts remember before they forget it.
     this.#trigger.onMerge(merged, parts, this);
     for (const part of parts) {
       this.#trigger.clear(part, this);
       this.#removeTimers(part);
     }
-    return index;
   }
 
   #join(into: Pane, part: Pane): void {
