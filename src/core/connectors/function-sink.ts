@@ -6,6 +6,8 @@ import type { OperatorKind } from "../operators/operator.ts";
 export interface SinkFunction<T> {
   open?(context: { readonly subtask: number; readonly parallelism: number }): void | Promise<void>;
   write(value: T, timestamp: number): void;
+  /** At each checkpoint, and when the input has ended: lets go of what was gathered, so that nothing is lost. Rows can come twice. */
+  flush?(): void;
   close?(): void | Promise<void>;
 }
 
@@ -23,6 +25,8 @@ export const functionSink: OperatorKind<FunctionSinkSpec> = {
     return {
       open: () => sink.open?.({ subtask: context.subtask, parallelism: context.parallelism }),
       process: (value, timestamp) => sink.write(value, timestamp),
+      prepareSnapshot: () => sink.flush?.(),
+      finish: () => sink.flush?.(),
       close: () => sink.close?.(),
     };
   },
