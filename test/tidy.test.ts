@@ -58,6 +58,7 @@ const mayKnow: Readonly<Record<string, readonly string[]>> = {
 const homes: Readonly<Record<string, readonly string[]>> = {
   zeromq: ["cluster/protocol", "cluster/exchange", "notebook"],
   msgpackr: ["cluster/protocol"],
+  "@aws-sdk/client-s3": ["cluster/storage"],
   valibot: ["cluster/protocol"],
   // Where jobs meet the user.
   rxjs: ["core/api", "core/operators", "cluster/client"],
@@ -132,7 +133,7 @@ describe("rooms", () => {
     const foreign = all.flatMap((file) =>
       file.imports
         .filter(({ specifier }) => !specifier.startsWith(".") && !specifier.startsWith("node:"))
-        .filter(({ specifier }) => ({ ...manifest.dependencies, ...manifest.optionalDependencies })[packageOf(specifier)] === undefined)
+        .filter(({ specifier }) => ({ ...manifest.dependencies, ...manifest.optionalDependencies, ...manifest.peerDependencies })[packageOf(specifier)] === undefined)
         .map(({ specifier }) => `${file.name} imports ${specifier}`),
     );
     expect(foreign).toEqual([]);

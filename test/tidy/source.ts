@@ -63,6 +63,8 @@ export const manifest = JSON.parse(readFileSync(path.join(house, "package.json")
   readonly bin: Readonly<Record<string, string>>;
   readonly dependencies: Readonly<Record<string, string>>;
   readonly optionalDependencies: Readonly<Record<string, string>>;
+  /** What users bring along if they want it. */
+  readonly peerDependencies: Readonly<Record<string, string>>;
 };
 
 /** Doors of the package, as files of src. */

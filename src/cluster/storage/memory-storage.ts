@@ -65,6 +65,7 @@ export class MemoryStorage implements CheckpointStorage {
   }
 
   #path(name: string): string {
+    if (name.startsWith("../")) return `${this.#root.slice(0, this.#root.lastIndexOf("/"))}/${name.slice(3)}`;
     return name === "" ? this.#root : `${this.#root}/${name}`;
   }
 }
