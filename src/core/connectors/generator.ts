@@ -33,22 +33,25 @@ interface Stride {
 class Generator implements SourceOperator {
   readonly #generate: (index: number) => unknown;
   readonly #count: number;
-  readonly #pace: Pace;
+  readonly #paceOf: (share: number) => Pace;
   readonly #positions: OwnItems<Stride>;
+  #pace: Pace;
   #strides: Stride[];
-  #turn = 0;
 
   constructor(spec: GeneratorSpec, context: OperatorContext) {
     this.#generate = spec.generate;
     this.#count = spec.count;
     this.#positions = new OwnItems(context, "positions");
     this.#strides = [{ next: context.subtask, step: context.parallelism }];
-    this.#pace = new Pace(spec.rowsPerSecond / context.parallelism, context);
+    this.#paceOf = (share) => new Pace(spec.rowsPerSecond * share, context);
+    this.#pace = this.#paceOf(1 / context.parallelism);
   }
 
   open(): void {
     const restored = this.#positions.restored;
-    if (restored !== undefined) this.#strides = restored.map(({ next, step }) => ({ next, step }));
+    if (restored === undefined) return;
+    this.#strides = restored.map(({ next, step }) => ({ next, step }));
+    this.#pace = this.#paceOf(this.#strides.reduce((share, { step }) => share + 1 / step, 0));
   }
 
   prepareSnapshot(): void {
@@ -57,15 +60,10 @@ class Generator implements SourceOperator {
   }
 
   read(rows: unknown[], _timestamps: Float64Array, max: number): number {
-    const stride = this.#stride();
-    if (stride === undefined) return -1;
-    const generate = this.#generate;
-    const { step } = stride;
-    let index = stride.next;
-    const until = Math.min(this.#count, index + Math.min(max, this.#pace.due()) * step);
-    let made = 0;
-    for (; index < until; index += step) rows[made++] = generate(index);
-    stride.next = index;
+    const [first, second] = this.#strides;
+    if (this.#strides.every(({ next }) => next >= this.#count)) return -1;
+    const due = Math.min(max, this.#pace.due());
+    const made = second === undefined ? this.#run(first as Stride, rows, due) : this.#merge(rows, due);
     this.#pace.made += made;
     return made;
   }
@@ -74,14 +72,25 @@ class Generator implements SourceOperator {
     return this.#pace.nextMs();
   }
 
-  /** The stride whose turn it is, among those that are not at their end. */
-  #stride(): Stride | undefined {
-    const strides = this.#strides;
-    for (let tried = 0; tried < strides.length; tried++) {
-      this.#turn = this.#turn + 1 >= strides.length ? 0 : this.#turn + 1;
-      const stride = strides[this.#turn] as Stride;
-      if (stride.next < this.#count) return stride;
+  #run(stride: Stride, rows: unknown[], due: number): number {
+    const generate = this.#generate;
+    const { step } = stride;
+    let index = stride.next;
+    const until = Math.min(this.#count, index + due * step);
+    let made = 0;
+    for (; index < until; index += step) rows[made++] = generate(index);
+    stride.next = index;
+    return made;
+  }
+
+  /** Several strides after a change of the parallelism: in the order of their rows, so that none falls behind the others' event time. */
+  #merge(rows: unknown[], due: number): number {
+    for (let made = 0; made < due; made++) {
+      const stride = this.#strides.reduce((a, b) => (b.next < a.next ? b : a));
+      if (stride.next >= this.#count) return made;
+      rows[made] = this.#generate(stride.next);
+      stride.next += stride.step;
     }
-    return undefined;
+    return due;
   }
 }

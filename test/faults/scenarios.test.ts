@@ -1,0 +1,180 @@
+/**
+ * Faults in real processes: tasks that throw, TaskManagers that are killed, stopped or crash, checkpoints that rot. Each scenario runs the
+ * oracle's job (oracle.ts) through its misfortune and then asks for the content of the output: nothing lost, nothing twice.
+ */
+import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { JobFailedError, discard, environment } from "drey";
+import { describe, expect, test, vi } from "vitest";
+import { once } from "./oracle.ts";
+import { Scenario, deadline, isAlive, until } from "./scenario.ts";
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+
+/** About three seconds of rows. */
+const SHORT_RUN = { rows: 12_000, rowsPerSecond: 4_000 };
+
+describe("tasks", () => {
+  test("1: a function that throws once is restarted from the last checkpoint", async () => {
+    await using it = await Scenario.start({
+      ...SHORT_RUN,
+      before: (row, folder) => {
+        if (row.number === 500 && once(folder, "throw")) throw new Error("only once");
+      },
+    });
+    await it.verdict(1);
+  });
+
+  test("2: a function that always throws fails its job when the restarts are used up, and no other", async () => {
+    await using it = await Scenario.start({
+      ...SHORT_RUN,
+      options: { "restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.attempts": 2, "restart-strategy.fixed-delay.delay": "50 ms" },
+      before: (row) => {
+        if (row.number > 300) throw new RangeError("always");
+      },
+    });
+    const neighbour = environment({ cluster: it.client, parallelism: 1 });
+    neighbour.generate((i) => i, { rowsPerSecond: 100 }).sinkTo(discard());
+    const other = await neighbour.submit("neighbour");
+    const failure = await deadline(it.job.result(), 30_000, "the failure").then(() => undefined, (error: unknown) => error as JobFailedError);
+    expect(failure).toBeInstanceOf(JobFailedError);
+    expect(failure?.message).toContain("RangeError: always");
+    const { executions } = await it.job.details();
+    expect(Math.max(...executions.map(({ attempt }) => attempt))).toBe(2);
+    expect((await other.details()).state).toBe("RUNNING");
+    await until("the failed job's slots are free", async () => (await it.client.overview()).slotsFree === 3);
+    expect(it.oracle.violations()).toEqual([]);
+    await other.cancel();
+  });
+
+  test("8: a function that never returns does not keep a job from being cancelled, nor its slots", async () => {
+    await using it = await Scenario.start({
+      ...SHORT_RUN,
+      options: { "task.cancellation.timeout": "500 ms" },
+      before: (row, folder) => {
+        if (row.number < 300) return;
+        once(folder, "stuck");
+        for (;;);
+      },
+    });
+    await it.until("a function is stuck", () => existsSync(join(it.oracle.folder, "once-stuck")));
+    await deadline(it.job.cancel(), 15_000, "the cancellation");
+    await until("all slots are free", async () => (await it.client.overview()).slotsFree === 4);
+  });
+
+  test("9: state that outgrows its heap fails its job alone", async () => {
+    await using it = await Scenario.start({
+      ...SHORT_RUN,
+      options: { "taskmanager.memory.task.heap.size": "64 mb", "restart-strategy.type": "none" },
+      before: (row) => {
+        const held = ((globalThis as { held?: unknown[] }).held ??= []);
+        for (let i = 0; i < 2_000; i++) held.push({ row, i, text: `${row.key} ${i}` });
+      },
+    });
+    const pids = await it.busyTaskManagers();
+    const failure = await deadline(it.job.result(), 60_000, "the failure").then(() => undefined, (error: unknown) => error as Error);
+    expect(failure?.message).toMatch(/heap/);
+    for (const pid of pids) expect(isAlive(pid)).toBe(true);
+  });
+});
+
+describe("TaskManagers", () => {
+  test("3: a TaskManager that is killed is replaced; its tasks go on from the last checkpoint", async () => {
+    await using it = await Scenario.start(SHORT_RUN);
+    await it.checkpointed(3);
+    process.kill((await it.busyTaskManagers())[0] as number, "SIGKILL");
+    await it.restored(1);
+    await it.verdict(1);
+  });
+
+  test("4, 5: killed again and again while checkpoints follow one another without pause", async () => {
+    await using it = await Scenario.start({ rows: 84_000, rowsPerSecond: 4_000, checkpointEveryMs: 20, taskManagers: 3 });
+    for (let kill = 1; kill <= 4; kill++) {
+      await it.checkpointed((it.checkpoints?.completed ?? 0) + 2);
+      process.kill((await it.busyTaskManagers())[0] as number, "SIGKILL");
+      await it.restored(kill);
+    }
+    await it.verdict(4);
+  });
+
+  test("6: a short sleep is no loss; a long one is, and what the sleeper still says counts for nothing", async () => {
+    await using it = await Scenario.start({ rows: 32_000, rowsPerSecond: 4_000 });
+    await it.checkpointed(2);
+    const [pid] = (await it.busyTaskManagers()) as [number];
+    process.kill(pid, "SIGSTOP");
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    process.kill(pid, "SIGCONT");
+    await it.checkpointed((it.checkpoints?.completed ?? 0) + 2);
+    expect(it.checkpoints?.restored).toBe(0);
+    process.kill(pid, "SIGSTOP");
+    try {
+      await it.restored(1);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await it.verdict(1);
+  });
+
+  test("10: a crash of the whole process inside a function is survived", async () => {
+    await using it = await Scenario.start({
+      ...SHORT_RUN,
+      before: (row, folder) => {
+        if (row.number === 500 && once(folder, "crash")) process.kill(process.pid, "SIGSEGV");
+      },
+    });
+    await it.verdict(1);
+    expect(it.cluster.restarts).toBe(1);
+  });
+});
+
+describe("checkpoints", () => {
+  test("17: a newest checkpoint that has rotted is passed over for the one before", async () => {
+    const folder = join(import.meta.dirname, "..", "..", ".scratch", `checkpoints-${process.pid}`);
+    await using it = await Scenario.start({ ...SHORT_RUN, rows: 16_000, options: { "execution.checkpointing.dir": folder } });
+    await it.checkpointed(4);
+    const pids = await it.busyTaskManagers();
+    const manifests = filesBelow(folder).filter((path) => /manifest/i.test(path)).sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
+    expect(manifests.length).toBeGreaterThan(0);
+    const newest = manifests.at(-1) as string;
+    const bytes = readFileSync(newest);
+    const file = openSync(newest, "r+");
+    writeSync(file, Buffer.from([~(bytes[bytes.length >> 1] as number) & 0xff]), 0, 1, bytes.length >> 1);
+    closeSync(file);
+    process.kill(pids[0] as number, "SIGKILL");
+    await it.restored(1);
+    await it.verdict(1);
+  });
+
+  test.each([["aligned", false], ["unaligned", true]])("18: a slow consumer holds nobody's memory, and checkpoints go on (%s)", async (_name, unaligned) => {
+    await using it = await Scenario.start({
+      rows: 6_000,
+      rowsPerSecond: 4_000,
+      unaligned,
+      options: { "taskmanager.memory.segment-size": "4 kb" },
+      slowSink: () => {
+        const until = performance.now() + 4;
+        while (performance.now() < until);
+      },
+    });
+    await it.checkpointed(3);
+    process.kill((await it.busyTaskManagers())[0] as number, "SIGKILL");
+    await it.verdict(1);
+  });
+
+  test("19: rescaled from 2 to 4 to 1 under load, and killed in between", async () => {
+    await using it = await Scenario.start({ rows: 32_000, rowsPerSecond: 4_000, taskManagers: 3 });
+    await it.checkpointed(2);
+    await it.job.rescale(4);
+    await it.running();
+    await it.checkpointed((it.checkpoints?.completed ?? 0) + 1);
+    process.kill((await it.busyTaskManagers())[0] as number, "SIGKILL");
+    await it.running();
+    await it.checkpointed((it.checkpoints?.completed ?? 0) + 1);
+    await it.job.rescale(1);
+    await it.running();
+    await it.verdict(1);
+  });
+});
+
+const filesBelow = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true }).filter((it) => it.isFile()).map((it) => join(it.parentPath ?? it.path, it.name));
