@@ -2,8 +2,8 @@
  * Sends the rows of a program into a job: the other direction of a result. It asks the program for rows only when the job has room for
  * their segments (cumulative grants), so a slow job slows the program's source down; that is the back pressure that an Observable lacks.
  *
- * In a job with checkpoints it keeps the rows that none covers yet, at most MAX_KEPT_ROWS, and sends them again to the next attempt of a task
- * that failed. So rows that a program feeds in count once each, as those of any source.
+ * In a job with checkpoints it keeps the rows that none covers yet, at most MAX_KEPT_ROWS, and sends them again to the next attempt of a
+ * task that failed. So rows that a program feeds in count once each, as those of any source.
  */
 import { BatchEncoder } from "../../core/data/codec.ts";
 import type { ClassRegistry } from "../../core/data/classes.ts";

@@ -2,9 +2,9 @@
  * The rows of one feed on their way from the submitting client to the task that reads them. The JobManager keeps none of them: the task
  * grants, the client sends only what was granted, and each message is passed on as it comes. So the only bound needed is the task's own.
  *
- * Invariant: the task sees every segment once and in order. A gap or a segment without grant fails the job. Each attempt of the task has a
- * relay of its own, which begins with the row after those that the checkpoint covers from which the attempt starts; the client keeps the rows
- * that no checkpoint covers, and sends them again.
+ * Invariant: the task sees every segment once and in order. A gap or a segment without grant fails the job. Each attempt of the task has
+ * a relay of its own, which begins with the row after those that the checkpoint covers from which the attempt starts; the client keeps
+ * the rows that no checkpoint covers, and sends them again.
  */
 import { type DreyError, ProtocolError } from "../../core/types/errors.ts";
 import type { Attachments } from "../protocol/conversation.ts";
