@@ -26,14 +26,16 @@ export {
   aggregatingState, DataSet, GroupedDataSet, reducingState, StateError, twoPhaseSink,
 } from "../core/index.ts";
 export {
-  batch, countWindow, countWindowAll, windowAll, withIngestionTime,
+  allowedLateness, batch, countWindow, countWindowAll, evictor, lateTo, processWindow, reduceWindow, trigger, windowAll,
+  withIngestionTime,
   continuousEventTime, continuousProcessingTime, countEvictor, countTrigger, cumulative, customWindows, delta, deltaEvictor,
   endOfStreamTrigger, eventTimeTrigger, globalWindow, neverTrigger, processingTimeTrigger, processingTimeout, ProcessWindowFunction,
   purging, timeEvictor,
 } from "../core/index.ts";
 export type {
   BroadcastContext, BroadcastTimerContext, JoinContext, JoinKind, KeyedBroadcastContext, ReadOnlyBroadcastContext, ReadOnlyMapState, Sided,
-  BatchSize, CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
+  BatchSize, WindowFunction,
+  CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
   ProcessWindowContext, TimestampedValue, WatermarkGenerator, WatermarkOutput, Trigger, TriggerContext, TriggerResult, WindowOptions,
   AggregatingState, AggregatingStateDescriptor, Aggregation, DeltaStep, IterationStep, JoinOptions, KeyedCoGroup, KeyedJoin, KeyOf, Order,
   ReducingState, ReducingStateDescriptor, SinkContext, StateOptions, TimeToLive, TwoPhaseWriter, VariablesOf,

@@ -34,7 +34,10 @@ export type { DeltaStep, IterationStep } from "./api/loops.ts";
 export { DataStream, KeyedStream } from "./api/data-stream.ts";
 export type { TimestampOptions } from "./api/timestamps.ts";
 export type { BatchSize } from "./api/batch.ts";
-export { batch, countWindow, countWindowAll, windowAll, withIngestionTime } from "./api/pipe.ts";
+export {
+  allowedLateness, batch, countWindow, countWindowAll, evictor, lateTo, processWindow, reduceWindow, trigger, windowAll, withIngestionTime,
+} from "./api/pipe.ts";
+export type { WindowFunction } from "./api/windowed-stream.ts";
 export { WindowedStream } from "./api/windowed-stream.ts";
 export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";

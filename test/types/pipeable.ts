@@ -1,5 +1,6 @@
 /** The RxJS-flavoured way of writing infers the same types as the methods do. */
 import {
+  allowedLateness, batch, countEvictor, countTrigger, countWindow, evictor, processWindow, purging, reduceWindow, session, trigger,
   aggregate, count, environment, filter, flatMap, keyBy, KeyedProcessFunction, map, process, ProcessFunction, reduce, seconds, sum, tumbling, union,
   window, withTimestamps,
 } from "drey";
@@ -23,6 +24,19 @@ is<DataStream<number>>()(
 is<KeyedStream<Ride, number>>()(rides.pipe(keyBy((ride) => ride.zone)));
 is<DataStream<Ride>>()(rides.pipe(keyBy((ride) => ride.zone), reduce((a, b) => (a.fare > b.fare ? a : b))));
 is<DataStream<Ride>>()(rides.pipe(union(rides)));
+is<DataStream<string>>()(
+  rides.pipe(
+    withTimestamps((ride) => ride.at),
+    keyBy((ride) => ride.zone),
+    window(session((ride: Ride) => ride.fare)),
+    trigger(purging(countTrigger(5))),
+    evictor(countEvictor(3)),
+    allowedLateness("5 s"),
+    processWindow((rows, { key, window: { end } }, out: Collector<string>) => out.collect(`${key + end}: ${rows.map((ride) => ride.id).join()}`)),
+  ),
+);
+is<DataStream<Ride[]>>()(rides.pipe(batch({ count: 5, within: "1 s" })));
+is<DataStream<Ride>>()(rides.pipe(keyBy((ride) => ride.zone), countWindow(5), reduceWindow((a, b) => (a.fare > b.fare ? a : b))));
 is<DataStream<number>>()(
   rides.pipe(
     withTimestamps((ride) => ride.at, { outOfOrderness: seconds(5) }),

@@ -2,8 +2,10 @@
  * The pipeable operators, for `stream.pipe(map(f), filter(g), keyBy(k))`. Each is the method of the same name: the graph is the same.
  */
 import type { AggregateFunction } from "../operators/aggregates.ts";
-import type { Collector, KeyedProcessFunction, ProcessContext, ProcessFunction } from "../operators/function.ts";
+import type { Collector, KeyedProcessFunction, ProcessContext, ProcessFunction, SideOutput } from "../operators/function.ts";
 import type { WindowContext } from "../operators/window.ts";
+import type { Evictor } from "../operators/evictor.ts";
+import type { Trigger } from "../operators/trigger.ts";
 import type { Timestamp } from "../time/watermark.ts";
 import type { WindowDescription } from "../time/window.ts";
 import type { Duration } from "../types/duration.ts";
@@ -14,7 +16,7 @@ import type { JoinedStreams } from "./joined-streams.ts";
 import type { Synchronous } from "./misuse.ts";
 import type { FieldOf } from "./sequences.ts";
 import type { TimestampOptions } from "./timestamps.ts";
-import type { WindowedStream } from "./windowed-stream.ts";
+import type { WindowFunction, WindowedStream } from "./windowed-stream.ts";
 
 /** See `DataStream.map`. */
 export function map<T, R>(map: ((value: T) => R) & Synchronous<R, "map()">): (stream: DataStream<T>) => DataStream<R> {
@@ -176,6 +178,36 @@ export function batch<T>(size: number | BatchSize): (stream: DataStream<T>) => D
 /** See `DataStream.withIngestionTime`. */
 export function withIngestionTime<T>(): (stream: DataStream<T>) => DataStream<T> {
   return (stream) => stream.withIngestionTime();
+}
+
+/** See `WindowedStream.trigger`. Functions in it say the type of their records themselves. */
+export function trigger<T, K>(trigger: Trigger): (stream: WindowedStream<T, K>) => WindowedStream<T, K> {
+  return (stream) => stream.trigger(trigger as Trigger<T>);
+}
+
+/** See `WindowedStream.evictor`. Functions in it say the type of their records themselves. */
+export function evictor<T, K>(evictor: Evictor): (stream: WindowedStream<T, K>) => WindowedStream<T, K> {
+  return (stream) => stream.evictor(evictor as Evictor<T>);
+}
+
+/** See `WindowedStream.allowedLateness`. */
+export function allowedLateness<T, K>(lateness: Duration): (stream: WindowedStream<T, K>) => WindowedStream<T, K> {
+  return (stream) => stream.allowedLateness(lateness);
+}
+
+/** See `WindowedStream.lateTo`. */
+export function lateTo<T, K>(tag: SideOutput<T>): (stream: WindowedStream<T, K>) => WindowedStream<T, K> {
+  return (stream) => stream.lateTo(tag);
+}
+
+/** See `WindowedStream.process`. */
+export function processWindow<T, K, Out>(process: WindowFunction<T, Out, K>): (stream: WindowedStream<T, K>) => DataStream<Out> {
+  return (stream) => stream.process(process);
+}
+
+/** See `WindowedStream.reduce`. */
+export function reduceWindow<T, K>(reduce: (a: T, b: T) => T): (stream: WindowedStream<T, K>) => DataStream<T> {
+  return (stream) => stream.reduce(reduce);
 }
 
 /** See `WindowedStream.aggregate`. */

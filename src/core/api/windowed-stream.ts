@@ -41,7 +41,7 @@ interface WindowSettings {
 type AddOperator = <Out>(options: Omit<StreamNodeOptions, "inputs">) => DataStream<Out>;
 
 /** A function of a window's records, or of their one aggregate. */
-type WindowFunction<In, Out, K> =
+export type WindowFunction<In, Out, K> =
   | ProcessWindowFunction<In, Out, K>
   | ((elements: readonly In[], context: ProcessWindowContext<K>, out: Collector<Out>) => void);
 
