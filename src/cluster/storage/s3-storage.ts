@@ -1,7 +1,7 @@
 /**
  * An object store that speaks S3 as storage: objects appear whole, and are durable when the store has answered, which is all that is asked
- * of a file. `create` is a conditional write (`If-None-Match: *`); a store that ignores the condition, as old ones do, can't be used by more
- * than one JobManager.
+ * of a file. `create` is a conditional write (`If-None-Match: *`); a store that ignores the condition, as old ones do, can't be used by
+ * more than one JobManager.
  *
  * Region, credentials and, for stores other than AWS's, the endpoint come from the environment or from files, as the AWS SDK finds them
  * (`AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, …). The SDK is an optional package, loaded with the first request.
