@@ -3,6 +3,8 @@
  * `says:` in the errors of the next line. It is not part of `tsc -p test/types`.
  */
 import { count, delta, environment, filter, keyBy, map, session, tumbling, window } from "drey";
+import type { DataStream } from "drey";
+import { testHarness } from "drey/testing";
 import { map as rxMap } from "rxjs";
 
 const env = environment();
@@ -54,3 +56,16 @@ rides.keyBy((ride) => ride.zone).window(tumbling("1 min")).trigger(delta(1, (a: 
 rides.keyBy((ride) => ride.zone).window(tumbling("1 min")).trigger(10);
 // says: Type '"often"' is not assignable to type 'WindowTime
 rides.keyBy((ride) => ride.zone).window(tumbling("1 min", { time: "often" })).count();
+
+// says: Type 'number' is not assignable to type 'Observable<
+rides.rx(() => 7);
+// says: is missing the following properties from type 'Observable<
+rides.rx(async (rows$) => rows$);
+// says: Type '"keep"' is not assignable to type 'RxState | undefined'
+rides.rx((rows$) => rows$, { state: "keep" });
+// says: Property 'at' does not exist on type
+rides.rx((rows$) => rows$.pipe(rxMap((ride) => ride.at)));
+// says: is not assignable to parameter of type 'string'
+void testHarness((words: DataStream<string>) => words).then((harness) => harness.push(7));
+// says: 'b' does not exist in type
+void testHarness((words: DataStream<string>) => ({ words })).then((harness) => harness.outputs.words.take().map((word) => ({ a: word, b: 1 }) satisfies { a: string }));

@@ -1,5 +1,5 @@
 /** What `rx` takes, checked when the graph is built. */
-import type { DataStream, KeyedStream } from "./data-stream.ts";
+import type { DataStream } from "./data-stream.ts";
 import type { KeySelector, StreamNodeOptions } from "../graph/stream-graph.ts";
 import type { RxProject, RxState, RxTime } from "../operators/rx.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
@@ -25,12 +25,9 @@ export interface RxOptions {
   readonly replayLimit?: number;
 }
 
-/** See `DataStream.rx` and `KeyedStream.rx`. */
-export function rx<T, R, K>(project: RxProject<T, R, K>, options?: RxOptions): (stream: KeyedStream<T, K>) => DataStream<R>;
-export function rx<T, R>(project: RxProject<T, R>, options?: RxOptions): (stream: DataStream<T>) => DataStream<R>;
-// oxlint-disable-next-line typescript/no-explicit-any -- the overloads above are the types; behind them arguments are only handed on
-export function rx(project: any, options?: RxOptions): any {
-  return (stream: DataStream<never>) => stream.rx(project as never, options);
+/** See `DataStream.rx` and `KeyedStream.rx`. Of what type the key is, only the method knows. */
+export function rx<T, R>(project: RxProject<T, R>, options?: RxOptions): (stream: DataStream<T>) => DataStream<R> {
+  return (stream) => stream.rx(project, options);
 }
 
 const DEFAULT_REPLAY_ROWS = 100_000;
