@@ -25,6 +25,7 @@ import { type WindowDescription, isMerging, sliceLength } from "../time/window.t
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { DataStream } from "./data-stream.ts";
+import type { FieldOf, Summable } from "./sequences.ts";
 import { functionOf, specOf } from "./spec.ts";
 
 /** What is known of the windows of a stream. Without the type of its records, which would keep streams of subtypes apart. */
@@ -201,8 +202,19 @@ export class WindowedStream<T, K> {
     return this.aggregate(counting, (result, { key, window }) => ({ key, start: window.start, end: window.end, count: result }));
   }
 
-  /** Per key and window, the sum of a number of each record. */
-  sum(value: (record: T) => number): DataStream<number> {
+  /**
+   * Per key and window, the sum of a field; the other fields are those of the window's first record (Flink). With a function, the sum of
+   * what it returns, and nothing else.
+   */
+  sum<Field extends FieldOf<T>>(field: Field & Summable<T[Field]>): DataStream<T>;
+  sum(value: (record: T) => number): DataStream<number>;
+  sum(value: string | ((record: T) => number)): DataStream<T> | DataStream<number> {
+    if (typeof value === "string") {
+      return this.reduce((a: T, b: T): T => {
+        const total = (a[value as keyof T] as number) + (b[value as keyof T] as number);
+        return Object.assign(Object.create(Object.getPrototypeOf(a) as object) as object, a, { [value]: total });
+      });
+    }
     const select = functionOf(value, "sum()");
     const adding: AggregateFunction<T, number, number> = {
       createAccumulator: () => 0,
@@ -213,15 +225,31 @@ export class WindowedStream<T, K> {
     return this.aggregate(adding);
   }
 
-  /** Per key and window, the record with the smallest value; of several, the first. */
-  minBy(value: (record: T) => number | string | bigint | Date): DataStream<T> {
-    const select = functionOf(value, "minBy()");
+  /** Per key and window, the lowest value of a field; the other fields are those of the window's first record (Flink). */
+  min(field: FieldOf<T>): DataStream<T> {
+    const name = fieldOf<T>(field, "min()");
+    return this.reduce((a: T, b: T): T =>
+      b[name] < a[name] ? Object.assign(Object.create(Object.getPrototypeOf(a) as object) as object, a, { [name]: b[name] }) : a,
+    );
+  }
+
+  /** Per key and window, the highest value of a field; the other fields are those of the window's first record (Flink). */
+  max(field: FieldOf<T>): DataStream<T> {
+    const name = fieldOf<T>(field, "max()");
+    return this.reduce((a: T, b: T): T =>
+      b[name] > a[name] ? Object.assign(Object.create(Object.getPrototypeOf(a) as object) as object, a, { [name]: b[name] }) : a,
+    );
+  }
+
+  /** Per key and window, the record with the lowest value; of several, the first. */
+  minBy(by: FieldOf<T> | ((record: T) => number | string | bigint | Date)): DataStream<T> {
+    const select = valueOf(by, "minBy()");
     return this.reduce((a, b) => (select(b) < select(a) ? b : a));
   }
 
-  /** Per key and window, the record with the largest value; of several, the first. */
-  maxBy(value: (record: T) => number | string | bigint | Date): DataStream<T> {
-    const select = functionOf(value, "maxBy()");
+  /** Per key and window, the record with the highest value; of several, the first. */
+  maxBy(by: FieldOf<T> | ((record: T) => number | string | bigint | Date)): DataStream<T> {
+    const select = valueOf(by, "maxBy()");
     return this.reduce((a, b) => (select(b) > select(a) ? b : a));
   }
 
@@ -252,6 +280,18 @@ export function countWindows<T, K>(windowed: WindowedStream<T, K>, size: number,
   return slide === undefined
     ? windowed.trigger(purging(countTrigger(size)))
     : windowed.trigger(countTrigger(slide)).evictor(countEvictor(size));
+}
+
+/** @throws GraphError unless it is a name. */
+function fieldOf<T>(field: FieldOf<T>, where: string): keyof T {
+  if (typeof field === "string") return field;
+  throw new GraphError(`${where} got ${describe(field)}; it takes the name of a field.`);
+}
+
+/** A function that reads what is compared. */
+function valueOf<T>(by: FieldOf<T> | ((record: T) => unknown), where: string): (record: T) => number | string {
+  if (typeof by === "string") return (record) => record[by] as number;
+  return functionOf(by, where) as (record: T) => number;
 }
 
 /** When windows fire if nothing else is said. */

@@ -148,6 +148,17 @@ describe("count windows", () => {
   });
 });
 
+test("fields of the records of a window are added up and compared by name", async () => {
+  const rows = [{ id: 1, fare: 5n, at: 1 }, { id: 2, fare: 3n, at: 2 }, { id: 3, fare: 9n, at: 3 }];
+  const windows = localEnvironment().from(rows).withTimestamps((row) => row.at).keyBy(() => 0).window(tumbling(10));
+  expect(await windows.sum("fare").collect()).toEqual([{ id: 1, fare: 17n, at: 1 }]);
+  expect(await windows.min("fare").collect()).toEqual([{ id: 1, fare: 3n, at: 1 }]);
+  expect(await windows.max("fare").collect()).toEqual([{ id: 1, fare: 9n, at: 1 }]);
+  expect(await windows.minBy("fare").collect()).toEqual([rows[1]]);
+  expect(await windows.maxBy("fare").collect()).toEqual([rows[2]]);
+  expect(() => windows.min(5 as never)).toThrow(/min\(\) got 5; it takes the name of a field/);
+});
+
 describe("windows of other kinds", () => {
   test("windowAll has one key, in one subtask", async () => {
     const rows = await localEnvironment({ parallelism: 4 }).of(1, 2, 13).withTimestamps((x) => x).windowAll(tumbling(10)).count().collect();
