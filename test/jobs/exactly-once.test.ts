@@ -1,0 +1,89 @@
+/**
+ * Files that jobs write on real processes, read back by someone who knows nothing of checkpoints: each row once, whatever is killed. The
+ * job insists itself that no record of a key is missing or doubled.
+ */
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  type Collector, type JobHandle, KeyedProcessFunction, LocalCluster, type ProcessContext, type RuntimeContext, type ValueState, environment,
+  jsonLines, valueState,
+} from "drey";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+
+const KEYS = 11;
+let cluster: LocalCluster;
+let folder: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "drey-exactly-once-"));
+  cluster = await LocalCluster.start({ taskManagers: 3, slots: 1, options: { "heartbeat.interval": 500, "heartbeat.timeout": "3 s" } });
+});
+afterAll(async () => {
+  await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+class Consecutive extends KeyedProcessFunction<number, number, number> {
+  private last!: ValueState<number>;
+
+  override open(context: RuntimeContext): void {
+    this.last = context.state(valueState<number>("last", -1));
+  }
+
+  override processElement(row: number, { key }: ProcessContext<number>, out: Collector<number>): void {
+    const [last, now] = [this.last.value() as number, Math.floor(row / KEYS)];
+    if (now !== last + 1) throw new Error(`key ${key}: record ${now} comes after ${last}`);
+    this.last.update(now);
+    out.collect(row);
+  }
+}
+
+/** Rows in the visible files. */
+const written = (out: string): number[] =>
+  readdirSync(out)
+    .filter((name) => !name.startsWith("."))
+    .flatMap((name) => readFileSync(join(out, name), "utf8").trim().split("\n").filter((line) => line !== "").map(Number));
+
+const completed = (job: JobHandle, least: number): Promise<void> =>
+  vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThanOrEqual(least), { timeout: 30_000, interval: 50 });
+
+async function kill(job: JobHandle): Promise<void> {
+  const { restored, completed: before } = await job.checkpoints();
+  await completed(job, before + 2);
+  const { executions } = await job.details();
+  const runs = (index: number): boolean => executions.some(({ taskManager }) => taskManager?.startsWith(`tm-${index}-`));
+  await cluster.killTaskManager(cluster.processes.taskManagers.findIndex((_, index) => runs(index)));
+  await vi.waitFor(async () => expect((await job.checkpoints()).restored).toBeGreaterThan(restored), { timeout: 30_000, interval: 50 });
+}
+
+it.each([
+  { name: "aligned", kills: 2, configuration: {} },
+  { name: "unaligned", kills: 1, configuration: { "execution.checkpointing.unaligned.enabled": true } },
+  {
+    name: "aligned, then unaligned",
+    kills: 1,
+    configuration: { "execution.checkpointing.unaligned.enabled": true, "execution.checkpointing.aligned-checkpoint-timeout": "20 ms" },
+  },
+])("files hold each row once while TaskManagers are killed: $name", { timeout: 90_000 }, async ({ name, kills, configuration }) => {
+  const out = join(folder, name.replaceAll(/\W+/g, "-"));
+  const count = 12_000;
+  const env = environment({ cluster, parallelism: 2, printLogs: false, configuration }).enableCheckpointing(150);
+  env
+    .generate((i) => i, { count, rowsPerSecond: 5_000 })
+    .setParallelism(1)
+    .keyBy((i) => i % KEYS)
+    .process(new Consecutive())
+    .rebalance()
+    .sinkTo(jsonLines(out));
+  const job = await env.submit(name);
+  for (let killed = 0; killed < kills; killed++) await kill(job);
+  // What is seen meanwhile stays.
+  const meanwhile = existsSync(out) ? written(out) : [];
+  await job.result();
+  const rows = written(out);
+  expect(rows.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+  const all = new Set(rows);
+  expect(meanwhile.filter((row) => !all.has(row))).toEqual([]);
+  expect(readdirSync(out).filter((file) => file.startsWith("."))).toEqual([]);
+  await env.close();
+});
