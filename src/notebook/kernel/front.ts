@@ -411,10 +411,10 @@ function kernelInfo(): Json {
     language_info: {
       name: "typescript",
       version: "5.9",
-      mimetype: "text/typescript",
+      mimetype: "application/typescript",
       file_extension: ".ts",
       pygments_lexer: "typescript",
-      codemirror_mode: { mode: "typescript", name: "javascript", typescript: true },
+      codemirror_mode: "typescript",
       nbconvert_exporter: "script",
     },
     banner: `drey ${VERSION}: TypeScript cells, and jobs on a cluster of processes. %help says more.`,

@@ -2,7 +2,7 @@
  * The five sockets of a kernel. Each takes one message at a time, so what is sent waits in line; the line of outputs is bounded, and
  * whoever makes outputs is asked to wait while it is long.
  */
-import { Publisher, Reply, Router } from "zeromq";
+import { Reply, Router, XPublisher } from "zeromq";
 import type { Channel, Connection } from "./connection-file.ts";
 import type { Header, Json, JupyterMessage, Wire } from "./wire.ts";
 
@@ -24,6 +24,8 @@ const CROWDED = 1_000;
 const ROOMY = 200;
 /** A front end that takes no output for so long loses it. */
 const SEND_MS = 5_000;
+/** First byte of what a publisher hears of a subscription that begins. */
+const SUBSCRIBED = 1;
 
 /** Parent of outputs that belong to no request. */
 export const NO_PARENT: Record<string, never> = {};
@@ -36,8 +38,8 @@ export class Sockets {
   readonly #control = new Router({ linger: 500, sendTimeout: SEND_MS });
   readonly #stdin = new Router({ linger: 500, sendTimeout: SEND_MS });
   readonly #heartbeat = new Reply({ linger: 0, sendTimeout: SEND_MS });
-  // Without noDrop a burst that is larger than the high-water mark would lose its end.
-  readonly #iopub = new Publisher({ linger: 500, sendTimeout: SEND_MS, noDrop: true });
+  // Without noDrop a burst that is larger than the high-water mark would lose its end. The X hears who subscribes.
+  readonly #iopub = new XPublisher({ linger: 500, sendTimeout: SEND_MS, noDrop: true, verbosity: "allSubs" });
   readonly #lines = new Map<object, Promise<void>>();
   #outputs = 0;
   #crowded = false;
@@ -59,6 +61,7 @@ export class Sockets {
     };
     for (const channel of Object.keys(byChannel) as Channel[]) await byChannel[channel].bind(addresses[channel]);
     void sockets.#beat();
+    void sockets.#welcome();
     for (const channel of ["shell", "control", "stdin"] as const) void sockets.#receive(channel);
     return sockets;
   }
@@ -95,7 +98,7 @@ export class Sockets {
   }
 
   #send(
-    socket: Router | Publisher,
+    socket: Router | XPublisher,
     peers: readonly Buffer[],
     type: string,
     content: Json,
@@ -123,13 +126,22 @@ export class Sockets {
     }
   }
 
+  /** Tells each new subscriber that from now on it misses nothing. */
+  async #welcome(): Promise<void> {
+    for await (const [frame] of this.#iopub) {
+      if (frame?.[0] !== SUBSCRIBED) continue;
+      const topic = frame.subarray(1);
+      void this.#send(this.#iopub, [topic], "iopub_welcome", { subscription: topic.toString() }, NO_PARENT);
+    }
+  }
+
   async #beat(): Promise<void> {
     for await (const frames of this.#heartbeat) await this.#heartbeat.send(frames).catch(() => undefined);
   }
 }
 
 /** A full publisher calls itself writable and then refuses: it is asked again for as long as another socket would wait by itself. */
-async function sendPatiently(socket: Router | Publisher, frames: (Buffer | Uint8Array | string)[]): Promise<void> {
+async function sendPatiently(socket: Router | XPublisher, frames: (Buffer | Uint8Array | string)[]): Promise<void> {
   for (const deadline = performance.now() + SEND_MS; ;) {
     try {
       return await socket.send(frames);

@@ -109,6 +109,14 @@ describe("values", () => {
   });
 });
 
+test("what a name held before it was declared anew is let go", async () => {
+  for (let i = 0; i < 60; i++)
+    await run("const rows = Array.from({ length: 500_000 }, (_, i) => i + 0.5); function last() { return rows.at(-1) }");
+  const heap = Number(await value("globalThis.gc?.(); Math.round(process.memoryUsage().heapUsed / 1e6)"));
+  // Sixty of them would be 240 MB.
+  expect(heap).toBeLessThan(120);
+}, 60_000);
+
 describe("what goes wrong", () => {
   test("a type error stops the cell and points at the character", async () => {
     const ran = await run("console.log('not run')\nconst wrong: number = 'text'");

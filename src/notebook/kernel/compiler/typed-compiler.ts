@@ -112,10 +112,12 @@ class CellFiles {
   readonly #typescript: TypeScript;
   readonly #folder: string;
   #version = 0;
+  #latest: string;
 
   constructor(typescript: TypeScript, folder: string) {
     this.#typescript = typescript;
     this.#folder = folder;
+    this.#latest = this.put(-1, "");
   }
 
   moduleOf(cell: number): string {
@@ -125,6 +127,7 @@ class CellFiles {
   put(cell: number, text: string): string {
     const file = this.#fileOf(cell);
     this.#texts.set(file, { text, version: ++this.#version });
+    this.#latest = file;
     return file;
   }
 
@@ -132,8 +135,9 @@ class CellFiles {
     this.#texts.delete(this.#fileOf(cell));
   }
 
+  /** Only what is looked at now: it brings those cells along whose names it mentions, and a long notebook costs no more than a short one. */
   names(): string[] {
-    return [...this.#texts.keys()];
+    return [this.#latest];
   }
 
   get(file: string): { readonly text: string; readonly version: number } | undefined {
