@@ -141,7 +141,7 @@ ${record}
       ...this.#declarations,
       ...this.#functions,
       ...main,
-      `return { process, process2, watermark: ${watermark}, idle: ${this.#idleFunction(0)} };`,
+      `return { process, process2, watermark: ${watermark}, idle: ${this.#makes(0) ? "() => undefined" : this.#idleFunction(0)} };`,
     ].join("\n");
   }
 
@@ -246,10 +246,15 @@ ${output}.emit(${narrow} && typeof ${value} === "object" && ${value} !== null ? 
     return `() => { ${edges.map((edge) => `${this.#constant("output", this.#outputs[edge])}.emitIdle();`).join(" ")} }`;
   }
 
+  /** The edges that hear of the operator's idleness: not those behind an operator that makes watermarks of its own. */
   #edgesBelow(index: number): number[] {
     return (this.#members[index] as ChainMember).definition.outputs.flatMap((output) =>
-      output.to === "edge" ? [output.edge] : this.#edgesBelow(output.operator),
+      output.to === "edge" ? [output.edge] : this.#makes(output.operator) ? [] : this.#edgesBelow(output.operator),
     );
+  }
+
+  #makes(index: number): boolean {
+    return (this.#members[index] as ChainMember).operator.makesWatermarks === true;
   }
 
   /** Connects what an operator's context calls to the generated text. */

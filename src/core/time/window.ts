@@ -79,7 +79,10 @@ export type WindowDescription<T = never> =
 export interface WindowOptions {
   /** Shifts where windows begin: `hours(-9)` gives days of UTC+9. Default 0: aligned to the epoch. */
   readonly offset?: Duration;
-  /** Default "event". With "processing", a record belongs to the windows of the moment at which it is handled. */
+  /**
+   * Default "event". With "processing", a record belongs to the windows of the moment at which it is handled; windows that are open when
+   * the input ends are not told, as in Flink: their time does not come.
+   */
   readonly time?: WindowTime;
 }
 
