@@ -383,6 +383,8 @@ export class CheckpointCoordinator {
     const fed = new Set<SubtaskId>();
     const parallelismOf = (id: string): number => graph.vertices.find((vertex) => vertex.id === id)?.parallelism ?? 0;
     for (const edge of graph.edges) {
+      // What comes back round a loop has its barriers from the loop's head.
+      if (edge.feedback === true) continue;
       const [producers, consumers] = [parallelismOf(edge.source), parallelismOf(edge.target)];
       for (let from = 0; from < producers; from++) {
         if (isTaskFinal(executions.at(edge.source, from).state)) continue;

@@ -241,7 +241,7 @@ class BroadcastSideContext implements KeyedBroadcastContext {
     const { keyed } = this.#operator.states;
     const state = keyed.state(descriptor);
     // The function may clear what it is given.
-    for (const key of [...(keyed as unknown as { keys(name: string): Iterable<unknown> }).keys(descriptor.name)]) {
+    for (const key of [...keyed.keys(descriptor.name)]) {
       keyed.setCurrentKey(key);
       apply(key, state);
     }

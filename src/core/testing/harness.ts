@@ -489,7 +489,8 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
     } as const;
     const { edges } = this.#job.graph;
     const runs = (vertex: string): boolean => [...this.#running].some((it) => it.vertex.id === vertex);
-    const isFed = ({ vertex }: LocalTask): boolean => edges.some(({ source, target }) => target === vertex.id && runs(source));
+    const isFed = ({ vertex }: LocalTask): boolean =>
+      edges.some(({ source, target, feedback }) => target === vertex.id && feedback !== true && runs(source));
     this.#checkpoints.begin(trigger, this.#tasks, this.#running, isFed);
     // State is written in slices of real time, one per step.
     const deadline = performance.now() + SNAPSHOT_TIMEOUT_MS;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import {
-  type BroadcastContext, BroadcastProcessFunction, type Collector,
-  type ReadOnlyBroadcastContext, localEnvironment, mapState, valueState,
+  type BroadcastContext, BroadcastProcessFunction, type BroadcastTimerContext, type Collector, type KeyedBroadcastContext,
+  KeyedBroadcastProcessFunction, type ReadOnlyBroadcastContext, localEnvironment, mapState, valueState,
 } from "../../../src/core/index.ts";
 
 const env = (parallelism = 1): ReturnType<typeof localEnvironment> => localEnvironment({ parallelism, printLogs: false });
@@ -54,5 +54,32 @@ describe("broadcast state", () => {
     });
     await expect(stream.collect()).rejects.toThrow(/asks for the broadcast state "rules"; declare it where the stream is broadcast/);
     expect(() => program.of(2).broadcast(valueState("v") as never)).toThrow(/broadcast state is declared with mapState/);
+  });
+
+  test("a keyed function has state and timers per key, and reaches all keys from a broadcast record", async () => {
+    const seen = valueState<number>("seen", 0);
+    class Count extends KeyedBroadcastProcessFunction<string, { k: string; at: number }, string, string> {
+      override processElement(value: { k: string; at: number }, context: ReadOnlyBroadcastContext<string>): void {
+        const state = context.state(seen);
+        state.update((state.value() as number) + 1);
+        context.timers.registerEventTimeTimer(value.at + 5);
+      }
+      override processBroadcastElement(question: string, context: KeyedBroadcastContext<string>, out: Collector<string>): void {
+        context.applyToKeyedState(seen, (key, state) => {
+          out.collect(`${question} ${key}=${state.value()}`);
+          if (key === "b") state.clear();
+        });
+      }
+      override onTimer(time: number, context: BroadcastTimerContext<string>, out: Collector<string>): void {
+        out.collect(`${context.key} ${context.timeDomain} ${time}: ${context.state(seen).value()}`);
+      }
+    }
+    const program = env(2);
+    const words = program.of({ k: "a", at: 1 }, { k: "b", at: 2 }, { k: "a", at: 3 }, { k: "ключ", at: 4 }).withTimestamps((it) => it.at).keyBy("k");
+    const questions = program.from(later("how many?")).broadcast(rules);
+    const answers = (await words.connect(questions).process(new Count()).collect()).sort();
+    expect(answers).toEqual([
+      "a event 6: 2", "a event 8: 2", "b event 7: 0", "how many? a=2", "how many? b=1", "how many? ключ=1", "ключ event 9: 1",
+    ]);
   });
 });
