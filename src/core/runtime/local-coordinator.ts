@@ -126,7 +126,8 @@ export class LocalCoordinator {
 
   #hasRunningProducer({ vertex, subtask }: CheckpointParty, running: ReadonlySet<string>): boolean {
     return this.#graph.edges.some((edge) => {
-      if (edge.target !== vertex.id) return false;
+      // What comes back round a loop has its barriers from the loop's head.
+      if (edge.target !== vertex.id || edge.feedback === true) return false;
       const producers = this.#graph.vertices.find(({ id }) => id === edge.source)?.parallelism ?? 0;
       return Array.from({ length: producers }, (_, from) => from).some(
         (from) => running.has(nameOf(edge.source, from)) && targetsOf(edge, from, producers, vertex.parallelism).includes(subtask),

@@ -86,6 +86,8 @@ export class TaskCheckpoints {
   readonly #write: (bytes: Uint8Array) => boolean;
   #snapshot: Snapshot | undefined;
   #refused = false;
+  /** The highest checkpoint that has begun here. */
+  #begun = 0;
 
   constructor(host: CheckpointHost, task: CheckpointedTask) {
     this.#host = host;
@@ -164,6 +166,8 @@ export class TaskCheckpoints {
 
   #trigger(trigger: CheckpointTrigger): void {
     if (this.#task.over) return;
+    // A task that ended after its barriers came is triggered too, by a coordinator that sees its producers gone.
+    if (trigger.checkpoint <= this.#begun) return;
     if (!this.#task.isSource && !this.#task.ended) this.#task.gate.expect(trigger);
     else if (!this.#task.defer(trigger)) this.#begin(trigger, this.#task.now(), false);
   }
@@ -171,6 +175,7 @@ export class TaskCheckpoints {
   #begin(trigger: CheckpointTrigger, sinceMs: number, overtaking: boolean): void {
     const { checkpoint } = trigger;
     const task = this.#task;
+    this.#begun = Math.max(this.#begun, checkpoint);
     if (this.#snapshot !== undefined) {
       const older = this.#snapshot.trigger.checkpoint;
       this.#decline(older, new CheckpointError(`${task.name} had not written checkpoint ${older} when checkpoint ${checkpoint} began.`));
