@@ -106,7 +106,7 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
   for (const [index, nodes] of members.entries()) {
     const id = vertexIds[index] as VertexId;
     const position = new Map(nodes.map((node, at) => [node, at]));
-    const taskEdges: { id: EdgeId; partitioning: Partitioning; result?: boolean }[] = [];
+    const taskEdges: { id: EdgeId; partitioning: Partitioning; result?: boolean; feedback?: boolean }[] = [];
     const operators: ChainedOperator[] = [];
     const jobOperators: JobOperator[] = [];
     for (const node of nodes) {
@@ -119,12 +119,13 @@ export function compileJob(program: StreamGraph, options: ChainingOptions): Comp
           continue;
         }
         const target = vertexIds[vertexOf.get(it.to) as number] as VertexId;
+        const feedback = it.edge.feedback === true ? { feedback: true } : {};
         const edge: JobEdge = {
           id: freshEdgeId(`${id}->${target}`), source: id, target, input: it.edge.input, partitioning: it.partitioning.kind, ...side,
-          ...(it.edge.feedback === true ? { feedback: true } : {}),
+          ...feedback,
         };
         jobEdges.push(edge);
-        outputs.push({ to: "edge", edge: taskEdges.push({ id: edge.id, partitioning: it.partitioning }) - 1, ...side });
+        outputs.push({ to: "edge", edge: taskEdges.push({ id: edge.id, partitioning: it.partitioning, ...feedback }) - 1, ...side });
       }
       if (node.spec.kind === RESULT_KIND) {
         const edge = freshEdgeId(`${id}->client`);

@@ -96,6 +96,8 @@ export interface TaskEdge {
   readonly partitioning: Partitioning;
   /** The edge leads to the client. */
   readonly result?: boolean;
+  /** See `JobEdge.feedback`. */
+  readonly feedback?: boolean;
   /** The only fields that anybody behind the edge reads; absent: whole records cross. */
   readonly fields?: readonly string[];
 }

@@ -21,6 +21,7 @@ import { type Configuration, options } from "../types/options.ts";
 import type { AlignmentStep } from "./barrier-aligner.ts";
 import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
 import type { CheckpointHost, CheckpointTrigger, TaskRestore } from "./checkpoint.ts";
+import { FeedbackOutput } from "./feedback-output.ts";
 import { type GateListener, InputGate } from "./input-gate.ts";
 import { BACK_PRESSURED_SINCE, IDLE_SINCE, WATERMARK_LIMIT, metricIndex } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
@@ -161,10 +162,10 @@ export class Task {
     this.#sourceTimestamps = new Float64Array(this.#batchRows).fill(Number.NaN);
     const { metrics } = host;
     metrics[HEAP_LIMIT] = host.heapLimitBytes;
-    this.#outputs = spec.edges.map(({ id, partitioning, result }) => {
+    this.#outputs = spec.edges.map(({ id, partitioning, result, feedback }) => {
       const channels = host.outputs.find((it) => it.edge === id)?.channels;
       if (channels === undefined) throw new InvariantError(`Task ${this.#name} has no channels for its edge ${id}.`);
-      return output(partitioning, channels, {
+      const it = output(partitioning, channels, {
         classes: host.classes,
         batchRows: this.#batchRows,
         // Clients come and go, and old rows may be dropped.
@@ -176,6 +177,7 @@ export class Task {
           metrics[BUFFERS_OUT] = (metrics[BUFFERS_OUT] as number) + 1;
         },
       }, vertex.maxParallelism, subtask);
+      return feedback === true ? new FeedbackOutput(it) : it;
     });
     this.#members = spec.operators.map((definition) => this.#member(definition));
     this.#chain = fuse(vertex.id, this.#members, spec.edges, this.#outputs, {
@@ -493,7 +495,12 @@ export class Task {
     if (this.#ended || !this.#finishOperators()) return;
     this.#ended = true;
     this.#flush(this.#host.now());
+    this.#endFeedback();
     if (this.#awaitsFinal) this.#host.checkpoints?.requestFinal?.();
+  }
+
+  #endFeedback(): void {
+    for (const it of this.#outputs) if (it instanceof FeedbackOutput) it.end();
   }
 
   /** @returns false while some operator owes results. */
@@ -617,6 +624,7 @@ export class Task {
       this.#ended = true;
       this.#awaitsFinal = false;
       for (const it of this.#outputs) it.emitWatermark(MAX_WATERMARK);
+      this.#endFeedback();
       return;
     }
     const own = ownInput(this.#inputs, subtask, vertex.parallelism);
