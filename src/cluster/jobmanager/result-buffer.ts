@@ -100,7 +100,9 @@ interface Channel {
   heldBytes: number;
   /** The last barrier that came from the present attempt; 0: none. */
   lastBarrier: number;
-  /** The end was released before the task started again, which says it once more. */
+  /** The task has come to its end, and the rows before it are released; readers learn it when all tasks have. */
+  endReady: boolean;
+  /** Readers have learned it, or will. A task that starts again says it once more. */
   endReleased: boolean;
   /** Number of the next segment that leaves, since the job began. */
   number: number;
@@ -131,6 +133,8 @@ export class ResultBuffer {
   readonly #options: ResultBufferOptions;
   readonly #shareBytes: number;
   readonly #channels: Channel[];
+  /** Subtasks that there are now; channels beyond are left over from a larger parallelism. */
+  #live: number;
   #reader: string | undefined;
   #droppedRows = 0;
   #toldReader = false;
@@ -147,7 +151,7 @@ export class ResultBuffer {
       channel.queuedBytes = segments.reduce((sum, segment) => sum + cost(segment), 0);
       channel.endReleased = segments.some((segment) => kindOf(segment) === SegmentKind.end);
     }
-    this.#retire(options.subtasks);
+    this.#live = options.subtasks;
   }
 
   /** Subtasks that produce it: as many channels a reader gets. */
@@ -182,17 +186,17 @@ export class ResultBuffer {
 
   /** Whether the last segment of every subtask is here, though perhaps not read. */
   get ended(): boolean {
-    return this.#channels.every(({ end }) => end !== undefined);
+    return this.unfinished.length === 0;
   }
 
   /** Subtasks whose last segment is not here. */
   get unfinished(): readonly number[] {
-    return this.#channels.flatMap(({ end }, subtask) => (end === undefined ? [subtask] : []));
+    return this.#channels.slice(0, this.#live).flatMap(({ end }, subtask) => (end === undefined ? [subtask] : []));
   }
 
   /** Whether some of them has credit, so that its rest could be here. */
   get awaitsTail(): boolean {
-    return this.#channels.some(({ end, granted, received }) => end === undefined && granted > received);
+    return this.#channels.slice(0, this.#live).some(({ end, granted, received }) => end === undefined && granted > received);
   }
 
   /** The error for a tail that did not come within MAX_TAIL_MS. */
@@ -243,7 +247,7 @@ export class ResultBuffer {
       channel.received++;
       this.#take(channel, segment);
     }
-    const deliveries = this.#deliver(channel, subtask);
+    const deliveries = this.#releaseEnds() ? this.#deliverAll() : this.#deliver(channel, subtask);
     const full = channel.queuedBytes - channel.heldBytes > this.#shareBytes;
     if (full && policy === "fail") return this.#fails(this.#overflow());
     if (full && policy === "drop-oldest") this.#drop(channel);
@@ -277,8 +281,25 @@ export class ResultBuffer {
   #enqueue(channel: Channel, segment: Uint8Array): void {
     if (channel.dropsRow && kindOf(segment) === SegmentKind.piece) return this.#passOver(channel, segment);
     channel.dropsRow = false;
+    if (kindOf(segment) === SegmentKind.end) {
+      channel.endReady = true;
+      channel.queuedBytes -= cost(segment);
+      return;
+    }
     channel.queue.push(segment);
-    if (kindOf(segment) === SegmentKind.end) channel.endReleased = true;
+  }
+
+  /** Only when all have come to their ends does any reader learn so: till then the job may be rescaled, and each have rows again. */
+  #releaseEnds(): boolean {
+    if (!this.#channels.slice(0, this.#live).every(({ endReady, endReleased }) => endReady || endReleased)) return false;
+    for (const channel of this.#channels) {
+      if (channel.endReleased) continue;
+      channel.endReleased = true;
+      channel.end ??= END;
+      channel.queue.push(channel.end);
+      channel.queuedBytes += cost(channel.end);
+    }
+    return true;
   }
 
   /** A checkpoint is complete: what it covers may be read. A later one stands for those before. */
@@ -301,7 +322,7 @@ export class ResultBuffer {
       segments: [
         ...channel.untaken,
         ...channel.queue,
-        ...channel.held.slice(0, covered(channel, checkpoint)).filter((segment) => kindOf(segment) !== SegmentKind.barrier),
+        ...channel.held.slice(0, covered(channel, checkpoint)).filter((segment) => !isMark(segment)),
       ],
     }));
     return lanes.every(({ number, segments }) => number === 0 && segments.length === 0) ? undefined : { lanes };
@@ -322,6 +343,7 @@ export class ResultBuffer {
       channel.queuedBytes -= channel.heldBytes;
       channel.heldBytes = channel.held.length = channel.received = channel.granted = channel.lastBarrier = 0;
       channel.end = undefined;
+      channel.endReady = false;
     }
     const reader = this.#reader;
     const added: Delivery[] = [];
@@ -330,22 +352,13 @@ export class ResultBuffer {
       if (reader !== undefined) added.push({ reader, subtask: this.#channels.length, sequence: 0, segments: [] });
       this.#channels.push({ ...newChannel(), readable: reader === undefined ? 0 : RESULT_WINDOW_SEGMENTS });
     }
-    this.#retire(subtasks);
-    const deliveries = this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    this.#live = subtasks;
+    this.#releaseEnds();
+    const deliveries = this.#deliverAll();
     const change = this.#change([], [...added, ...deliveries]);
     const { name } = this.#options;
     const warning = `rows of ${name} that were read since the last checkpoint may come again: its tasks started again from there.`;
     return repeated ? { ...change, warning } : change;
-  }
-
-  /** Subtasks from this number on are no more: their readers learn that they have ended. */
-  #retire(subtasks: number): void {
-    for (const channel of this.#channels.slice(subtasks)) {
-      channel.end ??= END;
-      if (channel.endReleased) continue;
-      channel.queuedBytes += cost(END);
-      this.#enqueue(channel, END);
-    }
   }
 
   #release(channel: Channel, count: number): void {
@@ -357,7 +370,8 @@ export class ResultBuffer {
   }
 
   #afterRelease(): ResultChange {
-    const deliveries = this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    this.#releaseEnds();
+    const deliveries = this.#deliverAll();
     if (this.#options.policy === "drop-oldest") for (const channel of this.#channels) this.#drop(channel);
     const full = this.#channels.some(({ queuedBytes, heldBytes }) => queuedBytes - heldBytes > HELD_SHARES * this.#shareBytes);
     if (full && this.#options.policy === "fail") return this.#fails(this.#overflow());
@@ -397,7 +411,8 @@ export class ResultBuffer {
       if (position !== undefined) this.#goOnAt(channel, position);
       else if (channel.midRow) this.#dropRow(channel, 0);
       channel.midRow = false;
-      if (channel.end === undefined || !channel.endReleased || channel.queue.includes(channel.end)) continue;
+      if (!channel.endReleased || channel.queue.some((segment) => kindOf(segment) === SegmentKind.end)) continue;
+      channel.end ??= END;
       channel.queue.push(channel.end);
       channel.queuedBytes += cost(channel.end);
     }
@@ -468,7 +483,7 @@ export class ResultBuffer {
 
   /** What the task may send beyond what it may already. Told in strides, and always to a task that has nothing left. */
   #grant(channel: Channel, subtask: number): ResultChange["grants"] {
-    if (channel.end !== undefined) return [];
+    if (channel.end !== undefined || subtask >= this.#live) return [];
     const { segmentBytes, policy } = this.#options;
     const window = Math.max(1, Math.floor(this.#shareBytes / (segmentBytes + BOOKKEEPING_BYTES)));
     const outstanding = channel.granted - channel.received;
@@ -479,6 +494,10 @@ export class ResultBuffer {
     if (more <= 0 || (outstanding > 0 && more < window / 4)) return [];
     channel.granted += more;
     return [{ subtask, granted: channel.granted }];
+  }
+
+  #deliverAll(): Delivery[] {
+    return this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
   }
 
   #deliver(channel: Channel, subtask: number): Delivery[] {
@@ -506,7 +525,7 @@ export class ResultBuffer {
   }
 
   get #allSent(): boolean {
-    return this.#channels.every(({ end, queue }) => end !== undefined && queue.length === 0);
+    return this.#channels.every(({ endReleased, queue }) => endReleased && queue.length === 0);
   }
 
   /** Makes room by the oldest segments, whole rows at a time; never by the last segment, nor by the rest of a row that is half read. */
@@ -576,6 +595,9 @@ const checkpointOf = ({ buffer, byteOffset, byteLength }: Uint8Array): number =>
 const isLastPiece = (segment: Uint8Array): boolean => kindOf(segment) === SegmentKind.piece && (word(segment, 3) & LAST_PIECE) !== 0;
 const cost = (segment: Uint8Array): number => segment.byteLength + BOOKKEEPING_BYTES;
 
+/** Not rows. */
+const isMark = (segment: Uint8Array): boolean => kindOf(segment) === SegmentKind.barrier || kindOf(segment) === SegmentKind.end;
+
 /** How many of the held segments a completed checkpoint covers. */
 function covered({ held, end, lastBarrier }: Channel, checkpoint: number): number {
   // A task that took no part in it had ended before: it covers all of it.
@@ -588,6 +610,7 @@ const newChannel = (): Channel => ({
   held: [],
   heldBytes: 0,
   lastBarrier: 0,
+  endReady: false,
   endReleased: false,
   number: 0,
   tookPiece: false,

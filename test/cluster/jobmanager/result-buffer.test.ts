@@ -374,7 +374,8 @@ describe("a result of a job with checkpoints", () => {
     done.send(END);
     other.heed(buffer.begin());
     buffer.accept(1, 0, [rows(1, 100, 2), barrier(7)]);
-    expect(payloads(delivered(buffer.checkpointCompleted(7)))).toEqual([1, undefined, 2]);
+    // Its end is told with that of the other.
+    expect(payloads(delivered(buffer.checkpointCompleted(7)))).toEqual([1, 2]);
     buffer.restart([0, 1]);
     const again = new Task(buffer, 0);
     expect(again.send(END).deliveries).toEqual([]);
@@ -423,7 +424,7 @@ describe("a result of a job with checkpoints", () => {
     expect(payloads(delivered(new Task(buffer).send(rows(1, 100, 1))))).toEqual([1]);
   });
 
-  test("at a higher parallelism new subtasks join in, at a lower one the surplus has ended", () => {
+  test("at a higher parallelism new subtasks join in, at a lower one the surplus has rows no more, until it is higher again", () => {
     const buffer = checkpointed();
     new Task(buffer);
     buffer.open("client");
@@ -433,7 +434,18 @@ describe("a result of a job with checkpoints", () => {
     second.send(rows(1, 100, 5));
     second.send(barrier(1));
     expect(buffer.checkpointCompleted(1).deliveries).toMatchObject([{ subtask: 1, sequence: 0 }]);
-    expect(buffer.restart([0, 1], 1).deliveries).toMatchObject([{ subtask: 1, segments: [END] }]);
+    expect(buffer.restart([0, 1], 1).deliveries).toEqual([]);
+    expect(buffer.begin().grants.map(({ subtask }) => subtask)).toEqual([0]);
+    expect(buffer.unfinished).toEqual([0]);
+    buffer.restart([0, 1], 2);
+    const third = new Task(buffer, 1);
+    third.send(rows(1, 100, 6));
+    third.send(barrier(2));
+    expect(buffer.checkpointCompleted(2).deliveries).toMatchObject([{ subtask: 1, sequence: 1 }]);
+    // The last of them, at parallelism 1: its end is the end of all.
+    buffer.restart([0, 1], 1);
+    new Task(buffer, 0).send(END);
+    expect(buffer.finished().deliveries.map(({ subtask, segments }) => [subtask, segments])).toEqual([[0, [END]], [1, [END]]]);
   });
 
   test("a reader that lost its connection goes on at its row; whoever else comes begins with what was not surely taken", () => {
