@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { noClasses } from "../../dist/core/data/classes.js";
 import { keyGroupOf, keyGroupRange } from "../../dist/core/data/key-groups.js";
 import { valueState } from "../../dist/core/state/descriptors.js";
-import { HeapStates } from "../../dist/core/state/operator-states.js";
+import { SubtaskStates } from "../../dist/core/state/operator-states.js";
 import { redistribute } from "../../dist/core/state/snapshot.js";
 
 const { values: flags } = parseArgs({ options: { keys: { type: "string", default: "1000000" }, restore: { type: "string", default: "10000000" }, strings: { type: "boolean", default: false } } });
@@ -16,7 +16,7 @@ const SLICE_MS = 4;
 const BATCH = 500;
 
 const states = (restore) =>
-  new HeapStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => Date.now(), ...(restore === undefined ? {} : { restore }) });
+  new SubtaskStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => Date.now(), ...(restore === undefined ? {} : { restore }) });
 const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 const ms = (value) => `${value.toFixed(1)} ms`;
 const mb = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;

@@ -11,7 +11,7 @@ import { operatorKinds } from "../../src/core/operators/index.ts";
 import type { Operator, OperatorContext, OperatorKind } from "../../src/core/operators/operator.ts";
 import { type ChainMember, type FusedChain, fuse } from "../../src/core/runtime/operator-chain.ts";
 import type { Output } from "../../src/core/runtime/output.ts";
-import { HeapStates } from "../../src/core/state/operator-states.ts";
+import { SubtaskStates } from "../../src/core/state/operator-states.ts";
 import { Configuration } from "../../src/core/types/options.ts";
 import { restored, stored } from "../core/state/snapshots.ts";
 
@@ -41,7 +41,7 @@ export interface Driven<T> {
 
 interface Subtask {
   readonly operator: Operator;
-  readonly states: HeapStates;
+  readonly states: SubtaskStates;
   readonly chain: FusedChain;
 }
 
@@ -59,7 +59,7 @@ export function drive<T>(env: Environment, stream: DataStream<never> | DataStrea
   const nothing = (): void => undefined;
   const classes = new ClassRegistry();
 
-  const subtaskWith = (states: HeapStates, subtask: number, parallelism: number): Subtask => {
+  const subtaskWith = (states: SubtaskStates, subtask: number, parallelism: number): Subtask => {
     const context: OperatorContext = {
       operatorId: "o", operatorName: spec.kind, jobName: "test", taskName: "test", subtask, parallelism, maxParallelism: MAX_PARALLELISM,
       attempt: 1, configuration: Configuration.empty, states, classes,
@@ -81,7 +81,7 @@ export function drive<T>(env: Environment, stream: DataStream<never> | DataStrea
     return { operator, states, chain: fuse("test", [member], [edge], [output], { word: new Int32Array(1), serve: nothing }) };
   };
 
-  let subtasks = [subtaskWith(new HeapStates(), 0, 1)];
+  let subtasks = [subtaskWith(new SubtaskStates(), 0, 1)];
   return {
     happen(event) {
       out = [];

@@ -190,7 +190,7 @@ export class TaskCheckpoints {
     task.emitBarrier(trigger);
     const parts: SnapshotInProgress[] = [];
     try {
-      for (const { states } of task.members) parts.push(states.freeze(checkpoint));
+      for (const { states } of task.members) parts.push(states.freeze(checkpoint, trigger.kind));
     } catch (error) {
       for (const part of parts) part.abort();
       this.#host.decline(checkpoint, error as Error);
@@ -255,7 +255,10 @@ export class TaskCheckpoints {
   }
 
   #completed(checkpoint: number): void {
-    for (const { operator } of this.#task.members) operator.checkpointCompleted?.(checkpoint);
+    for (const { operator, states } of this.#task.members) {
+      states.completed(checkpoint);
+      operator.checkpointCompleted?.(checkpoint);
+    }
     this.#task.completed(checkpoint);
   }
 

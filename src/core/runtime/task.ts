@@ -13,7 +13,7 @@ import { FEED_KIND } from "../graph/chaining.ts";
 import { connectorKinds } from "../connectors/index.ts";
 import { operatorKinds } from "../operators/index.ts";
 import type { Operator, OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
-import { HeapStates, type OperatorList } from "../state/operator-states.ts";
+import { SubtaskStates, type OperatorList } from "../state/operator-states.ts";
 import type { WatermarkMemory } from "../time/watermark.ts";
 import { CheckpointError, DreyError, InvariantError, OutOfMemoryError, UserFunctionError } from "../types/errors.ts";
 import type { EdgeId } from "../types/ids.ts";
@@ -306,6 +306,7 @@ export class Task {
         console.error(`closing "${definition.name}" of ${this.#name} failed:`, error);
       }
     }
+    for (const { states } of this.#members) states.close();
   }
 
   /**
@@ -719,11 +720,20 @@ export class Task {
     const stateId = vertex.operators.find(({ id }) => id === definition.id)?.uid ?? definition.id;
     const { restored } = this.#host;
     const from = restored?.operators.find(({ operator }) => operator === stateId);
-    const states = new HeapStates({
+    const { configuration } = this.#host;
+    const states = new SubtaskStates({
       stateId,
       maxParallelism: vertex.maxParallelism,
       classes: this.#host.classes,
       now: () => this.#host.now(),
+      ...(configuration.get(options.stateBackend) !== "lmdb" ? {} : {
+        disk: {
+          folder: configuration.get(options.stateDirectory),
+          cachedEntries: configuration.get(options.stateCacheEntries),
+          // Whoever runs jobs in one thread keeps the files of the latest checkpoint only.
+          incremental: configuration.get(options.incrementalCheckpoints) && this.#host.cooperative !== true,
+        },
+      }),
       ...(restored === undefined || from === undefined
         ? {}
         : { restore: { from, read: ({ file, offset, bytes }) => restored.read(file, offset, offset + bytes) } }),

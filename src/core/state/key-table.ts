@@ -308,6 +308,8 @@ export class KeyTable<Value> implements Table<Value> {
       const kept = typeof token === "string" ? flattenString(token) : token;
       places.set(kept, place);
       this.#tokens[place] = kept;
+      // The place of one that went before the table was frozen: what stands there now is new.
+      if (this.#written !== undefined) this.#written[place] = 1;
     } else if (this.#written !== undefined) this.#save(place);
     this.#values[place] = value;
   }

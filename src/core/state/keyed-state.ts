@@ -1,4 +1,4 @@
-/** From a descriptor to its state: the one list of kinds of keyed state. A state works over any table, in memory or on disk. */
+/** From a descriptor to its state: the kinds of keyed state. A state works over any table, in memory or on disk. */
 import type { KeyedBackend } from "./backend.ts";
 import type { Aggregation, StateDescriptor, StateOf, ValueState } from "./descriptors.ts";
 import { TabledAggregation, TabledReduction } from "./folding-state.ts";
@@ -8,36 +8,36 @@ import { mapCodec, TabledMap } from "./map-state.ts";
 import type { Table, TableCodec } from "./table.ts";
 import { ExpiringValue, stampedCodec, TabledValue, valueCodec } from "./value-state.ts";
 
-/** A state and how what its table holds is written. */
-export interface StateOverTable {
-  readonly state: unknown;
-  readonly codec: TableCodec<unknown>;
+/** How what the state of a descriptor keeps is written. */
+export function codecOf({ kind }: StateDescriptor, lifetime: Lifetime | undefined): TableCodec<unknown> {
+  // What a table's values are is known to the state and its codec alone.
+  const any = <Value>(codec: TableCodec<Value>): TableCodec<unknown> => codec as TableCodec<unknown>;
+  if (kind === "map") return any(mapCodec(lifetime));
+  if (kind === "list") return lifetime === undefined ? any(listCodec) : any(stampedListCodec(lifetime));
+  return lifetime === undefined ? valueCodec(kind) : any(stampedCodec(kind, lifetime));
 }
 
 /** The state of a descriptor over a table. The table holds only what this state puts into it. */
 export function stateOver(
   descriptor: StateDescriptor, backend: KeyedBackend, table: Table<unknown>, lifetime: Lifetime | undefined,
-): StateOverTable {
-  // What a table's values are is known to the state and its codec alone.
-  const of = (codec: unknown, state: unknown): StateOverTable => ({ state, codec: codec as TableCodec<unknown> });
+): unknown {
   const single = (initial: unknown): ValueState<unknown> =>
     lifetime === undefined
       ? new TabledValue(backend, table, initial)
       : new ExpiringValue(backend, table as Table<never>, initial, lifetime);
-  const singleCodec = lifetime === undefined ? valueCodec(descriptor.kind) : stampedCodec(descriptor.kind, lifetime);
   switch (descriptor.kind) {
     case "value":
-      return of(singleCodec, single(descriptor.initial));
+      return single(descriptor.initial);
     case "reducing":
-      return of(singleCodec, new TabledReduction(single(undefined), descriptor.reduce as (a: unknown, b: unknown) => unknown));
+      return new TabledReduction(single(undefined), descriptor.reduce as (a: unknown, b: unknown) => unknown);
     case "aggregating":
-      return of(singleCodec, new TabledAggregation(single(undefined), descriptor.aggregate as Aggregation<unknown, unknown, unknown>));
+      return new TabledAggregation(single(undefined), descriptor.aggregate as Aggregation<unknown, unknown, unknown>);
     case "list":
       return lifetime === undefined
-        ? of(listCodec, new TabledList(backend, table as Table<unknown[]>))
-        : of(stampedListCodec(lifetime), new ExpiringList(backend, table as Table<never>, lifetime));
+        ? new TabledList(backend, table as Table<unknown[]>)
+        : new ExpiringList(backend, table as Table<never>, lifetime);
     case "map":
-      return of(mapCodec(lifetime), new TabledMap(backend, table as Table<never>, lifetime));
+      return new TabledMap(backend, table as Table<never>, lifetime);
   }
 }
 

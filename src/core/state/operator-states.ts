@@ -10,7 +10,9 @@ import { describe, GraphError, InvariantError } from "../types/errors.ts";
 import type { KeyedBackend } from "./backend.ts";
 import { BroadcastMap } from "./broadcast-map.ts";
 import type { MapState } from "./descriptors.ts";
-import { HeapBackend } from "./heap-backend.ts";
+import { type DiskOptions, DiskTables } from "./disk-tables.ts";
+import { HeapTables } from "./heap-tables.ts";
+import { KeyedStates, type StateTables } from "./keyed-states.ts";
 import { RestoredSections } from "./restored.ts";
 import { type SectionWriter, SnapshotWriter } from "./section-writer.ts";
 import type { OperatorRestore, ReadBlock, SnapshotInProgress } from "./snapshot.ts";
@@ -51,9 +53,12 @@ export interface CheckpointedStates extends OperatorStates {
   /**
    * Freezes all state as it is now, in time that does not grow with its size. The operator may go on at once; what it changes is not in the
    * snapshot.
+   * @param kind a savepoint stands alone: it refers to no file of a checkpoint. Default: checkpoint.
    * @throws InvariantError while another snapshot is being written: finish or abort it first.
    */
-  freeze(checkpoint: number): SnapshotInProgress;
+  freeze(checkpoint: number, kind?: "checkpoint" | "savepoint"): SnapshotInProgress;
+  /** The checkpoint, and all before it, will not be undone: later ones may build upon it. */
+  completed(checkpoint: number): void;
   /** The timers that were asked for, by name. */
   readonly timerQueues: ReadonlyMap<string, TimerQueue>;
   /** Gives up what the state holds outside of memory. Nothing may be used after it. */
@@ -70,26 +75,30 @@ export interface StatesOptions {
   now(): number;
   /** Former state, and how its bytes are read; absent: none. */
   readonly restore?: { readonly from: OperatorRestore; readonly read: ReadBlock };
+  /** Keeps state under descriptors on disk; absent: in memory. */
+  readonly disk?: DiskOptions;
 }
 
 const ALONE: StatesOptions = { stateId: "operator", maxParallelism: DEFAULT_MAX_PARALLELISM, classes: noClasses, now: () => Date.now() };
 
-/** State of an operator in memory. */
-export class HeapStates implements CheckpointedStates {
-  readonly keyed: HeapBackend;
+/** See the head of the file. */
+export class SubtaskStates implements CheckpointedStates {
+  readonly keyed: KeyedStates;
   readonly #options: StatesOptions;
   readonly #restored: RestoredSections | undefined;
   readonly #timers = new Map<string, TimerQueue>();
   readonly #lists = new Map<string, ItemList>();
   readonly #broadcast = new Map<string, BroadcastMap>();
   readonly #tables = new Map<string, TableSet<unknown>>();
+  readonly #keyedTables: StateTables;
   #inProgress: SnapshotWriter | undefined;
 
   constructor(options: StatesOptions = ALONE) {
-    const { restore, classes, maxParallelism, now } = options;
+    const { restore, classes, maxParallelism, now, disk } = options;
     this.#options = options;
     this.#restored = restore === undefined ? undefined : new RestoredSections(restore.from, restore.read, classes);
-    this.keyed = new HeapBackend({ maxParallelism, now, ...(this.#restored === undefined ? {} : { restored: this.#restored }) });
+    this.#keyedTables = disk === undefined ? new HeapTables(maxParallelism) : new DiskTables(maxParallelism, classes, disk);
+    this.keyed = new KeyedStates(this.#keyedTables, now, this.#restored);
   }
 
   get timerQueues(): ReadonlyMap<string, TimerQueue> {
@@ -144,7 +153,7 @@ export class HeapStates implements CheckpointedStates {
     return tables;
   }
 
-  freeze(checkpoint: number): SnapshotInProgress {
+  freeze(checkpoint: number, kind: "checkpoint" | "savepoint" = "checkpoint"): SnapshotInProgress {
     if (this.#inProgress !== undefined) throw new InvariantError(`Checkpoint ${checkpoint} begins while another is being written.`);
     const { stateId, classes, maxParallelism } = this.#options;
     // A list's blocks may hold items of other subtasks, so they can't be copied as they are.
@@ -164,13 +173,18 @@ export class HeapStates implements CheckpointedStates {
       snapshot.add(timers);
     }
     for (const [name, tables] of this.#tables) tables.freeze(snapshot, name, maxParallelism);
-    this.keyed.freeze(snapshot);
+    this.#keyedTables.freeze(snapshot, kind === "savepoint" ? undefined : checkpoint);
     this.#restored?.copy(snapshot);
     return snapshot;
   }
 
+  completed(checkpoint: number): void {
+    this.#keyedTables.completed(checkpoint);
+  }
+
   close(): void {
     this.#inProgress?.abort();
+    this.#keyedTables.close();
   }
 }
 

@@ -10,7 +10,7 @@ import { refusal, Unshippable } from "../data/refusal.ts";
 import type { ValueWriter } from "../data/value-writer.ts";
 import { CheckpointError, InvariantError, describe } from "../types/errors.ts";
 import { BLOCK_FORMAT, BlockWriter } from "./block.ts";
-import type { OperatorSnapshot, SectionKind, SnapshotInProgress } from "./snapshot.ts";
+import type { OperatorSnapshot, SectionKind, SnapshotInProgress, SnapshotSection } from "./snapshot.ts";
 
 /** A block is complete at this size: large enough that its header, place and checksum cost little, times 128 key groups still small. */
 const BLOCK_BYTES = 64 * 1024;
@@ -23,6 +23,12 @@ export interface Scan {
   scan(more: () => boolean): boolean;
   /** Ends it, whatever is left. */
   thaw(): void;
+}
+
+/** What an incremental section adds to. */
+export interface AddsTo {
+  readonly earlier: readonly SnapshotSection[];
+  finished(sections: readonly SnapshotSection[]): void;
 }
 
 interface Block {
@@ -60,8 +66,8 @@ export class SnapshotWriter implements SnapshotInProgress {
   }
 
   /** Begins a section. Its entries come from scans that are added, or right away. */
-  section(name: string, kind: SectionKind, type: string): SectionWriter {
-    const section = new SectionWriter(this, name, kind, type);
+  section(name: string, kind: SectionKind, type: string, addsTo?: AddsTo): SectionWriter {
+    const section = new SectionWriter(this, name, kind, type, addsTo);
     this.#sections.push(section);
     return section;
   }
@@ -107,12 +113,7 @@ export class SnapshotWriter implements SnapshotInProgress {
 
   finish(file: string, offset: number): OperatorSnapshot {
     if (this.#state !== "written") throw new InvariantError("A snapshot is finished before all of it is written.");
-    return {
-      operator: this.#operator,
-      sections: this.#sections.map(({ name, kind, type, blocks }) => ({
-        name, kind, type, format: BLOCK_FORMAT, file, blocks: blocks.map((number, index) => (index % 3 === 1 ? number + offset : number)),
-      })),
-    };
+    return { operator: this.#operator, sections: this.#sections.flatMap((section) => section.sections(file, offset)) };
   }
 
   abort(): void {
@@ -156,14 +157,30 @@ export class SectionWriter {
   readonly type: string;
   /** As in a SnapshotSection, with offsets from the operator's first byte. */
   readonly blocks: number[] = [];
+  /** Sections of earlier checkpoints that this one adds to: what is restored is they, in order, then this. */
+  readonly earlier: readonly SnapshotSection[];
+  /** Called with all of them when the snapshot is finished. */
+  readonly finished: ((sections: readonly SnapshotSection[]) => void) | undefined;
   readonly #snapshot: SnapshotWriter;
   readonly #open: (BlockWriter | undefined)[] = [];
 
-  constructor(snapshot: SnapshotWriter, name: string, kind: SectionKind, type: string) {
+  constructor(snapshot: SnapshotWriter, name: string, kind: SectionKind, type: string, addsTo?: AddsTo) {
     this.#snapshot = snapshot;
     this.name = name;
     this.kind = kind;
     this.type = type;
+    this.earlier = addsTo?.earlier ?? [];
+    this.finished = addsTo?.finished;
+  }
+
+  /** As it is in a snapshot, after what it adds to. */
+  sections(file: string, offset: number): readonly SnapshotSection[] {
+    const { name, kind, type, earlier } = this;
+    const blocks = this.blocks.map((number, index) => (index % 3 === 1 ? number + offset : number));
+    const own: SnapshotSection = { name, kind, type, format: BLOCK_FORMAT, file, blocks };
+    const all = blocks.length === 0 && earlier.length > 0 ? earlier : [...earlier, own];
+    this.finished?.(all);
+    return all;
   }
 
   /** Writes an entry of a key group (0 for lists). Never throws; what can't be written fails the snapshot. */
@@ -182,7 +199,7 @@ export class SectionWriter {
 
   /** A block as it was read, for state that nobody has asked for yet. */
   copy(group: number, bytes: Uint8Array): void {
-    this.#snapshot.complete(this, group, bytes);
+    this.#snapshot.complete(this, group, new Uint8Array(bytes));
   }
 
   /** Completes all blocks that have entries. */

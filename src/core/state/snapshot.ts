@@ -78,7 +78,8 @@ export type ReadBlock = (block: RestoreBlock) => Uint8Array;
 export interface SnapshotInProgress {
   /**
    * Writes for about so many milliseconds.
-   * @param write takes the next bytes, or refuses them by false: then nothing more is written in this turn.
+   * @param write takes the next bytes for good (it may give them to another thread), or refuses them by false: then nothing more is
+   * written in this turn.
    * @returns whether everything has been taken.
    */
   work(budgetMs: number, write: (bytes: Uint8Array) => boolean): boolean;
@@ -91,6 +92,11 @@ export interface SnapshotInProgress {
   finish(file: string, offset: number): OperatorSnapshot;
   /** Gives up. Harmless at any time. */
   abort(): void;
+}
+
+/** The name of a file of another checkpoint of the same job, seen from the folder of a checkpoint that builds upon it. */
+export function fileOfCheckpoint(checkpoint: number, file: string): string {
+  return file.startsWith("../") ? file : `../chk-${checkpoint}/${file}`;
 }
 
 /**

@@ -66,7 +66,7 @@ const bytes = (key: string, size: number, description: string): Option<number> =
 
 const MB = 1024 * 1024;
 
-type Flag = "chaining" | "unalignedCheckpoints";
+type Flag = "chaining" | "unalignedCheckpoints" | "incrementalCheckpoints";
 type Text =
   | "resultRelease"
   | "jobManagerAddress"
@@ -81,7 +81,9 @@ type Text =
   | "haType"
   | "haDirectory"
   | "tmpDirectory"
-  | "haClusterId";
+  | "haClusterId"
+  | "stateBackend"
+  | "stateDirectory";
 type Quantity =
   | "taskManagerSlots"
   | "taskManagerHeap"
@@ -124,7 +126,8 @@ type Quantity =
   | "exponentialJitter"
   | "exponentialAttempts"
   | "haLeaseTimeout"
-  | "haRecoveryTimeout";
+  | "haRecoveryTimeout"
+  | "stateCacheEntries";
 
 /** All options, by a name for use in code. Durations are milliseconds, sizes bytes. */
 export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Option<string>> & Record<Quantity, Option<number>>> = {
@@ -226,6 +229,22 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   retainedCheckpoints: integer("execution.checkpointing.num-retained", 2, "Completed checkpoints that are kept. (Flink: 1.)", {
     minimum: 1,
   }),
+  stateBackend: string("state.backend.type", "heap", "Where state under descriptors lies: in the heap, or on disk (lmdb). (Flink: hashmap.)", {
+    choices: ["heap", "lmdb"],
+  }),
+  stateDirectory: string(
+    "state.backend.lmdb.localdir",
+    "",
+    "Where TaskManagers keep state on disk while a job runs. Empty: the system's folder for temporary files.",
+  ),
+  stateCacheEntries: integer("state.backend.lmdb.cache.entries", 50_000, "Keys of each state on disk that a subtask keeps in memory.", {
+    minimum: 1,
+  }),
+  incrementalCheckpoints: boolean(
+    "execution.checkpointing.incremental",
+    true,
+    "Checkpoints of state on disk write only what changed since the last one. (Flink: false.)",
+  ),
   restartStrategy: string(
     "restart-strategy.type",
     "",

@@ -9,7 +9,7 @@ import type { ChainCode, Operator, OperatorContext, OperatorKind } from "../../.
 import { processOperator } from "../../../src/core/operators/process.ts";
 import { reduceOperator } from "../../../src/core/operators/reduce.ts";
 import { windowOperator } from "../../../src/core/operators/window.ts";
-import { type CheckpointedStates, HeapStates } from "../../../src/core/state/operator-states.ts";
+import { type CheckpointedStates, SubtaskStates } from "../../../src/core/state/operator-states.ts";
 import type { SnapshotInProgress } from "../../../src/core/state/snapshot.ts";
 import { Configuration } from "../../../src/core/types/options.ts";
 import { restored, stored, StoredFile } from "../state/snapshots.ts";
@@ -65,7 +65,7 @@ type Event = { readonly row: Row; readonly timestamp: number } | { readonly wate
 function run(kind: OperatorKind<never>, spec: () => unknown, events: readonly Event[], parallelisms: readonly number[]): string[] {
   const out: string[] = [];
   let at = 0;
-  const fresh = (): CheckpointedStates => new HeapStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => 0 });
+  const fresh = (): CheckpointedStates => new SubtaskStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => 0 });
   let subtasks = Array.from({ length: parallelisms[0] as number }, () => new Subtask(kind, spec(), fresh(), out));
   let writing: { snapshots: SnapshotInProgress[]; files: StoredFile[]; out: number; rest: number } | undefined;
   for (let next = 0; next < events.length; next++) {
@@ -158,7 +158,7 @@ describe("operators give the same results when they are restored in the middle, 
   test("windows of another kind than those that were restored are refused", () => {
     const out: string[] = [];
     const spec = { kind: "window", key: keyOf, window: tumbling(10), aggregate: mean } as const;
-    const first = new Subtask(windowOperator as OperatorKind<never>, spec, new HeapStates(), out);
+    const first = new Subtask(windowOperator as OperatorKind<never>, spec, new SubtaskStates(), out);
     first.process({ key: 1, value: 1 }, 5);
     first.operator.prepareSnapshot?.(1);
     const from = stored([first.states.freeze(1)]);

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { listState, mapState, valueState } from "../../../src/core/index.ts";
-import { HeapStates } from "../../../src/core/state/operator-states.ts";
+import { SubtaskStates } from "../../../src/core/state/operator-states.ts";
 
 describe("keyed state in memory", () => {
   test("each key has a value of its own, and the initial one before", () => {
-    const backend = new HeapStates().keyed;
+    const backend = new SubtaskStates().keyed;
     const state = backend.state(valueState("n", 0));
     backend.setCurrentKey({ a: 1, b: 2 });
     state.update(5);
@@ -16,7 +16,7 @@ describe("keyed state in memory", () => {
   });
 
   test("a list keeps order, and what is given to update is copied", () => {
-    const backend = new HeapStates().keyed;
+    const backend = new SubtaskStates().keyed;
     const state = backend.state(listState<number>("list"));
     backend.setCurrentKey(1);
     expect(state.get()).toEqual([]);
@@ -32,7 +32,7 @@ describe("keyed state in memory", () => {
   });
 
   test("a map compares its keys by structure and belongs to one key of the stream", () => {
-    const backend = new HeapStates().keyed;
+    const backend = new SubtaskStates().keyed;
     const state = backend.state(mapState<unknown, string>("map"));
     backend.setCurrentKey("k");
     state.put([1, 2], "a");
@@ -48,7 +48,7 @@ describe("keyed state in memory", () => {
   });
 
   test("a name stands for one declaration, and state needs a key", () => {
-    const backend = new HeapStates().keyed;
+    const backend = new SubtaskStates().keyed;
     const state = backend.state(valueState("s", 1));
     expect(backend.state(valueState("s", 1))).toBe(state);
     expect(() => backend.state(listState("s"))).toThrow(/declared twice/);
@@ -59,7 +59,7 @@ describe("keyed state in memory", () => {
 
 test("state keeps no batch alive: strings out of a long text are copied out of it", () => {
   const batch = "0123456789abcdef".repeat(64 * 1024);
-  const backend = new HeapStates().keyed;
+  const backend = new SubtaskStates().keyed;
   const [value, list, map] = [backend.state(valueState<string>("v")), backend.state(listState<{ text: string }>("l")), backend.state(mapState<string, string>("m"))];
   const before = process.memoryUsage().heapUsed;
   for (let i = 0; i < 200; i++) {

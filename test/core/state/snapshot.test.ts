@@ -6,15 +6,15 @@ import { ClassRegistry } from "../../../src/core/data/classes.ts";
 import {
   aggregatingState, average, CorruptCheckpointError, hours, listState, mapState, reducingState, StateError, valueState,
 } from "../../../src/core/index.ts";
-import { HeapStates } from "../../../src/core/state/operator-states.ts";
+import { SubtaskStates } from "../../../src/core/state/operator-states.ts";
 import { type OperatorSnapshot, redistribute, type SectionKind } from "../../../src/core/state/snapshot.ts";
 import { restored, restoredAll, stored, type Stored } from "./snapshots.ts";
 
 const MAX_PARALLELISM = 16;
-const fresh = (now = (): number => 0): HeapStates => new HeapStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: new ClassRegistry(), now });
+const fresh = (now = (): number => 0): SubtaskStates => new SubtaskStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: new ClassRegistry(), now });
 
 /** Writes and restores at the same parallelism of 1. */
-const again = (states: HeapStates, now = (): number => 0): HeapStates => restored(stored([states.freeze(1)]), 0, 1, MAX_PARALLELISM, { now });
+const again = (states: SubtaskStates, now = (): number => 0): SubtaskStates => restored(stored([states.freeze(1)]), 0, 1, MAX_PARALLELISM, { now });
 
 describe("redistribution", () => {
   const block = (kind: SectionKind): fc.Arbitrary<number> =>
@@ -95,7 +95,7 @@ describe("operator state", () => {
     }
     const from = stored(subtasks.map((it) => it.freeze(1)));
     // Whatever comes after the barrier is not part of it.
-    (subtasks[0] as HeapStates).list<{ file: string }>("splits", "split").update([]);
+    (subtasks[0] as SubtaskStates).list<{ file: string }>("splits", "split").update([]);
     for (const parallelism of [1, 2, 3, 7]) {
       const now = restoredAll(from, parallelism, MAX_PARALLELISM);
       expect(now.flatMap((it) => it.list<{ file: string }>("splits", "split").get().map(({ file }) => file)).toSorted()).toEqual(
@@ -208,7 +208,7 @@ describe("a lifetime", () => {
     let now = 0;
     const clock = (): number => now;
     const ttl = hours(1);
-    const declare = (of: HeapStates["keyed"]) => ({
+    const declare = (of: SubtaskStates["keyed"]) => ({
       value: of.state(valueState("v", 0, { ttl })),
       read: of.state(valueState("r", 0, { ttl: { time: ttl, refresh: "on-read" } })),
       list: of.state(listState<string>("l", { ttl })),
@@ -272,12 +272,12 @@ describe("a lifetime", () => {
     let now = 100;
     const timed = again(plain, () => now);
     timed.keyed.setCurrentKey(1);
-    const declare = (of: HeapStates, options: object) =>
+    const declare = (of: SubtaskStates, options: object) =>
       [of.keyed.state(valueState<unknown>("v", undefined, options)), of.keyed.state(mapState("m", options)), of.keyed.state(listState("l", options))] as const;
     const [value, map, list] = declare(timed, { ttl: 10 });
     now = 105;
     expect([value.value(), map.get("a"), list.get()]).toEqual([1, 1, ["a", "b"]]);
-    const [back, backMap, backList] = ((of: HeapStates) => {
+    const [back, backMap, backList] = ((of: SubtaskStates) => {
       of.keyed.setCurrentKey(1);
       return declare(of, {});
     })(again(timed, () => now));
@@ -301,9 +301,9 @@ test("a snapshot of version 1 stays readable", () => {
 
 const goldenKeys: readonly unknown[] = [0, -1, 2 ** 40, 1.5, "", "zone 7", "한", "\u0001", true, 12n, ["a", 1], { a: null, b: { c: new Date(5) } }];
 
-/** What the stored snapshot was made of: `HeapStates` at maximum parallelism 128, written to its end. */
-function goldenStates(): HeapStates {
-  const states = new HeapStates();
+/** What the stored snapshot was made of: `SubtaskStates` at maximum parallelism 128, written to its end. */
+function goldenStates(): SubtaskStates {
+  const states = new SubtaskStates();
   for (const [i, key] of goldenKeys.entries()) {
     states.keyed.setCurrentKey(key);
     states.keyed.state(valueState("value")).update({ i, at: new Date(i), of: new Map([[i, "x"]]) });
@@ -318,7 +318,7 @@ function goldenStates(): HeapStates {
   return states;
 }
 
-function goldenContents(states: HeapStates): { keyed: string[]; timers: string[]; list: readonly unknown[]; broadcast: unknown[] } {
+function goldenContents(states: SubtaskStates): { keyed: string[]; timers: string[]; list: readonly unknown[]; broadcast: unknown[] } {
   const text = (value: unknown): string => JSON.stringify(value, (_key, it: unknown) => (typeof it === "bigint" ? `${it}n` : it instanceof Map ? [...it] : it));
   const keyed: string[] = [];
   for (const descriptor of [valueState("value"), listState("list"), mapState("map")]) {

@@ -1,6 +1,7 @@
 /** Snapshots taken and restored in tests: the files of a checkpoint are kept in memory. */
 import { type ClassRegistry, noClasses } from "../../../src/core/data/classes.ts";
-import { HeapStates } from "../../../src/core/state/operator-states.ts";
+import type { DiskOptions } from "../../../src/core/state/disk-tables.ts";
+import { SubtaskStates } from "../../../src/core/state/operator-states.ts";
 import { type OperatorSnapshot, redistribute, type SnapshotInProgress } from "../../../src/core/state/snapshot.ts";
 
 /** What a checkpoint stored: one file per subtask. */
@@ -13,7 +14,8 @@ export interface Stored {
 export class StoredFile {
   readonly #parts: Uint8Array[] = [];
   readonly write = (bytes: Uint8Array): boolean => {
-    this.#parts.push(bytes.slice());
+    // As a thread does it: whoever wrote the bytes has them no longer.
+    this.#parts.push(new Uint8Array(structuredClone(bytes.buffer as ArrayBuffer, { transfer: [bytes.buffer as ArrayBuffer] })));
     return true;
   };
 
@@ -35,14 +37,20 @@ export function stored(snapshots: readonly SnapshotInProgress[], begun: readonly
   return { files, snapshots: done };
 }
 
+export interface RestoreOptions {
+  readonly classes?: ClassRegistry;
+  readonly now?: () => number;
+  readonly disk?: DiskOptions;
+}
+
 /** The states of one subtask, restored. Metadata crosses as the wire would have it. */
 export function restored(
   { files, snapshots }: Stored, subtask: number, parallelism: number, maxParallelism: number,
-  { classes = noClasses, now = () => 0 }: { classes?: ClassRegistry; now?: () => number } = {},
-): HeapStates {
+  { classes = noClasses, now = () => 0, disk }: RestoreOptions = {},
+): SubtaskStates {
   const from = redistribute(JSON.parse(JSON.stringify(snapshots)) as OperatorSnapshot[], subtask, parallelism, maxParallelism);
-  return new HeapStates({
-    stateId: "op", maxParallelism, classes, now,
+  return new SubtaskStates({
+    stateId: "op", maxParallelism, classes, now, ...(disk === undefined ? {} : { disk }),
     ...(from === undefined ? {} : {
       restore: {
         from: JSON.parse(JSON.stringify(from)) as typeof from,
@@ -54,5 +62,5 @@ export function restored(
 
 /** The states of all subtasks. */
 export const restoredAll = (
-  from: Stored, parallelism: number, maxParallelism: number, options: { classes?: ClassRegistry; now?: () => number } = {},
-): HeapStates[] => Array.from({ length: parallelism }, (_, subtask) => restored(from, subtask, parallelism, maxParallelism, options));
+  from: Stored, parallelism: number, maxParallelism: number, options: RestoreOptions = {},
+): SubtaskStates[] => Array.from({ length: parallelism }, (_, subtask) => restored(from, subtask, parallelism, maxParallelism, options));

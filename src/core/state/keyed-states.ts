@@ -1,47 +1,50 @@
 /**
- * Keyed state in memory: per declared state a table from key token to what the key has. Which key group an entry belongs to is worked out
- * when a snapshot is taken, not at each access.
+ * The keyed state of one operator in one subtask: which states are declared, which key is current, what is restored. What the states hold
+ * lies in tables, in memory (heap-tables.ts) or on disk (disk-tables.ts).
  *
  * Invariant: state is reached only while a key is current; the operator sets it before it calls user code.
  */
-import { keyGroupOf } from "../data/key-groups.ts";
 import { keyOfToken, type KeyToken, keyToken } from "../data/keys.ts";
-import type { ValueWriter } from "../data/value-writer.ts";
 import { describe, GraphError, StateError } from "../types/errors.ts";
 import type { KeyedBackend } from "./backend.ts";
 import type { StateDescriptor, StateOf } from "./descriptors.ts";
-import { KeyTable } from "./key-table.ts";
-import { plainValue, sameDeclaration, stateOver } from "./keyed-state.ts";
+import { codecOf, plainValue, sameDeclaration, stateOver } from "./keyed-state.ts";
 import { Lifetime } from "./lifetime.ts";
 import type { RestoredSections } from "./restored.ts";
 import type { SnapshotWriter } from "./section-writer.ts";
-import { compatible, type TableCodec } from "./table.ts";
+import { compatible, type Table, type TableCodec } from "./table.ts";
 
-/** What a backend needs to know. */
-export interface BackendOptions {
-  readonly maxParallelism: number;
-  /** Wall clock, milliseconds since the epoch: lifetimes. */
-  now(): number;
-  /** Former state; absent: none. */
-  readonly restored?: RestoredSections;
+/** Where the tables of declared states are made. */
+export interface StateTables {
+  /** A table for a state; once per name. */
+  open(name: string, codec: TableCodec<unknown>): Table<unknown>;
+  /** Freezes all tables into sections of a snapshot. @param checkpoint undefined for one that must stand alone: a savepoint. */
+  freeze(snapshot: SnapshotWriter, checkpoint: number | undefined): void;
+  /** The checkpoint, and all before it, will not be undone. */
+  completed(checkpoint: number): void;
+  close(): void;
 }
 
 interface DeclaredState {
   readonly descriptor: StateDescriptor;
   readonly state: unknown;
-  readonly table: KeyTable<unknown>;
-  readonly codec: TableCodec<unknown>;
+  readonly table: Table<unknown>;
 }
 
-/** The keyed state of one operator in one subtask. */
-export class HeapBackend implements KeyedBackend {
-  readonly #options: BackendOptions;
+/** See the head of the file. Used by the subtask's thread. */
+export class KeyedStates implements KeyedBackend {
+  readonly #tables: StateTables;
+  readonly #now: () => number;
+  readonly #restored: RestoredSections | undefined;
   #token: KeyToken | undefined;
   #key: unknown;
   readonly #states = new Map<string, DeclaredState>();
 
-  constructor(options: BackendOptions) {
-    this.#options = options;
+  /** @param now wall clock, milliseconds since the epoch: lifetimes. @param restored former state; undefined: none. */
+  constructor(tables: StateTables, now: () => number, restored: RestoredSections | undefined) {
+    this.#tables = tables;
+    this.#now = now;
+    this.#restored = restored;
   }
 
   setCurrentKey(key: unknown): void {
@@ -96,47 +99,31 @@ export class HeapBackend implements KeyedBackend {
     }
   }
 
-  /** Freezes all state into sections of a snapshot. */
-  freeze(snapshot: SnapshotWriter): void {
-    const { maxParallelism } = this.#options;
-    const groupOf = (token: KeyToken): number => keyGroupOf(token, maxParallelism);
-    for (const [name, { table, codec }] of this.#states) {
-      const section = snapshot.section(name, "keyed", codec.type);
-      const write = (to: ValueWriter, token: unknown, value: unknown): void => {
-        to.write(token);
-        codec.write(to, value);
-      };
-      table.freeze(groupOf, (token, value, group) => {
-        if (codec.isOver?.(value) !== true) section.entry(group, token, value, write);
-      });
-      snapshot.add(table);
-    }
-  }
-
   #declare(descriptor: StateDescriptor): DeclaredState {
-    const { now, restored } = this.#options;
-    const lifetime = descriptor.ttl === undefined ? undefined : new Lifetime(descriptor.ttl, now);
-    const table = new KeyTable<unknown>();
-    const { state, codec } = stateOver(descriptor, this, table, lifetime);
-    const type = restored?.typeOf("keyed", descriptor.name);
+    const { name, ttl } = descriptor;
+    const restored = this.#restored;
+    const lifetime = ttl === undefined ? undefined : new Lifetime(ttl, this.#now);
+    const codec = codecOf(descriptor, lifetime);
+    const type = restored?.typeOf("keyed", name);
     if (type !== undefined && !compatible(type, codec.type)) {
       throw new StateError(
-        `State ${describe(descriptor.name)} is declared as ${codec.type} state, but what was restored under this name is ${type} state. ` +
+        `State ${describe(name)} is declared as ${codec.type} state, but what was restored under this name is ${type} state. ` +
           "Declare it as it was, or give the new state another name.",
       );
     }
-    restored?.take("keyed", descriptor.name, (values) => {
+    const table = this.#tables.open(name, codec);
+    restored?.take("keyed", name, (values) => {
       const token = values.read() as KeyToken;
       const first = values.read();
       const value = first === undefined ? undefined : codec.read(first, values, type as string);
       if (value === undefined) table.delete(token);
       else table.set(token, value);
     });
-    return { descriptor, state, table, codec };
+    return { descriptor, state: stateOver(descriptor, this, table, lifetime), table };
   }
 
   #names(): string {
-    const names = [...this.#states.keys(), ...(this.#options.restored?.names("keyed") ?? [])];
+    const names = [...this.#states.keys(), ...(this.#restored?.names("keyed") ?? [])];
     return names.length === 0 ? "none" : names.map((name) => describe(name)).join(", ");
   }
 }
