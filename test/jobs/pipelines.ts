@@ -28,7 +28,7 @@ import {
   valueState,
 } from "drey";
 import fc from "fast-check";
-import { Observable } from "rxjs";
+import { Observable, delay } from "rxjs";
 
 /** A class of the program, whose instances travel in rows. */
 export class Point {
@@ -125,7 +125,7 @@ export type Step =
   | { readonly op: "exchange"; readonly how: Exchange; readonly add: number }
   | { readonly op: "reduce"; readonly key: KeyKind }
   | { readonly op: "state"; readonly key: KeyKind }
-  | { readonly op: "timers"; readonly key: KeyKind; readonly sizeMs: number }
+  | { readonly op: "timers" | "rx"; readonly key: KeyKind; readonly sizeMs: number }
   | { readonly op: "tumbling" | "sliding" | "session"; readonly key: KeyKind; readonly sizeMs: number; readonly parts: number }
   | {
       readonly op: "kept" | "cumulative" | "keptSession" | "count";
@@ -170,7 +170,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   }),
   fc.record({ op: fc.constant("reduce" as const), key }),
   fc.record({ op: fc.constant("state" as const), key }),
-  fc.record({ op: fc.constant("timers" as const), key, sizeMs }),
+  fc.record({ op: fc.constantFrom("timers" as const, "rx" as const), key, sizeMs }),
   fc.record({
     op: fc.constantFrom("tumbling" as const, "sliding" as const, "session" as const),
     key,
@@ -277,6 +277,13 @@ export function build(env: Environment, pipeline: Pipeline, rows: readonly Row[]
         stream = settle(stream.keyBy(keyOf(step.key)).process<Row>(new PerStretch(step.sizeMs)));
         order = "per key";
         break;
+      case "rx": {
+        // By event time, and in order of arrival within one time.
+        const { sizeMs } = step;
+        const late = stream.keyBy(keyOf(step.key)).rx((row$, { scheduler }) => row$.pipe(delay(sizeMs, scheduler)), { state: "replay" });
+        stream = settle(late);
+        break;
+      }
       case "tumbling":
       case "sliding":
       case "session": {

@@ -23,7 +23,7 @@ import { type ListState, type MapState, type ValueState, listState, mapState, va
 import type { TimerQueue } from "../state/timers.ts";
 import { DreyError, GraphError, RecordError, UserFunctionError, describe } from "../types/errors.ts";
 import type { Operator, OperatorContext, OperatorKind } from "./operator.ts";
-import type * as Rx from "./rx-pipeline.ts";
+import type { RxPipeline, withoutClock } from "./rx-pipeline.ts";
 import type { TimeScheduler } from "./rx-scheduler.ts";
 
 /** Which clock a pipeline follows. */
@@ -75,7 +75,7 @@ class RxOperator implements Operator {
   readonly #keyOf: (value: unknown) => unknown;
   readonly #eventTime: boolean;
   readonly #replays: boolean;
-  readonly #pipelines = new Map<KeyToken, Rx.RxPipeline>();
+  readonly #pipelines = new Map<KeyToken, RxPipeline>();
   /** Event time: rows that the watermark has not passed, by timestamp. */
   readonly #waiting: MapState<number, readonly unknown[]>;
   readonly #rowTimers: TimerQueue;
@@ -85,7 +85,8 @@ class RxOperator implements Operator {
   readonly #lengths = new Map<KeyToken, number>();
   /** Rows that a pipeline gave while no row and no action was at hand (promises), with the pipeline's key. */
   readonly #strays: unknown[] = [];
-  #rx!: typeof Rx;
+  #Pipeline!: typeof RxPipeline;
+  #withoutClock!: typeof withoutClock;
   #scheduler!: TimeScheduler;
   #watermark: number = MIN_WATERMARK;
   /** Timestamp of what is emitted under processing time. */
@@ -113,7 +114,8 @@ class RxOperator implements Operator {
   async open(): Promise<void> {
     // Threads without such a pipeline don't load rxjs.
     const [pipeline, scheduler] = await Promise.all([import("./rx-pipeline.ts"), import("./rx-scheduler.ts")]);
-    this.#rx = pipeline;
+    this.#Pipeline = pipeline.RxPipeline;
+    this.#withoutClock = pipeline.withoutClock;
     this.#scheduler = new scheduler.TimeScheduler();
     if (this.#replays) this.#replay();
   }
@@ -193,7 +195,7 @@ class RxOperator implements Operator {
   #run(work: () => void): void {
     this.#inside = true;
     try {
-      if (this.#eventTime) this.#rx.withoutClock(work);
+      if (this.#eventTime) this.#withoutClock(work);
       else work();
       this.#check();
     } catch (error) {
@@ -214,10 +216,10 @@ class RxOperator implements Operator {
     this.#check();
   }
 
-  #subscribe(token: KeyToken, key: unknown, suppress: number): Rx.RxPipeline {
+  #subscribe(token: KeyToken, key: unknown, suppress: number): RxPipeline {
     const context: RxContext = { scheduler: this.#scheduler, key: this.#spec.key === undefined ? undefined : key };
     this.#open++;
-    const pipeline = new this.#rx.RxPipeline(this.#spec.project, context, key, this.#scheduler.now(), suppress, {
+    const pipeline = new this.#Pipeline(this.#spec.project, context, key, this.#scheduler.now(), suppress, {
       emit: (value) => this.#emit(key, value),
       failed: (error) => {
         this.#failure ??= { error };
@@ -245,7 +247,7 @@ class RxOperator implements Operator {
   }
 
   /** The pipeline of a key is completed and forgotten. */
-  #finish(token: KeyToken, pipeline: Rx.RxPipeline): void {
+  #finish(token: KeyToken, pipeline: RxPipeline): void {
     pipeline.complete();
     this.#check();
     // With a ttl above its own delays it has completed by now.

@@ -1,7 +1,8 @@
 /** What a TypeScript program or a notebook cell imports, under every way of finding types; without top-level await. */
-import { count, environment, seconds, tumbling } from "drey";
+import { type DataStream, count, environment, seconds, tumbling } from "drey";
 import { localEnvironment } from "drey/core";
 import { chart, jobPanel, notebookSession, table } from "drey/notebook";
+import { testHarness } from "drey/testing";
 
 interface Ride {
   zone: number;
@@ -20,6 +21,8 @@ export async function main(): Promise<number> {
   // @ts-expect-error A door that fell to `any` would let this pass.
   const text: string = rows[0].zone;
   const zone: number = rows[0].zone;
-  void [text, localEnvironment, chart, jobPanel, notebookSession, table];
+  const harness = await testHarness((numbers: DataStream<number>) => numbers.map((x) => String(x)));
+  const texts: string[] = harness.take();
+  void [text, texts, localEnvironment, chart, jobPanel, notebookSession, table];
   return zone;
 }
