@@ -141,3 +141,46 @@ describe("a savepoint", () => {
     await env.close();
   });
 });
+
+describe("a subscriber of a cluster with high availability", () => {
+  it("sees every row once through the deaths of a TaskManager and of the JobManager", { timeout: 120_000 }, async () => {
+    const shared = mkdtempSync(join(tmpdir(), "drey-recovery-ha-"));
+    const available = await LocalCluster.start({
+      taskManagers: 2,
+      slots: 2,
+      options: {
+        "heartbeat.interval": 500,
+        "heartbeat.timeout": "3 s",
+        "high-availability.type": "filesystem",
+        "high-availability.storageDir": shared,
+        "high-availability.lease-timeout": "1 s",
+      },
+    });
+    try {
+      const env = environment({ cluster: available, printLogs: false, parallelism: 2 }).enableCheckpointing(200);
+      const counted = env
+        .generate((n) => ({ key: n % 10, count: 1 }), { count: 16_000, rowsPerSecond: 2_000 })
+        .keyBy((row) => row.key)
+        .reduce((a, b) => ({ key: a.key, count: a.count + b.count }));
+      const job = await env.submit({ name: "counts", outputs: { counted } });
+      const seen = new Seen(job);
+      let ended = false;
+      void seen.ended.then(() => (ended = true));
+      await completed(job, 2);
+      process.kill(available.processes.taskManagers[0] as number, "SIGKILL");
+      await vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThan(3), { timeout: 30_000, interval: 50 });
+      const before = seen.rows;
+      process.kill(available.processes.jobManager as number, "SIGKILL");
+      await vi.waitFor(() => expect(seen.rows).toBeGreaterThan(before + 2_000), { timeout: 60_000, interval: 50 });
+      expect(ended).toBe(false);
+      await seen.ended;
+      expect(seen.wrong).toEqual([]);
+      expect(seen.rows).toBe(16_000);
+      expect((await job.details()).state).toBe("FINISHED");
+      await env.close();
+    } finally {
+      await available.stop();
+      rmSync(shared, { recursive: true, force: true });
+    }
+  });
+});

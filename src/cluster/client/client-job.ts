@@ -8,9 +8,9 @@ import { outcome } from "../../core/api/job-handle.ts";
 import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
 import { type CheckpointOverview, type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
 import type { JobControl, JobListener, ResultReader, RowFeed, SnapshotControl } from "../../core/runtime/executor.ts";
-import { toWire } from "../../core/types/errors.ts";
+import { ConnectionError, toWire } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
-import type { JobTopic } from "../protocol/messages.ts";
+import type { JobTopic, ResultPosition } from "../protocol/messages.ts";
 import type { Connection, JobManagerCaller } from "./connection.ts";
 import { FeedSender } from "./feed-sender.ts";
 import { ResultStream } from "./result-reader.ts";
@@ -37,6 +37,8 @@ export class ClientJob implements JobControl {
   readonly #listeners = new Set<JobListener>();
   /** What the JobManager was asked to tell, on this connection. */
   readonly #watched = new Set<JobTopic>();
+  /** Where results go on that wait for the connection to come back. */
+  readonly #positions = new Map<string, readonly ResultPosition[]>();
   #last: JobDetails | undefined;
   #lastCheckpoints: CheckpointOverview | undefined;
   #attached = false;
@@ -212,6 +214,34 @@ export class ClientJob implements JobControl {
     stop?.();
   }
 
+  /** The connection broke and may come back: what this job was to tell it forgets. */
+  interrupted(): void {
+    this.#watched.clear();
+    for (const [name, stream] of this.#results) this.#positions.set(name, stream.interrupt());
+    for (const feed of this.#feeds.values()) feed.interrupt();
+  }
+
+  /** The connection is back: asks anew for what somebody wants, and goes on reading where it was. */
+  resumed(): void {
+    if (this.#release === undefined) return;
+    this.#askToBeTold();
+    for (const [name, stream] of this.#results) void this.#reopen(name, stream);
+    for (const feed of this.#feeds.values()) feed.resume();
+  }
+
+  async #reopen(name: string, stream: ResultStream): Promise<void> {
+    const from = this.#positions.get(name);
+    if (from === undefined) return;
+    try {
+      const opened = await this.#ask((jobManager, deadlineMs) => jobManager.call("openResult", { job: this.id, name, from }, { deadlineMs }));
+      this.#positions.delete(name);
+      if (this.#results.get(name) === stream) stream.resume(opened, from);
+    } catch (error) {
+      // Interrupted once more: the next connection tries again.
+      if (!(error instanceof ConnectionError)) stream.fail(error as Error);
+    }
+  }
+
   /** The connection is lost, or this program closes it: nothing more will be heard. */
   lost(error: Error, closed = false): void {
     const [feeds, streams, listeners] = [[...this.#feeds.values()], [...this.#results.values()], [...this.#listeners]];
@@ -283,7 +313,10 @@ export class ClientJob implements JobControl {
     const topics = [...this.#watched];
     this.#connection
       .use((jobManager) => jobManager.call("watchJob", { job: this.id, topics }, { deadlineMs: this.#connection.deadlineMs }))
-      .catch((error: Error) => this.lost(error));
+      .catch((error: Error) => {
+        // Interrupted: it is asked again when the connection is back. One that is lost is told by the connection itself.
+        if (!(error instanceof ConnectionError) || !this.#connection.isInterrupted) this.lost(error);
+      });
   }
 
   /** A job whose feed failed was cancelled for that reason: to this program it failed. */

@@ -57,6 +57,13 @@ export class ClusterClient implements JobExecutor {
       connectDeadlineMs: options.connectDeadlineMs ?? 5_000,
       keys: options.keys,
       onLost: (error) => this.#lost(error),
+      onInterrupted: () => {
+        for (const job of this.#jobs.values()) job.interrupted();
+      },
+      onResumed: () => {
+        for (const job of this.#jobs.values()) job.resumed();
+        if (this.#clusterListeners.size > 0) void this.#connection.present?.call("watchCluster", { on: true }).catch(() => undefined);
+      },
       handlers: {
         jobStatus: (details) => ofJob(details.job)?.status(details),
         jobMetrics: (report) => {

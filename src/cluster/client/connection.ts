@@ -3,8 +3,10 @@
  * takes a hold; when the last one is given back, the connection ends. So a program that waits for nothing ends by itself, although an open
  * ZeroMQ socket would keep it alive, and needs no `close()`.
  *
- * A connection that breaks is not mended: the JobManager has cancelled what was attached to it, so everybody who waits is told. Whoever
- * asks next gets a new connection, which the JobManager takes for another client.
+ * Where jobs outlive their JobManager (it says so in its answer to `hello`), a connection that breaks is mended: whoever waits goes on
+ * waiting, up to the time that a new leader may take, and is told to say again what it wants. Elsewhere it is not: the JobManager has
+ * cancelled what was attached to it, so everybody who waits is told. Whoever asks next gets a new connection, which the JobManager takes
+ * for another client.
  */
 import { randomUUID } from "node:crypto";
 import { ConnectionError, ProtocolError } from "../../core/types/errors.ts";
@@ -24,8 +26,12 @@ export interface ConnectionOptions {
   readonly connectDeadlineMs: number;
   readonly keys: ClientKeys | undefined;
   readonly handlers: Handlers<ClientEvents, JobManagerCaller>;
-  /** The connection broke while somebody held it. */
+  /** The connection broke for good while somebody held it. */
   readonly onLost: (error: ConnectionError) => void;
+  /** The connection broke, and will perhaps come back: `onResumed` or `onLost` follows. */
+  readonly onInterrupted: () => void;
+  /** The connection is back, to the same JobManager or the next leader. What was asked of the former session is forgotten there. */
+  readonly onResumed: () => void;
 }
 
 /** How long a connection that nobody holds stays open, for the next call; it delays the end of a program by as much. */
@@ -35,6 +41,10 @@ const IDLE_MS = 30;
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #identity = `client-${process.pid}-${randomUUID().slice(0, 8)}`;
+  /** As the last JobManager said. */
+  #resumesWithinMs = 0;
+  /** While the connection is broken and may come back. */
+  #interrupted: { readonly resume: (jobManager: JobManagerCaller) => void; readonly giveUp: (error: Error) => void } | undefined;
   #session: Promise<JobManagerCaller> | undefined;
   #holds = 0;
   #idle: NodeJS.Timeout | undefined;
@@ -72,11 +82,18 @@ export class Connection {
     };
   }
 
+  /** It broke, and may come back. */
+  get isInterrupted(): boolean {
+    return this.#interrupted !== undefined;
+  }
+
   /** The session of now, to tell the JobManager something; undefined when there is none. */
   get present(): JobManagerCaller | undefined {
     return this.#present;
   }
   #present: JobManagerCaller | undefined;
+  /** The transport of the present session, also while it is interrupted. */
+  #client: JobManagerCaller | undefined;
   /** A connection that is being made. */
   #dialling: JobManagerCaller | undefined;
 
@@ -109,30 +126,78 @@ export class Connection {
       heartbeat: { intervalMs: configuration.get(options.heartbeatInterval), timeoutMs: configuration.get(options.heartbeatTimeout) },
       connectDeadlineMs,
       ...(keys === undefined ? {} : { keys }),
-      onLost: (reason) => this.#lost(client, reason),
+      onLost: (reason, final) => this.#lost(client, reason, final),
+      onConnected: () => void this.#resume(client),
     });
     this.#dialling = client;
     try {
       await client.connect();
-      const { version } = await client.call("hello", { version: VERSION }, { deadlineMs: connectDeadlineMs });
-      if (version !== VERSION) {
-        throw new ProtocolError(
-          `the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`,
-        );
-      }
+      await this.#greet(client);
     } catch (error) {
       await client.close();
       throw error;
     } finally {
       this.#dialling = undefined;
     }
-    this.#present = client;
+    this.#present = this.#client = client;
     return client;
   }
 
-  #lost(client: JobManagerCaller, reason: string): void {
+  async #greet(client: JobManagerCaller): Promise<void> {
+    const { address, connectDeadlineMs } = this.#options;
+    const { version, resumesWithinMs = 0 } = await client.call("hello", { version: VERSION }, { deadlineMs: connectDeadlineMs });
+    this.#resumesWithinMs = resumesWithinMs;
+    if (version === VERSION) return;
+    throw new ProtocolError(
+      `the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`,
+    );
+  }
+
+  #lost(client: JobManagerCaller, reason: string, final: boolean): void {
     // Before `hello` is answered, the call itself fails.
     if (this.#present !== client) return;
+    if (!final && this.#resumesWithinMs > 0) return this.#interrupt(client, reason);
+    this.#giveUp(client, reason);
+  }
+
+  /** The transport looks for a JobManager by itself. */
+  #interrupt(client: JobManagerCaller, reason: string): void {
+    this.#present = undefined;
+    const timer = setTimeout(() => {
+      this.#interrupted?.giveUp(new ConnectionError(`no JobManager came back at ${this.#options.address}.`));
+      this.#giveUp(client, `${reason}, and none came back within ${this.#resumesWithinMs / 1_000} s`);
+    }, this.#resumesWithinMs);
+    const session = new Promise<JobManagerCaller>((resolve, reject) => {
+      const settled = (): void => {
+        clearTimeout(timer);
+        this.#interrupted = undefined;
+      };
+      this.#interrupted = {
+        resume: (jobManager) => (settled(), resolve(jobManager)),
+        giveUp: (error) => (settled(), reject(error)),
+      };
+    });
+    session.catch(() => undefined);
+    this.#session = session;
+    this.#options.onInterrupted();
+  }
+
+  async #resume(client: JobManagerCaller): Promise<void> {
+    const interrupted = this.#interrupted;
+    if (interrupted === undefined) return;
+    try {
+      await this.#greet(client);
+    } catch {
+      // The next session, or the timer.
+      return;
+    }
+    if (this.#interrupted !== interrupted) return;
+    this.#present = client;
+    interrupted.resume(client);
+    this.#options.onResumed();
+  }
+
+  #giveUp(client: JobManagerCaller, reason: string): void {
     this.#present = undefined;
     this.#session = undefined;
     // Not in this turn: the greeting that the transport sends after a loss tells a JobManager that closes that its farewell was heard.
@@ -143,14 +208,17 @@ export class Connection {
   async #hangUp(): Promise<void> {
     clearTimeout(this.#idle);
     const session = this.#session;
+    const client = this.#client;
+    this.#interrupted?.giveUp(new ConnectionError(`the client of ${this.#options.address} was closed.`));
     this.#session = undefined;
     this.#present = undefined;
     void this.#dialling?.close();
-    if (session !== undefined)
+    if (session !== undefined) {
       this.#closing = session.then(
-        (client) => client.close(),
-        () => undefined,
+        (present) => present.close(),
+        () => client?.close(),
       );
+    }
     await this.#closing;
   }
 }

@@ -58,6 +58,8 @@ export class FeedSender {
   #endSent = false;
   #room: (() => void) | undefined;
   #stopped = false;
+  /** The connection is broken, and may come back. */
+  #interrupted = false;
 
   constructor(options: FeedSenderOptions) {
     this.#options = options;
@@ -79,6 +81,17 @@ export class FeedSender {
       this.#keeps = true;
       this.#forget(covered);
     }
+    this.#room?.();
+  }
+
+  /** Nothing can be sent for a while. What was on its way may be lost: then the JobManager sees the gap, and begins the task again. */
+  interrupt(): void {
+    this.#interrupted = true;
+  }
+
+  /** The connection is back. */
+  resume(): void {
+    this.#interrupted = false;
     this.#room?.();
   }
 
@@ -183,12 +196,13 @@ export class FeedSender {
 
   /** Resolves when a segment may be sent, or the attempt is over. */
   async #hasRoom(attempt: number): Promise<void> {
-    while (!this.#stopped && attempt === this.#attempt && this.#sent >= this.#granted) await this.#news();
+    while (!this.#stopped && attempt === this.#attempt && (this.#interrupted || this.#sent >= this.#granted)) await this.#news();
   }
 
   async #somethingToDo(): Promise<void> {
     const kept = (): number => this.#next - this.#first;
-    while (!this.#stopped && (this.#sent >= this.#granted || this.#endSent || kept() >= MAX_KEPT_ROWS)) await this.#news();
+    const waits = (): boolean => this.#interrupted || this.#sent >= this.#granted || this.#endSent || kept() >= MAX_KEPT_ROWS;
+    while (!this.#stopped && waits()) await this.#news();
   }
 
   /** Resolves when a grant has come, or the end. */

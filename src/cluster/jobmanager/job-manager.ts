@@ -79,6 +79,9 @@ const MAX_RETRY_MS = 2_000;
 /** The longest delay that a timer takes. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
+/** A standby process may have to be started first. */
+const LEADER_START_MS = 15_000;
+
 /** A running JobManager. Whoever starts it closes it. */
 export class JobManager {
   readonly #configuration: Configuration;
@@ -160,6 +163,13 @@ export class JobManager {
     });
     if (recovered !== undefined) this.#decide(() => this.#dispatcher.recover(recovered));
     return address;
+  }
+
+  /** How long clients wait for the next leader, milliseconds; 0: there will be none. */
+  get #resumesWithinMs(): number {
+    if (this.#highAvailability === undefined) return 0;
+    const configuration = this.#configuration;
+    return configuration.get(options.haLeaseTimeout) + configuration.get(options.haRecoveryTimeout) + LEADER_START_MS;
   }
 
   /** Ends at once and leaves its jobs as they are to the next leader. */
@@ -251,7 +261,7 @@ export class JobManager {
           peer.data = { kind: "client", client } satisfies Role;
           this.#clients.set(client, peer);
           dispatcher.clientConnected(client);
-          return { version: VERSION, pid: process.pid };
+          return { version: VERSION, pid: process.pid, ...(this.#resumesWithinMs === 0 ? {} : { resumesWithinMs: this.#resumesWithinMs }) };
         }),
       submit: (request, peer, [bytes]) => {
         const submit = (manifest?: CheckpointManifest): { readonly job: JobId } =>

@@ -52,7 +52,7 @@ export class LocalCluster {
     this.configuration = configuration.with(Configuration.of({ [optionsByName.jobManagerAddress.key]: this.address }, "the local cluster"));
     remember(this, () => this.#abandon());
     const roleOfJobManager: RoleProcessOptions = { role: "jobmanager", name: "JobManager", configuration: this.configuration };
-    this.#jobManager = this.#role(() => roleOfJobManager, this.#isAvailable);
+    this.#jobManager = this.#role(() => roleOfJobManager, () => this.#isAvailable);
   }
 
   /**
@@ -115,7 +115,7 @@ export class LocalCluster {
         ...["--id", `tm-${index}-${randomUUID().slice(0, 8)}`],
         ...["--data-address", this.#folder.address(restarts === 0 ? `tm${index}` : `tm${index}.${restarts}`)],
       ],
-    }), this.#restart);
+    }), () => this.#restart && this.isRunning);
     this.#taskManagers.push(taskManager);
     await taskManager.process.ready(this.#startTimeoutMs);
     return index;
@@ -159,10 +159,10 @@ export class LocalCluster {
     return [this.#jobManager, ...this.#taskManagers];
   }
 
-  #role(process: (restarts: number) => RoleProcessOptions, restarts: boolean): SupervisedRole {
+  #role(process: (restarts: number) => RoleProcessOptions, restarts: () => boolean): SupervisedRole {
     return new SupervisedRole({
       process,
-      restarts: () => restarts && this.isRunning,
+      restarts: () => restarts() && this.#stopping === undefined,
       log: (text) => this.#log(text),
       startTimeoutMs: this.#startTimeoutMs,
     });

@@ -451,7 +451,7 @@ export const taskManagerConversation: TaskManagerConversation = {
 /** What a JobManager answers to clients. */
 export type ClientConversation = {
   /** Must come first. */
-  readonly hello: Call<{ readonly version: string }, { readonly version: string; readonly pid: number }>;
+  readonly hello: Call<{ readonly version: string }, HelloReply>;
   /** Attachment 0: the code bundle. With `attached`, the job is cancelled when the connection of this client is lost. */
   readonly submit: Call<
     { readonly graph: JobGraph; readonly code: string; readonly attached: boolean; readonly from?: SubmittedFrom },
@@ -498,6 +498,14 @@ export type ClientConversation = {
   readonly shutdownCluster: Call<Record<string, never>, void>;
 };
 
+/** What a client learns first. */
+export interface HelloReply {
+  readonly version: string;
+  readonly pid: number;
+  /** Jobs outlive this JobManager: after a loss the next leader is there within so many milliseconds. Absent: they don't. */
+  readonly resumesWithinMs?: number;
+}
+
 /** Segments that a reader of a result may be sent beyond those that it has taken: it grants so many more than it took. */
 export const RESULT_WINDOW_SEGMENTS = 8;
 
@@ -531,7 +539,10 @@ const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
 
 /** `ClientConversation` with the shapes of its messages. */
 export const clientConversation: ClientConversation = {
-  hello: call(v.strictObject({ version: text() }), v.strictObject({ version: text(), pid: count })),
+  hello: call(
+    v.strictObject({ version: text() }),
+    v.strictObject({ version: text(), pid: count, resumesWithinMs: v.exactOptional(count) }),
+  ),
   submit: call(
     v.strictObject({
       graph: jobGraph,
