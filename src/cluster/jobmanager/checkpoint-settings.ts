@@ -37,6 +37,12 @@ export function checkpointSettings(configuration: Configuration, job: JobId, roo
       `${options.unalignedCheckpoints.key} needs ${options.checkpointingMode.key} exactly-once: at-least-once aligns nothing anyway.`,
     );
   }
+  if (unaligned && configuration.get(options.schedulerMode) === "reactive") {
+    throw new ConfigurationError(
+      `${options.schedulerMode.key} reactive needs aligned checkpoints, as others can't be restored at another parallelism; set ` +
+        `${options.unalignedCheckpoints.key} to false.`,
+    );
+  }
   const place = configuration.get(options.checkpointDirectory);
   const savepoints = configuration.get(options.savepointDirectory);
   return {

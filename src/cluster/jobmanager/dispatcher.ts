@@ -73,6 +73,8 @@ export class Dispatcher {
   readonly #jobs = new Map<JobId, JobMaster>();
   /** Lost clients with attached jobs: when these are cancelled, on the elapsed clock. */
   readonly #graces = new Map<string, number>();
+  /** Reactive jobs that could have more slots: when they take them, on the elapsed clock. */
+  readonly #growing = new Map<JobId, number>();
   /** Jobs unknown here whose tasks a TaskManager has been told to end. */
   readonly #disowned = new Map<TaskManagerId, Set<JobId>>();
   /** Jobs whose checkpoints are to be told of with the next telling. */
@@ -96,7 +98,7 @@ export class Dispatcher {
 
   /** When `tick` has something to do, on the elapsed clock; Infinity: only when something happens. */
   get nextWakeMs(): number {
-    let next = Math.min(this.#watches.nextDueMs, ...this.#graces.values());
+    let next = Math.min(this.#watches.nextDueMs, ...this.#graces.values(), ...this.#growing.values());
     for (const job of this.#jobs.values()) next = Math.min(next, job.nextWakeMs);
     return next;
   }
@@ -543,6 +545,8 @@ export class Dispatcher {
   /** Gives free slots to jobs that wait, and the others their reason. */
   #schedule(): void {
     const waiting = [...this.#jobs.values()].filter((job) => job.wantsSlots);
+    for (const job of waiting) job.fit(this.#resources.slotsFree);
+    this.#growJobs();
     if (waiting.length === 0) return;
     const { free, slotsTotal } = this.#resources;
     const demands = waiting.map((job) => ({ job: job.id, shares: job.shares, waitedMs: job.ageMs, patienceMs: job.slotTimeoutMs / 2 }));
@@ -559,6 +563,26 @@ export class Dispatcher {
       if (reason === job.waitingFor) continue;
       job.waitingFor = reason;
       this.#watches.jobChanged(job.id, false);
+    }
+  }
+
+  /** Reactive jobs take slots that have been free for a while. */
+  #growJobs(): void {
+    const nowMs = this.#options.clocks.elapsedMs();
+    for (const job of this.#jobs.values()) {
+      if (!job.couldGrow(this.#resources.slotsFree)) {
+        this.#growing.delete(job.id);
+        continue;
+      }
+      const dueMs = this.#growing.get(job.id) ?? nowMs + this.#options.configuration.get(options.resourceStabilization);
+      this.#growing.set(job.id, dueMs);
+      if (nowMs < dueMs) continue;
+      this.#growing.delete(job.id);
+      try {
+        job.grow(this.#resources.slotsFree);
+      } catch (error) {
+        this.#note(`job ${job.id} does not take the free slots yet: ${(error as Error).message}`);
+      }
     }
   }
 

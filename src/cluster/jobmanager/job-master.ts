@@ -7,7 +7,7 @@
  * failure; slots are given back only when their TaskManagers have released the job or are gone; a subtask begins anew only when its former
  * attempt, and those of all that it exchanged rows with, have ended, and from a checkpoint of which it is certain that it exists.
  */
-import type { JobGraph } from "../../core/graph/job-graph.ts";
+import { type JobGraph, slotsNeeded } from "../../core/graph/job-graph.ts";
 import { WatermarkAlignment } from "../../core/graph/watermark-alignment.ts";
 import { isFinal, type JobDetails, type JobState, type JobSummary, type LogLine, type MetricsReport } from "../../core/graph/job-status.ts";
 import { formatDuration } from "../../core/types/duration.ts";
@@ -42,7 +42,7 @@ import { FeedRelay } from "./feed-relay.ts";
 import { JobJournal } from "./job-journal.ts";
 import { type RestartStrategy, restartStrategy } from "./restart-strategy.ts";
 import { Restore } from "./restore.ts";
-import { rescaled } from "./rescaling.ts";
+import { fitted, rescaled } from "./rescaling.ts";
 import { type KeptResult, type OverflowPolicy, type ReleasePolicy, ResultBuffer, type ResultChange } from "./result-buffer.ts";
 import { deployments } from "./scheduler.ts";
 import { type Placement, SlotPool } from "./slot-pool.ts";
@@ -455,7 +455,38 @@ export class JobMaster {
    * @throws CheckpointError, ConfigurationError
    */
   rescale(parallelism: number, settled: (error?: Error) => void): void {
-    const graph = rescaled(this.#submitted, parallelism);
+    this.#rescaleTo(rescaled(this.#submitted, parallelism), settled);
+  }
+
+  /** Whether it takes whatever slots there are. */
+  get isReactive(): boolean {
+    return this.#configuration.get(options.schedulerMode) === "reactive";
+  }
+
+  /** A reactive job that holds no slots and wants some: takes the parallelism that so many allow. */
+  fit(slots: number): void {
+    if (!this.isReactive || !this.wantsSlots || this.#pool.taskManagers.size > 0) return;
+    const graph = fitted(this.#submitted, slots);
+    if (graph !== undefined && !sameShape(graph, this.graph)) this.#adopt(graph, this.executions.lastAttempt);
+  }
+
+  /** Whether a reactive job that runs could run at a higher parallelism if it had so many slots more. */
+  couldGrow(slots: number): boolean {
+    return this.isReactive && this.state === "RUNNING" && slots > 0 && this.#grown(slots) !== undefined;
+  }
+
+  /** Does so, from its next checkpoint on. @throws CheckpointError when it can't take one now. */
+  grow(slots: number): void {
+    const graph = this.#grown(slots);
+    if (graph !== undefined) this.#rescaleTo(graph, () => undefined);
+  }
+
+  #grown(slots: number): JobGraph | undefined {
+    const graph = fitted(this.#submitted, slots + slotsNeeded(this.graph));
+    return graph === undefined || slotsNeeded(graph) <= slotsNeeded(this.graph) ? undefined : graph;
+  }
+
+  #rescaleTo(graph: JobGraph, settled: (error?: Error) => void): void {
     this.#requireRunning("be rescaled");
     if (this.#nextGraph !== undefined) throw new CheckpointError(`job ${JSON.stringify(this.name)} is being rescaled already.`);
     this.#nextGraph = graph;
@@ -643,6 +674,11 @@ export class JobMaster {
     if (recovery.kind === "failJob") return this.giveUp(failure, recovery.reason);
     this.#restartAtMs = this.#clocks.elapsedMs() + recovery.afterMs;
     this.#toDeploy = new Set([...this.#toDeploy, ...this.#affectedBy(failure)]);
+    if (this.isReactive) {
+      // Gives its slots back, and takes what there is then.
+      this.#toDeploy = allSubtasks(this.graph);
+      this.#nextGraph ??= this.#submitted;
+    }
     const { message } = this.#located(error, failure.execution);
     this.#emit({
       kind: "note",
@@ -809,6 +845,17 @@ export class JobMaster {
     return affectedBy(failed.map(idOf), this.graph, this.#configuration.get(options.failoverStrategy));
   }
 
+  /** Goes on with new tasks at another parallelism; none of the former ones runs. */
+  #adopt(graph: JobGraph, attempt: number): void {
+    this.#graph = graph;
+    this.#executions = new ExecutionGraph(this.id, graph, this.#clocks.wallMs(), attempt);
+    this.#shares = shareSlots(graph);
+    this.#toDeploy = allSubtasks(graph);
+    this.#pool.forget();
+    for (const { name, vertex } of graph.results) this.#pass(name, this.#result(name).restart([], parallelismOf(graph, vertex)));
+    this.#changed(this, "tasks");
+  }
+
   #restartAll(): "RESTARTING" {
     this.#restartAtMs = this.#clocks.elapsedMs();
     this.#toDeploy = allSubtasks(this.graph);
@@ -950,6 +997,9 @@ export class JobMaster {
 }
 
 const idOf = ({ address }: Execution): SubtaskId => subtaskId(address.vertex, address.subtask);
+
+const sameShape = (one: JobGraph, other: JobGraph): boolean =>
+  one.vertices.every(({ parallelism }, index) => other.vertices[index]?.parallelism === parallelism);
 
 const parallelismOf = (graph: JobGraph, vertex: VertexId): number => graph.vertices.find(({ id }) => id === vertex)?.parallelism ?? 1;
 

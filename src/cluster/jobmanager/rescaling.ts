@@ -3,7 +3,7 @@
  * program runs at less than the others stay there, those with a smaller maximal parallelism go as far as that, and vertices that are linked
  * subtask by subtask stay equal.
  */
-import type { JobGraph, JobVertex } from "../../core/graph/job-graph.ts";
+import { type JobGraph, type JobVertex, slotsNeeded } from "../../core/graph/job-graph.ts";
 import { ConfigurationError } from "../../core/types/errors.ts";
 import type { VertexId } from "../../core/types/ids.ts";
 
@@ -38,4 +38,18 @@ export function rescaled(graph: JobGraph, parallelism: number): JobGraph {
     );
   }
   return { ...graph, vertices: graph.vertices.map((vertex) => ({ ...vertex, parallelism: parallelismOf(vertex.id) })) };
+}
+
+/** The job at the highest parallelism that so many slots allow; undefined: not even one is enough. @param graph as it was submitted. */
+export function fitted(graph: JobGraph, slots: number): JobGraph | undefined {
+  for (let parallelism = slots; parallelism > 0; parallelism--) {
+    try {
+      const candidate = rescaled(graph, parallelism);
+      if (slotsNeeded(candidate) <= slots) return candidate;
+    } catch (error) {
+      // No vertex can have so many subtasks.
+      if (!(error instanceof ConfigurationError)) throw error;
+    }
+  }
+  return undefined;
 }

@@ -125,6 +125,7 @@ type Quantity =
   | "exponentialResetThreshold"
   | "exponentialJitter"
   | "exponentialAttempts"
+  | "resourceStabilization"
   | "haLeaseTimeout"
   | "haRecoveryTimeout"
   | "stateCacheEntries";
@@ -288,6 +289,11 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   schedulerMode: string("scheduler-mode", "", "reactive: a job takes all slots that there are, and is rescaled as they come and go.", {
     choices: ["", "reactive"],
   }),
+  resourceStabilization: duration(
+    "jobmanager.adaptive-scheduler.resource-stabilization-timeout",
+    2_000,
+    "How long more slots must have been there before a reactive job takes them. (Flink: 10 s.)",
+  ),
   haType: string("high-availability.type", "none", "Whether JobManagers keep jobs in shared storage, for the next leader.", {
     choices: ["none", "filesystem"],
   }),

@@ -559,3 +559,48 @@ describe("rescaling", () => {
     expect(plane.details(job)).toMatchObject({ state: "RUNNING", tasks: { RUNNING: 8 } });
   });
 });
+
+describe("a reactive job", () => {
+  const REACTIVE = { ...EVERY_SECOND, "scheduler-mode": "reactive" } as const;
+  const parallelism = (plane: ControlPlane, job: JobId): number[] => plane.details(job).graph.vertices.map((it) => it.parallelism);
+
+  test("runs on the slots that there are, takes more when they have been there for a while, and fewer when some are lost", () => {
+    const plane = new ControlPlane(REACTIVE);
+    const one = plane.join("one", 2);
+    const job = plane.submit(pair("job", 4));
+    expect([state(plane, job), ...parallelism(plane, job)]).toEqual(["RUNNING", 2, 2]);
+    plane.pass(1_500);
+    plane.join("two", 1);
+    plane.pass(1_000);
+    const three = plane.join("three", 2);
+    expect(parallelism(plane, job)).toEqual([2, 2]);
+    plane.pass(1_500);
+    expect([state(plane, job), ...parallelism(plane, job)]).toEqual(["RUNNING", 5, 5]);
+    const restored = plane.tasksOf(job).filter((task) => task.vertex.name === "sink");
+    expect(restored.flatMap(({ restore }) => groupsOf(restore)).sort((a, b) => a - b)).toEqual(Array.from({ length: 128 }, (_, group) => group));
+    plane.pass(2_000);
+    plane.lose(three);
+    plane.pass(200);
+    expect([state(plane, job), ...parallelism(plane, job)]).toEqual(["RUNNING", 3, 3]);
+    plane.lose(one);
+    plane.pass(200);
+    expect([state(plane, job), ...parallelism(plane, job)]).toEqual(["RUNNING", 1, 1]);
+    expect(plane.details(job).executions.map(({ taskManager }) => taskManager)).toEqual(["two", "two"]);
+  });
+
+  test("waits while there are no slots at all", () => {
+    const plane = new ControlPlane(REACTIVE);
+    const one = plane.join("one", 2);
+    const job = plane.submit(pair("job", 1));
+    plane.lose(one);
+    plane.pass(5_000);
+    expect(state(plane, job)).toBe("WAITING");
+    plane.join("two", 3);
+    expect([state(plane, job), ...parallelism(plane, job)]).toEqual(["RUNNING", 3, 3]);
+  });
+
+  test("needs aligned checkpoints", () => {
+    const plane = new ControlPlane({ ...REACTIVE, "execution.checkpointing.unaligned.enabled": true });
+    expect(() => plane.submit(pair("job", 1))).toThrow(/needs aligned checkpoints/);
+  });
+});
