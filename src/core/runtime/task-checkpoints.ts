@@ -3,7 +3,7 @@
  * abort) may come at any time, also in the middle of a record; it waits until the task stands between two steps.
  *
  *     begin: operators prepare · barrier leaves on all outputs · states are frozen        the task stands still for this
- *     then, between steps, slices of at most SLICE_MS: frozen state ─▶ bytes ─▶ host      the task works on
+ *     then, between steps, slices of at most SLICE_MS: frozen state ─▶ bytes ─▶ host      the task works on, most of the time
  *     last byte handed over, all that was overtaken stored: acknowledge
  *
  * One snapshot is written at a time: when the next one begins before that, the older one is declined. What fails on the way (a
@@ -51,6 +51,8 @@ type Request =
 
 /** Time between two segments that goes into writing a snapshot. */
 const SLICE_MS = 4;
+/** A busy task works on for so many times as long as the slice took before the next one: records don't pile up while state is written. */
+const REST = 2;
 
 const ALIGNMENT = metricIndex("checkpointAlignmentTime");
 const START_DELAY = metricIndex("checkpointStartDelayNanos");
@@ -88,6 +90,8 @@ export class TaskCheckpoints {
   #refused = false;
   /** The highest checkpoint that has begun here. */
   #begun = 0;
+  /** On the clock of `performance`: no slice before that in a task that has other work. */
+  #restUntilMs = 0;
 
   constructor(host: CheckpointHost, task: CheckpointedTask) {
     this.#host = host;
@@ -132,14 +136,22 @@ export class TaskCheckpoints {
     this.#requests.push({ do: "aborted", checkpoint });
   }
 
-  /** Between two steps: does what was asked meanwhile, and writes a slice. */
-  serve(): void {
+  /**
+   * Between two steps: does what was asked meanwhile, and writes a slice.
+   * @param idle the task has nothing else to do.
+   */
+  serve(idle: boolean): void {
     for (let request = this.#requests.shift(); request !== undefined; request = this.#requests.shift()) {
       if (request.do === "trigger") this.#trigger(request.trigger);
       else if (request.do === "completed") this.#completed(request.checkpoint);
       else this.#aborted(request.checkpoint);
     }
-    if (this.#snapshot !== undefined) this.#work();
+    if (this.#snapshot === undefined) return;
+    const startMs = performance.now();
+    if (!idle && startMs < this.#restUntilMs) return;
+    this.#work(startMs + SLICE_MS);
+    const endMs = performance.now();
+    this.#restUntilMs = endMs + REST * (endMs - startMs);
   }
 
   /** All that was emitted so far is in the channels. */
@@ -217,10 +229,9 @@ export class TaskCheckpoints {
     if (trigger.stop !== undefined) task.stop(trigger);
   }
 
-  #work(): void {
+  #work(untilMs: number): void {
     const it = this.#snapshot as Snapshot;
     this.#refused = false;
-    const untilMs = performance.now() + SLICE_MS;
     try {
       for (; it.part < it.parts.length; it.part++) {
         it.offsets[it.part] ??= it.written;

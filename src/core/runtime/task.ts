@@ -144,6 +144,8 @@ export class Task {
   #feedRows: number | undefined;
   readonly #inputs: OperatorList<InputMemory>;
   #wanted = false;
+  /** The last step found nothing to do. */
+  #resting = false;
   #lastFlushMs = 0;
   #gathering = false;
   #gatheringSinceMs = 0;
@@ -320,7 +322,8 @@ export class Task {
     if (this.#host.poll()) throw CANCELED;
     this.#host.metrics[TURNS] = (this.#host.metrics[TURNS] as number) + 1;
     try {
-      if (this.#checkpoints?.pending === true) this.#checkpoints.serve();
+      if (this.#checkpoints?.pending === true) this.#checkpoints.serve(this.#resting);
+      this.#resting = false;
       const cameBack = this.#takeFeedback();
       if (!this.#mayPark && !this.#drained()) return cameBack ? "worked" : "blocked";
       this.#checkpoints?.sent();
@@ -339,6 +342,7 @@ export class Task {
         return "worked";
       }
       if (this.#gathering && now - this.#lastFlushMs >= Math.min(IDLE_FLUSH_MS, this.#bufferTimeoutMs)) this.#flushIdle(now);
+      this.#resting = true;
       return "idle";
     } catch (error) {
       if (error === CANCELED) throw error;
@@ -606,6 +610,7 @@ export class Task {
 
   /** A step of a task that has nothing to do but to write a snapshot, or to wait for its completion. */
   #rest(): Step {
+    this.#resting = true;
     return this.#checkpoints?.pending === true && !this.#checkpoints.refused ? "worked" : "idle";
   }
 
