@@ -282,13 +282,16 @@ async function uninterrupted({ build, waits = false as never }: Case, todo: read
   return texts(harness.output.records);
 }
 
+/** Where a snapshot is taken, at which parallelism the pipeline begins anew, and where keyed state lies from then on. */
+type Cut = readonly [at: number, parallelism: number, backend?: "heap" | "lmdb"];
+
 /** The same, with a snapshot and a new beginning at each cut. */
-async function interrupted(it: Case, todo: readonly Action[], cuts: readonly (readonly [at: number, parallelism: number])[], first: number): Promise<string[]> {
+async function interrupted(it: Case, todo: readonly Action[], cuts: readonly Cut[], first: number): Promise<string[]> {
   const records: StreamRecord<unknown>[] = [];
   const pipeline = (rows: Rows, others: Rows): DataStream<unknown> => it.build(rows, others);
   let harness: Harness = await testHarness(pipeline, { parallelism: first });
   let done = 0;
-  for (const [at, parallelism] of cuts) {
+  for (const [at, parallelism, backend = "heap"] of cuts) {
     await act(harness, todo.slice(done, at), it.waits ?? false);
     done = Math.max(done, at);
     const restore: HarnessSnapshot = harness.snapshot();
@@ -296,7 +299,7 @@ async function interrupted(it: Case, todo: readonly Action[], cuts: readonly (re
     // What came behind the snapshot never was.
     if (todo[done] !== undefined) await act(harness, todo.slice(done, done + 1), false);
     await harness.close();
-    harness = await testHarness(pipeline, { parallelism, restore });
+    harness = await testHarness(pipeline, { parallelism, restore, configuration: { "state.backend.type": backend } });
   }
   await act(harness, todo.slice(done), it.waits ?? false);
   await finished(harness);
@@ -316,6 +319,21 @@ describe.each(Object.entries(cases))("%s", (_kind, pipelines) => {
       { numRuns: runs },
     );
   });
+});
+
+test.each([
+  ["process", "everything"], ["triggeredWindow", "with all its rows"], ["rx", "per key"], ["broadcastProcess", "rules for keys"], ["intervalJoin", "interval"],
+])("%s, %s: goes on wherever its state lies, in the heap or on disk", async (kind, title) => {
+  const it = cases[kind]![title]!;
+  const cuts = fc
+    .array(fc.tuple(fc.nat(40), fc.integer({ min: 1, max: 2 }), fc.constantFrom("lmdb" as const, "lmdb" as const, "heap" as const)), { minLength: 2, maxLength: 3 })
+    .map((all) => all.sort(([a], [b]) => a - b));
+  await fc.assert(
+    fc.asyncProperty(actions, cuts, async (todo, at) => {
+      expect(await interrupted(it, todo, at, 1)).toEqual(await uninterrupted(it, todo, 1));
+    }),
+    { numRuns: Math.ceil(runs / 2) },
+  );
 });
 
 test("every operator and connector has a pipeline here, or a reason why not", () => {
