@@ -71,7 +71,8 @@ export function rxNode(
       ...(key === undefined ? {} : { key }),
       ...(state === undefined ? {} : { state }),
     }),
-    asynchronous: time === "processing",
+    // Under event time, so that what is asynchronous by mistake comes to light.
+    asynchronous: true,
     ...(key === undefined ? { parallelismLimit: 1 } : {}),
   };
 }

@@ -308,6 +308,12 @@ class RxOperator implements Operator {
           `${this.#scheduler.now()}); let what repeats end with the rows: interval(…).pipe(takeUntil(rows$.pipe(last(undefined, 0)))).`,
       );
     }
+    if (this.#open > 0) {
+      throw new GraphError(
+        `The pipeline of "${this.#context.operatorName}" has not completed although its input has ended and nothing is scheduled: it waits for ` +
+          `something outside of the stream's time. For promises write rx(…, { time: "processing" }); end what never ends with the rows (takeUntil).`,
+      );
+    }
     for (const pipeline of this.#pipelines.values()) pipeline.dispose();
   }
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import {
   type Observable, type SchedulerLike, auditTime, bufferCount, bufferTime, count as rxCount, debounceTime, delay, distinctUntilChanged,
   interval, last, map as rxMap, merge, mergeMap, of, pairwise, reduce as rxReduce, sampleTime, scan, startWith, switchMap, take, takeUntil,
-  Subject, throttleTime, timeout, timer, toArray, VirtualTimeScheduler, windowTime, withLatestFrom, zip,
+  Subject, NEVER, throttleTime, timeout, timer, toArray, VirtualTimeScheduler, windowTime, withLatestFrom, zip,
 } from "rxjs";
 import { describe, expect, test } from "vitest";
 import { type DataStream, GraphError, UserFunctionError, localEnvironment, rx } from "../../../src/core/index.ts";
@@ -255,11 +255,19 @@ describe("errors", () => {
   test.each([
     ["a pipeline that is none", () => 7 as never, "The function of rx() returned 7; it returns an Observable"],
     ["an operator on the machine's clock", (rows$: Observable<string>) => rows$.pipe(debounceTime(5)), "follows the machine's clock although the pipeline follows event time; hand it the scheduler"],
+    ["a promise", (rows$: Observable<string>) => rows$.pipe(mergeMap(async (row) => row)), "it waits for something outside of the stream's time. For promises"],
+    ["what never ends", (rows$: Observable<string>) => merge(rows$, NEVER), "end what never ends with the rows"],
     ["a timer without end", (rows$: Observable<string>, scheduler: SchedulerLike) => merge(rows$, interval(1, scheduler)), "goes on after the end of its input"],
     ["a loop at one point of time", (rows$: Observable<string>, scheduler: SchedulerLike) => rows$.pipe(switchMap(() => interval(0, scheduler))), "schedules without end at one point of time"],
   ] satisfies [string, Pipeline, string][])("%s is told as a sentence", async (_title, pipeline, says) => {
     await using harness = await underTest(pipeline);
     expect(() => harness.play(marbles("a-b|"))).toThrow(says);
+  });
+
+  test("a promise that comes in the middle of event time fails the job", async () => {
+    await using harness = await underTest((rows$) => rows$.pipe(mergeMap(async (row) => row)));
+    harness.play(marbles("a"));
+    await expect(harness.until(() => false)).rejects.toThrow('gave "a" at no time of the stream: something in it is asynchronous');
   });
 
   test("a timer that ends with the rows is fine", async () => {
