@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import type { Operator } from "../../../src/core/operators/operator.ts";
 import { type ChainMember, type FusedChain, fuse } from "../../../src/core/runtime/operator-chain.ts";
 import type { Output } from "../../../src/core/runtime/output.ts";
-import { HeapStates } from "../../../src/core/state/operator-states.ts";
+import { SubtaskStates } from "../../../src/core/state/operator-states.ts";
 
 const nothing = (): void => undefined;
 
@@ -13,7 +13,7 @@ function chainOf(operators: readonly Operator[], heard: string[]): { chain: Fuse
       id: `o${index}` as never, name: `o${index}`, spec: { kind: "test" },
       outputs: [index + 1 < operators.length ? { to: "operator", operator: index + 1 } : { to: "edge", edge: 0 }],
     },
-    operator, stateId: `o${index}`, states: new HeapStates(), inputs: 1,
+    operator, stateId: `o${index}`, states: new SubtaskStates(), inputs: 1,
     wiring: { emit: nothing, emitSide: nothing, emitWatermark: nothing, emitIdle: nothing },
   }));
   const output = { emit: nothing, emitWatermark: (watermark: number) => void heard.push(`watermark ${watermark}`), emitIdle: () => void heard.push("idle") };
