@@ -180,6 +180,11 @@ export class CheckpointCoordinator {
     this.#options.changed();
   }
 
+  /** From now on subtasks are others, at another parallelism: what former ones stored at their ends is theirs no more. */
+  reshaped(): void {
+    this.#finals.clear();
+  }
+
   /** Time passed: gives up what is late, and triggers what is due. */
   tick(): void {
     const nowMs = this.#options.clocks.elapsedMs();

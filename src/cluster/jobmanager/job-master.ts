@@ -852,6 +852,7 @@ export class JobMaster {
     this.#shares = shareSlots(graph);
     this.#toDeploy = allSubtasks(graph);
     this.#pool.forget();
+    this.checkpoints.reshaped();
     for (const { name, vertex } of graph.results) this.#pass(name, this.#result(name).restart([], parallelismOf(graph, vertex)));
     this.#changed(this, "tasks");
   }

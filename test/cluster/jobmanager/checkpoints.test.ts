@@ -4,6 +4,7 @@ import type { JobId } from "../../../src/core/types/ids.ts";
 import type { JobState } from "../../../src/core/graph/job-status.ts";
 import type { RestoreDeployment } from "../../../src/cluster/protocol/checkpoint-messages.ts";
 import type { OperatorRestore } from "../../../src/core/state/snapshot.ts";
+import { type CompletedCheckpoint, CompletedCheckpoints } from "../../../src/cluster/jobmanager/completed-checkpoints.ts";
 import { ControlPlane, ackOf } from "./control-plane.ts";
 import { edge, graphOf, pair, vertex } from "./graphs.ts";
 
@@ -190,6 +191,37 @@ describe("taking checkpoints", () => {
     plane.act((dispatcher) => dispatcher.acknowledgeCheckpoint(tm, sink!.execution, ackOf(sink!, 2)));
     const { vertices } = plane.did("storeManifest").at(-1)!.manifest;
     expect(vertices[0]!.subtasks[0]).toMatchObject({ finished: true, bytes: 100, operators: [{ operator: "source" }] });
+  });
+
+  test("what a task stored at its end is forgotten with the checkpoint that holds it, and when subtasks become others", () => {
+    const plane = new ControlPlane({ ...EVERY_SECOND, "execution.checkpointing.num-retained": 3 });
+    const tm = plane.join("tm", 4, { acknowledges: false });
+    const job = plane.submit(graphOf("job", [vertex("a", 2), vertex("b", 1)], []));
+    const acknowledge = (id: number, finished = false): void => {
+      const tasks = plane.tasksOf(job).filter((task) => finished || !(task.vertex.name === "a" && task.execution.subtask === 0));
+      for (const task of tasks) {
+        const last = finished && task.vertex.name === "a" && task.execution.subtask === 0;
+        plane.act((dispatcher) => dispatcher.acknowledgeCheckpoint(tm, task.execution, ackOf(task, id, last)));
+      }
+    };
+    const stored = (): unknown => plane.did("storeManifest").at(-1)!.manifest.vertices[0]!.subtasks[0];
+    plane.pass(1_000);
+    plane.acknowledge(job, 1);
+    plane.pass(1_000);
+    acknowledge(2, true);
+    plane.report(job, "a", 0, "FINISHED");
+    plane.pass(1_000);
+    acknowledge(3);
+    expect(stored()).toMatchObject({ finished: true, operators: [{}] });
+    for (const checkpoint of [3, 2]) {
+      plane.report(job, "b", 0, "FAILED", toWire(new CorruptCheckpointError("torn", { details: { checkpoint } })));
+      plane.pass(500);
+    }
+    plane.act((dispatcher) => dispatcher.taskState(tm, { execution: plane.tasksOf(job)[0]!.execution, state: "FINISHED", atMs: 0 }));
+    expect(plane.tasksOf(job).at(-1)!.restore).toMatchObject({ checkpoint: 1 });
+    plane.pass(1_000);
+    acknowledge(4);
+    expect(stored()).toEqual({ finished: true, operators: [], bytes: 0 });
   });
 
   test("a request for a checkpoint from before all tasks ran is not forgotten", () => {
@@ -602,5 +634,44 @@ describe("a reactive job", () => {
   test("needs aligned checkpoints", () => {
     const plane = new ControlPlane({ ...REACTIVE, "execution.checkpointing.unaligned.enabled": true });
     expect(() => plane.submit(pair("job", 1))).toThrow(/needs aligned checkpoints/);
+  });
+});
+
+describe("completed checkpoints", () => {
+  /** A checkpoint with one file, in the folder of another checkpoint perhaps. */
+  const checkpoint = (id: number, file = "0-0.0"): CompletedCheckpoint => ({
+    id,
+    folder: `/job/chk-${id}`,
+    owned: true,
+    manifest: {
+      job: "job", jobName: "job", checkpoint: id, kind: "checkpoint", timestampMs: 0, epoch: 1,
+      vertices: [
+        {
+          id: "v", name: "v", parallelism: 1, maxParallelism: 128, operators: [],
+          subtasks: [{ bytes: 0, operators: [{ operator: "o", sections: [{ name: "s", kind: "keyed", file }] }] }],
+        },
+      ],
+    },
+  });
+  const added = (store: CompletedCheckpoints, ...checkpoints: readonly CompletedCheckpoint[]): number[][] =>
+    checkpoints.map((each) => store.add(each).map(({ id }) => id));
+
+  test("one that later ones build upon stays until none of those that are kept does", () => {
+    const store = new CompletedCheckpoints(1);
+    expect(added(store, checkpoint(1), checkpoint(2, "../chk-1/0-0.0"), checkpoint(3, "../chk-1/0-0.0"), checkpoint(4))).toEqual([[], [], [2], [1, 3]]);
+  });
+
+  test("numbers only rise", () => {
+    const store = new CompletedCheckpoints(3);
+    expect(added(store, checkpoint(2), checkpoint(1), checkpoint(2))).toEqual([[], [], []]);
+    expect(store.all.map(({ id }) => id)).toEqual([2]);
+  });
+
+  test("one that can't be read takes no place of a sound one", () => {
+    const store = new CompletedCheckpoints(2);
+    added(store, checkpoint(1), checkpoint(2));
+    store.drop(2);
+    expect(added(store, checkpoint(3))).toEqual([[]]);
+    expect(store.all.map(({ id }) => id)).toEqual([1, 3]);
   });
 });

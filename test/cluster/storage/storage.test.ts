@@ -144,7 +144,7 @@ describe("manifest", () => {
         parallelism: 1,
         maxParallelism: 128,
         operators: [{ operator: "count", name: "count", kind: "process" }],
-        subtasks: [{ operators: [{ operator: "count", sections: [{ name: "n", kind: "keyed" }] }], bytes: 12 }],
+        subtasks: [{ operators: [{ operator: "count", sections: [{ name: "n", kind: "keyed", file: "0-0.0" }] }], bytes: 12 }],
       },
     ],
     results: { rows: bytes(0, 255, 7) },
