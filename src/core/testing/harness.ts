@@ -15,6 +15,7 @@ import { keyGroupOf, subtaskOfKeyGroup } from "../data/key-groups.ts";
 import { keyToken } from "../data/keys.ts";
 import type { CompiledJob, JobGraph } from "../graph/job-graph.ts";
 import { type StreamNode, streamGraph } from "../graph/stream-graph.ts";
+import type { BroadcastProcessFunction, KeyedBroadcastProcessFunction } from "../operators/broadcast-process.ts";
 import type { CoProcessFunction, KeyedProcessFunction, ProcessFunction, SideOutput } from "../operators/function.ts";
 import { LocalCheckpoints, type LocalSnapshot, restoreOf } from "../runtime/local-checkpoints.ts";
 import { type LocalTask, localTasks } from "../runtime/local-tasks.ts";
@@ -101,11 +102,25 @@ export interface KeyedCoHarnessOptions<K, A, B> extends HarnessOptions {
   readonly keyBy: readonly [(value: A) => K, (value: B) => K];
 }
 
+/** How a function of a stream and of broadcast records is tested. */
+export interface BroadcastHarnessOptions extends HarnessOptions {
+  /** The states that broadcast records change. */
+  readonly broadcast: readonly MapStateDescriptor<never, never>[] | readonly MapStateDescriptor<unknown, unknown>[];
+}
+
 type Outputs = Readonly<Record<string, unknown>>;
 type Streams<Outs extends Outputs> = { readonly [Name in keyof Outs]: DataStream<Outs[Name]> };
 /** Inputs of a harness, by the types of their records. */
 type InputsOf<Ins extends readonly unknown[]> = { readonly [Index in keyof Ins]: HarnessInput<Ins[Index]> };
 
+/** Puts a function of a keyed stream and of broadcast records under test: its inputs are the elements and the broadcast records. */
+export function testHarness<K, In, B, Out>(
+  process: KeyedBroadcastProcessFunction<K, In, B, Out>, options: BroadcastHarnessOptions & KeyedHarnessOptions<K, In>,
+): Promise<TestHarness<[In, B], { output: Out }>>;
+/** Puts a function of a stream and of broadcast records under test. */
+export function testHarness<In, B, Out>(
+  process: BroadcastProcessFunction<In, B, Out>, options: BroadcastHarnessOptions,
+): Promise<TestHarness<[In, B], { output: Out }>>;
 /** Puts a function of a keyed stream under test. @throws UserFunctionError when its `open` throws. */
 export function testHarness<K, In, Out>(
   process: KeyedProcessFunction<K, In, Out>, options: KeyedHarnessOptions<K, In>,
@@ -648,8 +663,21 @@ function pipelineOf(tested: unknown, harnessOptions: HarnessOptions): Pipeline {
   if (typeof tested === "function") {
     return { inputs: Math.max(1, tested.length), build: tested as Pipeline["build"] };
   }
-  const methods = tested as { readonly processElement?: unknown; readonly processElement1?: unknown } | null | undefined;
+  const methods = tested as Readonly<Record<"processElement" | "processElement1" | "processBroadcastElement", unknown>> | null | undefined;
   const { keyBy } = harnessOptions as { readonly keyBy?: unknown };
+  if (typeof methods?.processBroadcastElement === "function") {
+    const { broadcast } = harnessOptions as Partial<BroadcastHarnessOptions>;
+    if (!Array.isArray(broadcast) || broadcast.length === 0) {
+      throw new GraphError("testHarness() got a function of broadcast records; name their states: testHarness(…, { broadcast: [descriptor] }).");
+    }
+    return {
+      inputs: 2,
+      build: (elements, records) => {
+        const input = keyBy === undefined ? elements! : elements!.keyBy(keyBy as never);
+        return input.connect((records as DataStream<unknown>).broadcast(...(broadcast as [never])) as never).process(tested as never);
+      },
+    };
+  }
   if (typeof methods?.processElement === "function") {
     if (keyBy !== undefined && typeof keyBy !== "function") {
       throw new GraphError(`testHarness(…, { keyBy }) is ${describe(keyBy)}; give a function.`);

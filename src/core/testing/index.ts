@@ -3,7 +3,7 @@
  */
 export { TestHarness, testHarness } from "./harness.ts";
 export type {
-  DataOf, HarnessOptions, HarnessSnapshot, HarnessState, KeyedCoHarnessOptions, KeyedHarnessOptions, PendingTimer,
+  BroadcastHarnessOptions, DataOf, HarnessOptions, HarnessSnapshot, HarnessState, KeyedCoHarnessOptions, KeyedHarnessOptions, PendingTimer,
 } from "./harness.ts";
 export { HarnessInput } from "./harness-input.ts";
 export { HarnessOutput } from "./harness-output.ts";

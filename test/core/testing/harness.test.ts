@@ -1,6 +1,7 @@
 import { describe, expect, test, vi } from "vitest";
 import {
-  CoProcessFunction, type Collector, type DataStream, GraphError, KeyedProcessFunction, type ProcessContext, type RuntimeContext, RecordError,
+  CoProcessFunction, type Collector, type KeyedBroadcastContext, KeyedBroadcastProcessFunction, mapState, type ReadOnlyBroadcastContext,
+  type DataStream, GraphError, KeyedProcessFunction, type ProcessContext, type RuntimeContext, RecordError,
   type TimerContext, UserFunctionError, type ValueState, filter, seconds, session, sideOutput, sum, tumbling, valueState,
 } from "../../../src/core/index.ts";
 import { testHarness } from "../../../src/core/testing/index.ts";
@@ -159,6 +160,24 @@ describe("a function under test", () => {
     harness.inputs[0].push({ zone: "a", fare: 3 });
     harness.inputs[0].push({ zone: "b", fare: 4 });
     expect(harness.take().sort()).toEqual(["Harbour: 3", "undefined: 4"]);
+  });
+
+  test.each([1, 2])("of broadcast records meets them in every subtask, at parallelism %i", async (parallelism) => {
+    const rules = mapState<string, number>("rules");
+    class Ruled extends KeyedBroadcastProcessFunction<string, Ride, { zone: string; atMost: number }, string> {
+      override processElement(ride: Ride, context: ReadOnlyBroadcastContext<string>, out: Collector<string>): void {
+        if (ride.fare > (context.broadcastState(rules).get(ride.zone) ?? Infinity)) out.collect(`${context.key} ${ride.fare}`);
+      }
+      override processBroadcastElement(rule: { zone: string; atMost: number }, context: KeyedBroadcastContext<string>): void {
+        context.broadcastState(rules).put(rule.zone, rule.atMost);
+      }
+    }
+    await using harness = await testHarness(new Ruled(), { broadcast: [rules], keyBy: (ride) => ride.zone, parallelism });
+    harness.push({ zone: "a", fare: 9 });
+    harness.inputs[1].push({ zone: "a", atMost: 5 });
+    harness.pushAll([{ zone: "a", fare: 9 }, { zone: "b", fare: 9 }, { zone: "a", fare: 4 }]);
+    expect(harness.take()).toEqual(["a 9"]);
+    await expect(testHarness(new Ruled() as never)).rejects.toThrow("name their states: testHarness(…, { broadcast: [descriptor] })");
   });
 
   test("is opened before the first record and closed at the end", async () => {
