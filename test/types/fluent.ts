@@ -82,6 +82,41 @@ class Ids extends ProcessFunction<Ride, string> {
 is<DataStream<string>>()(rides.process(new Ids()));
 is<DataStream<number>>()(rides.process<number>((ride, _context, out) => out.collect(ride.fare)));
 
+is<DataStream<string>>()(
+  byZone.process<string>({
+    rides: 0,
+    open(context) {
+      this.rides = context.attempt;
+    },
+    processElement(ride, context, out) {
+      is<Ride>()(ride);
+      is<number>()(context.key);
+      out.collect(`${ride.id} ${this.rides++}`);
+    },
+  }),
+);
+
+// Sequences.
+is<KeyedStream<Ride, number>>()(timed.keyBy("zone"));
+is<KeyedStream<Ride, [number, string]>>()(timed.keyBy("zone", "id"));
+is<DataStream<Ride>>()(byZone.sum("fare"));
+is<DataStream<Ride>>()(byZone.maxBy("at"));
+is<DataStream<readonly Ride[]>>()(byZone.topN(3, (ride) => ride.fare));
+is<DataStream<number>>()(rides.scan((sum, ride) => sum + ride.fare, 0));
+is<DataStream<[Ride, Ride]>>()(rides.pairwise());
+is<DataStream<Ride | "none">>()(rides.startWith("none" as const));
+is<DataStream<string>>()(rides.mapAsync(async (ride) => ride.id));
+is<DataStream<Ride>>()(rides.iterate((loop) => ({ feedback: loop.filter((ride) => ride.fare > 1), output: loop })));
+
+// Joins.
+is<DataStream<string>>()(
+  timed.join(timed).where((ride) => ride.id).equalTo((ride) => ride.id).window(tumbling("1 min")).apply((a, b) => a.id + b.id),
+);
+is<DataStream<Ride | undefined>>()(
+  timed.leftJoin(timed).where((ride) => ride.id).equalTo((ride) => ride.id).window(tumbling("1 min")).apply((_a, b) => b),
+);
+is<DataStream<number>>()(byZone.intervalJoin(byZone).between("-1 min", 0).apply((a, b) => a.fare - b.fare));
+
 // Two streams.
 const zones = env.of({ zone: 1, name: "Harbour" });
 class Named extends CoProcessFunction<Ride, { zone: number; name: string }, string, number> {

@@ -69,3 +69,7 @@ rides.rx((rows$) => rows$.pipe(rxMap((ride) => ride.at)));
 void testHarness((words: DataStream<string>) => words).then((harness) => harness.push(7));
 // says: 'b' does not exist in type
 void testHarness((words: DataStream<string>) => ({ words })).then((harness) => harness.outputs.words.take().map((word) => ({ a: word, b: 1 }) satisfies { a: string }));
+// says: sum() takes the name of a field that holds numbers
+env.from<{ readonly zone: number; readonly name: string }>([]).keyBy("zone").sum("name");
+// says: Argument of type '"zoen"' is not assignable
+rides.keyBy("zone").minBy("zoen");

@@ -2,7 +2,7 @@
 import type { Collector, CoProcessFunction, ProcessContext } from "../operators/function.ts";
 import { GraphError } from "../types/errors.ts";
 import { DataStream, KeyedStream } from "./data-stream.ts";
-import { nameOf, processOf } from "./process-spec.ts";
+import { type Literal, nameOf, processOf } from "./process-spec.ts";
 import { functionOf, specOf } from "./spec.ts";
 
 /** Two streams that one operator reads. */
@@ -21,6 +21,8 @@ export class ConnectedStreams<A, B, K = unknown> {
   }
 
   /** Each record of either stream through a CoProcessFunction. */
+  process<Out>(process: CoProcessFunction<A, B, Out, K>): DataStream<Out>;
+  process<Out>(process: Literal<CoProcessFunction<A, B, Out, K>>): DataStream<Out>;
   process<Out>(process: CoProcessFunction<A, B, Out, K>): DataStream<Out> {
     const { environment } = this.#first;
     const [key, key2] = [this.#first, this.#second].map((stream) => (stream instanceof KeyedStream ? stream.key : undefined));

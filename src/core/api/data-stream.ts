@@ -32,7 +32,7 @@ import { type IterateOptions, type LoopEnds, iterated } from "./iterate.ts";
 import { type JoinKind, JoinedStreams } from "./joined-streams.ts";
 import type { Synchronous } from "./misuse.ts";
 import { DataStreamSink, OperatorSettings } from "./operator-settings.ts";
-import { nameOf, processOf } from "./process-spec.ts";
+import { type Literal, nameOf, processOf } from "./process-spec.ts";
 import {
   type FieldOf, type Summable, changesOf, rollingOf, scanOf, selectorOf, takeOf, takeWhileOf, throttleOf, topNOf,
 } from "./sequences.ts";
@@ -92,6 +92,8 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
   }
 
   /** Each record through a ProcessFunction, or a function `(value, context, out)`. */
+  process<Out>(process: ProcessFunction<T, Out> | ((value: T, context: ProcessContext, out: Collector<Out>) => void)): DataStream<Out>;
+  process<Out>(process: Literal<ProcessFunction<T, Out>>): DataStream<Out>;
   process<Out>(process: ProcessFunction<T, Out> | ((value: T, context: ProcessContext, out: Collector<Out>) => void)): DataStream<Out> {
     return this.transform({ name: nameOf(process, "process"), spec: specOf("process", { function: processOf(process) }) });
   }
@@ -544,6 +546,13 @@ export class KeyedStream<T, K> extends DataStream<T> {
   }
 
   /** Each record through a KeyedProcessFunction, with state and timers of its key; or a function `(value, context, out)`. */
+  override process<Out>(process: Literal<KeyedProcessFunction<K, T, Out>>): DataStream<Out>;
+  override process<Out>(
+    process:
+      | KeyedProcessFunction<K, T, Out>
+      | ProcessFunction<T, Out>
+      | ((value: T, context: ProcessContext<K>, out: Collector<Out>) => void),
+  ): DataStream<Out>;
   override process<Out>(
     process:
       | KeyedProcessFunction<K, T, Out>

@@ -1,6 +1,13 @@
 /** What `process()` is given, as an operator's parameters. */
 import { GraphError, describe } from "../types/errors.ts";
 
+/**
+ * A process function written as an object: with fields of its own, which `this` knows. A type of its own, since instances of classes have no
+ * index signature.
+ */
+// oxlint-disable-next-line typescript/no-explicit-any -- what the fields are, the literal says
+export type Literal<F> = F & { [own: string]: any } & ThisType<F & { [own: string]: any }>;
+
 /** A process function object as it is; a plain function as one. @throws GraphError for anything else. */
 export function processOf(process: unknown): unknown {
   if (typeof process === "function") return { processElement: process };
