@@ -202,7 +202,7 @@ describe.each(backends)("state %s", (_name, disk, thenDisk) => {
   test("holds what a Map would hold; a snapshot is as it was at the barrier, whatever happens meanwhile, and at any parallelism after it", () => {
     fc.assert(
       fc.property(
-        fc.array(action, { maxLength: 120 }), fc.array(action, { maxLength: 120 }), fc.array(action, { maxLength: 30 }),
+        fc.array(action, { maxLength: 120, size: "max" }), fc.array(action, { maxLength: 120, size: "max" }), fc.array(action, { maxLength: 30 }),
         fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: inMemory ? MAX_PARALLELISM : 4 }), fc.boolean(), fc.boolean(),
         (before, during, after, parallelism, next, abortOneBefore, integersOnly) => {
           if (integersOnly) for (const list of [before, during, after]) for (const [i, it] of list.entries()) list[i] = { ...it, key: Number(it.key) | 0 };
@@ -252,7 +252,7 @@ describe.each(backends)("state %s", (_name, disk, thenDisk) => {
           expect(found.timers).toEqual(expected.timers);
         },
       ),
-      { numRuns: inMemory ? 300 : 30 },
+      { numRuns: inMemory ? 150 : 20 },
     );
   });
 });
@@ -261,7 +261,7 @@ describe("checkpoints of state on disk", () => {
   test("write what changed since the last complete one, and each can be restored, whichever of them complete", () => {
     const step = fc.oneof({ weight: 12, arbitrary: action }, { weight: 3, arbitrary: fc.constantFrom("freeze", "complete", "complete the one before", "savepoint") });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 150 }), fc.integer({ min: 1, max: 3 }), (steps, parallelism) => {
+      fc.property(fc.array(step, { maxLength: 150, size: "max" }), fc.integer({ min: 1, max: 3 }), (steps, parallelism) => {
         const subject = new Subject(fresh(onDisk));
         const files = new Map<string, Uint8Array>();
         const known: { readonly id: number; readonly model: Map<string, unknown>; readonly stored: Stored }[] = [];
@@ -303,7 +303,7 @@ describe("checkpoints of state on disk", () => {
           expect(found).toEqual(it.model);
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 60 },
     );
   });
 

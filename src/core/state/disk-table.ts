@@ -1,5 +1,5 @@
 /**
- * A table on disk behind a cache in memory that takes all writes: what is used again and again is never written, and the rest goes to disk in
+ * A table on disk behind a cache in memory that takes all writes: what is used again and again is never written, the rest goes to disk in
  * transactions of many entries, when the cache is full.
  *
  * It is incremental: a checkpoint writes what changed since the last one that is known to be complete, and refers to that one's files for
