@@ -11,9 +11,10 @@ import { operatorKinds } from "../../src/core/operators/index.ts";
 import type { Operator, OperatorContext, OperatorKind } from "../../src/core/operators/operator.ts";
 import { type ChainMember, type FusedChain, fuse } from "../../src/core/runtime/operator-chain.ts";
 import type { Output } from "../../src/core/runtime/output.ts";
-import { SubtaskStates } from "../../src/core/state/operator-states.ts";
+import type { DiskOptions } from "../../src/core/state/disk-tables.ts";
+import type { SubtaskStates } from "../../src/core/state/operator-states.ts";
 import { Configuration } from "../../src/core/types/options.ts";
-import { restored, stored } from "../core/state/snapshots.ts";
+import { type RestoreOptions, restored, stored } from "../core/state/snapshots.ts";
 
 /** Something that happens to an operator. */
 export type Event<T> =
@@ -37,6 +38,8 @@ export interface Driven<T> {
   happen(event: Event<T>): Emitted[];
   /** Late records that were dropped. */
   readonly dropped: number;
+  /** Gives up what its state holds on disk. */
+  close(): void;
 }
 
 interface Subtask {
@@ -47,8 +50,11 @@ interface Subtask {
 
 const MAX_PARALLELISM = 128;
 
-/** The operator of a stream, opened, in one subtask. The clock stands at 0. */
-export function drive<T>(env: Environment, stream: DataStream<never> | DataStream<unknown>): Driven<T> {
+/**
+ * The operator of a stream, opened, in one subtask. The clock stands at 0.
+ * @param disk keeps keyed state on disk.
+ */
+export function drive<T>(env: Environment, stream: DataStream<never> | DataStream<unknown>, disk?: DiskOptions): Driven<T> {
   const { nodes } = env.streamGraph({ outputs: { stream } });
   const spec = nodes.at(-2)?.spec as OperatorSpec & { readonly key?: (value: T) => unknown; readonly key2?: (value: T) => unknown };
   const kind = operatorKinds.find((it) => it.kind === spec.kind) as OperatorKind;
@@ -81,7 +87,8 @@ export function drive<T>(env: Environment, stream: DataStream<never> | DataStrea
     return { operator, states, chain: fuse("test", [member], [edge], [output], { word: new Int32Array(1), serve: nothing }) };
   };
 
-  let subtasks = [subtaskWith(new SubtaskStates(), 0, 1)];
+  const options = (): RestoreOptions => ({ classes, now: () => clock, ...(disk === undefined ? {} : { disk }) });
+  let subtasks = [subtaskWith(restored({ files: new Map(), snapshots: [] }, 0, 1, MAX_PARALLELISM, options()), 0, 1)];
   return {
     happen(event) {
       out = [];
@@ -96,8 +103,9 @@ export function drive<T>(env: Environment, stream: DataStream<never> | DataStrea
       } else if ("restart" in event) {
         for (const { operator } of subtasks) operator.prepareSnapshot?.(1);
         const snapshot = stored(subtasks.map(({ states }) => states.freeze(1)));
+        for (const { states } of subtasks) states.close();
         subtasks = Array.from({ length: event.restart }, (_, subtask) =>
-          subtaskWith(restored(snapshot, subtask, event.restart, MAX_PARALLELISM, { classes, now: () => clock }), subtask, event.restart),
+          subtaskWith(restored(snapshot, subtask, event.restart, MAX_PARALLELISM, options()), subtask, event.restart),
         );
         // As operators that make watermarks do after a restore.
         if (watermark !== -Infinity) for (const { chain } of subtasks) chain.watermark(watermark);
@@ -111,6 +119,9 @@ export function drive<T>(env: Environment, stream: DataStream<never> | DataStrea
     },
     get dropped() {
       return dropped;
+    },
+    close() {
+      for (const { states } of subtasks) states.close();
     },
   };
 }

@@ -1,4 +1,7 @@
 /** Windows of every kind, with every trigger, evictor and lateness, against a plain reading of what they mean (naive-windows.ts). */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -27,6 +30,7 @@ import {
   timeEvictor,
   tumbling,
 } from "../../src/core/index.ts";
+import type { DiskOptions } from "../../src/core/state/disk-tables.ts";
 import { type Event, drive } from "./drive.ts";
 import { type Firing, type NaiveAssigner, type NaiveEvictor, type NaiveSettings, type NaiveTrigger, type Row, NaiveWindows, gapOf } from "./naive-windows.ts";
 import { runs } from "./runs.ts";
@@ -166,29 +170,41 @@ const ways: Readonly<Record<string, (windows: WindowedStream<Row, string>) => Da
 const sorted = (firings: readonly unknown[]): string[] => firings.map((it) => JSON.stringify(it)).sort();
 
 describe("windows, step by step", () => {
+  const check = (way: string, it: NaiveSettings, happening: readonly Event<Row>[], disk?: DiskOptions): void => {
+    const env = localEnvironment();
+    const stream = env.from<Row>([]).withTimestamps(() => 0);
+    const driven = drive<Row>(env, (ways[way] as (typeof ways)[string])(windowed(stream, it)), disk);
+    const naive = new NaiveWindows(it);
+    const lateIds: number[] = [];
+    for (const [index, event] of happening.entries()) {
+      const expected = naive.happen(event);
+      const emitted = driven.happen(event);
+      lateIds.push(...emitted.filter(({ side }) => side === "late").map(({ value }) => (value as Row).id));
+      const main = emitted.filter(({ side }) => side === undefined);
+      expect([index, ...sorted(main.map(({ value }) => value))]).toEqual([index, ...sorted(expected)]);
+      for (const { value, timestamp } of main) if ((value as Firing).end !== Infinity) expect(timestamp).toBe((value as Firing).end - 1);
+    }
+    expect(lateIds).toEqual(naive.late);
+    driven.close();
+  };
+
   test.each(Object.keys(ways))("fire what they should when they should, and know what is late, through failures too: %s", (way) => {
     fc.assert(
       fc.property(settings, events, (it, happening) => {
-        const merging = it.assigner.kind === "session" || it.assigner.kind === "dynamicSession";
-        fc.pre(way !== "aggregate without merge" || !merging);
-        const env = localEnvironment();
-        const stream = env.from<Row>([]).withTimestamps(() => 0);
-        const driven = drive<Row>(env, (ways[way] as (typeof ways)[string])(windowed(stream, it)));
-        const naive = new NaiveWindows(it);
-        const lateIds: number[] = [];
-        for (const [index, event] of happening.entries()) {
-          const expected = naive.happen(event);
-          const emitted = driven.happen(event);
-          lateIds.push(...emitted.filter(({ side }) => side === "late").map(({ value }) => (value as Row).id));
-          const main = emitted.filter(({ side }) => side === undefined);
-          // An aggregate of no records is a result too, as in Flink.
-          expect([index, ...sorted(main.map(({ value }) => value))]).toEqual([index, ...sorted(expected)]);
-          for (const { value, timestamp } of main) if ((value as Firing).end !== Infinity) expect(timestamp).toBe((value as Firing).end - 1);
-        }
-        expect(lateIds).toEqual(naive.late);
+        fc.pre(way !== "aggregate without merge" || (it.assigner.kind !== "session" && it.assigner.kind !== "dynamicSession"));
+        check(way, it, happening);
       }),
       runs(150),
     );
+  });
+
+  test("and with their state on disk", () => {
+    const folder = mkdtempSync(path.join(tmpdir(), "drey-test-"));
+    try {
+      fc.assert(fc.property(settings, events, (it, happening) => check("process", it, happening, { folder, cachedEntries: 1, incremental: true })), runs(15, 20));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 
