@@ -9,6 +9,7 @@ import { type Command, UsageError, helpText } from "./cli/command.ts";
 import { describeFailure } from "./cli/failure.ts";
 import { infoCommand } from "./cli/info.ts";
 import { kernelCommand } from "./cli/kernel.ts";
+import { keysCommand } from "./cli/keys.ts";
 import { listCommand } from "./cli/list.ts";
 import { rescaleCommand } from "./cli/rescale.ts";
 import { jobManagerCommand, taskManagerCommand } from "./cli/role.ts";
@@ -25,6 +26,7 @@ const commands: readonly Command[] = [
   stopCommand,
   rescaleCommand,
   clusterCommand,
+  keysCommand,
   jobManagerCommand,
   taskManagerCommand,
   kernelCommand,

@@ -233,7 +233,8 @@ export class ClientJob implements JobControl {
     const from = this.#positions.get(name);
     if (from === undefined) return;
     try {
-      const opened = await this.#ask((jobManager, deadlineMs) => jobManager.call("openResult", { job: this.id, name, from }, { deadlineMs }));
+      const request = { job: this.id, name, from };
+      const opened = await this.#ask((jobManager, deadlineMs) => jobManager.call("openResult", request, { deadlineMs }));
       this.#positions.delete(name);
       if (this.#results.get(name) === stream) stream.resume(opened, from);
     } catch (error) {

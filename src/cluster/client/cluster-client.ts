@@ -15,6 +15,7 @@ import { ConfigurationError, ConnectionError } from "../../core/types/errors.ts"
 import type { JobId } from "../../core/types/ids.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { bundleDigest, encodeBundle } from "../code/bundle.ts";
+import { clientKeys } from "../protocol/key-file.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/cluster-overview.ts";
 import { ClientJob } from "./client-job.ts";
@@ -28,7 +29,7 @@ export interface ClusterClientOptions {
   readonly connectDeadlineMs?: number;
   /** Gives up connecting. */
   readonly signal?: AbortSignal;
-  /** For a JobManager with CURVE keys. */
+  /** For a JobManager with CURVE keys. Default: as `security.key-file` says. */
   readonly keys?: ClientKeys;
 }
 
@@ -55,7 +56,7 @@ export class ClusterClient implements JobExecutor {
       address,
       configuration: options.configuration ?? Configuration.empty,
       connectDeadlineMs: options.connectDeadlineMs ?? 5_000,
-      keys: options.keys,
+      keys: options.keys ?? clientKeys(options.configuration ?? Configuration.empty),
       onLost: (error) => this.#lost(error),
       onInterrupted: () => {
         for (const job of this.#jobs.values()) job.interrupted();

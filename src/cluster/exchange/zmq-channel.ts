@@ -153,7 +153,7 @@ export class DataLinks {
       mandatory: true,
       handover: true,
       ...(curve === undefined ? {} : { curveServer: true, curveSecretKey: curve.secretKey }),
-      ...(curve?.zapDomain === undefined ? {} : { zapDomain: curve.zapDomain }),
+      ...(curve?.zapDomain === undefined ? {} : { zapDomain: curve.zapDomain, zapEnforceDomain: true }),
     });
   }
 

@@ -11,6 +11,7 @@ import { pathToFileURL } from "node:url";
 import { ConfigurationError, DreyError, describe } from "../../core/types/errors.ts";
 import { Configuration, options } from "../../core/types/options.ts";
 import { leaveSocketFolder, makeSocketFolder, removeSocketFile } from "../protocol/addresses.ts";
+import { serverKeys } from "../protocol/key-file.ts";
 import { storageAt } from "../storage/storages.ts";
 import { under } from "./checkpoint-settings.ts";
 import { systemClocks } from "./clocks.ts";
@@ -39,11 +40,13 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
       address = made.address("jobmanager");
     }
     const note = (text: string): void => void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
+    const keys = serverKeys(configuration);
     const highAvailability = await lead(configuration, owned, address, note);
     const jobManager = new JobManager({
       address,
       configuration,
       note,
+      ...(keys === undefined ? {} : { keys }),
       ...(highAvailability === undefined ? {} : { highAvailability, epoch: highAvailability.leadership.epoch }),
     });
     bound = await jobManager.start();

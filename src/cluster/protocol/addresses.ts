@@ -54,7 +54,7 @@ export function requireGuarded(address: Address, encrypted: boolean): void {
     if (isLoopback(address.host)) return;
     throw new ConfigurationError(
       `${formatAddress(address)} is reachable from other machines, and whoever reaches it may run any code on the cluster. ` +
-        "Give both sides CURVE keys, or use tcp://127.0.0.1:port or an ipc:// address.",
+        "Give both sides CURVE keys (`drey keys`), or use tcp://127.0.0.1:port or an ipc:// address.",
     );
   }
   const folder = dirname(address.path);
@@ -70,7 +70,7 @@ export function requireGuarded(address: Address, encrypted: boolean): void {
     throw new ConfigurationError(
       `the folder of ${formatAddress(address)} is open to other users (mode 0${mode.toString(8)}, user ${stats.uid}), ` +
         "and whoever reaches the socket may run any code on the cluster. " +
-        "Use a folder of your own with mode 0700, or give both sides CURVE keys.",
+        "Use a folder of your own with mode 0700, or give both sides CURVE keys (`drey keys`).",
     );
   }
 }

@@ -480,9 +480,9 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   readonly drops: Drops = new Drops();
   readonly #options: RpcClientOptions<Called, Served>;
   readonly #address: Address;
-  readonly #heartbeat: Heartbeats;
+  #heartbeat: Heartbeats;
   readonly #maxMessageBytes: number;
-  readonly #awake: AwakeClock;
+  #awake: AwakeClock;
   #socket: Dealer | undefined;
   #receiving: Promise<void> = Promise.resolve();
   #beating: NodeJS.Timeout | undefined;
@@ -516,6 +516,19 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
       requireKey(options.keys.own.secretKey, "the secret key of this process");
       requireKey(options.keys.server, "the public key of the JobManager");
     }
+  }
+
+  /**
+   * From now on these hold, as the server has them: both sides should have the same.
+   * @throws ConfigurationError when they can't be.
+   */
+  useHeartbeats(heartbeat: Heartbeats): void {
+    const { intervalMs, timeoutMs } = this.#heartbeat;
+    if (heartbeat.intervalMs === intervalMs && heartbeat.timeoutMs === timeoutMs) return;
+    this.#heartbeat = requireHeartbeats(heartbeat);
+    this.#awake = new AwakeClock(this.#options.clock ?? (() => performance.now()), 2 * heartbeat.intervalMs);
+    this.#heardMs = this.#awake.read();
+    if (this.#link !== undefined) this.#beat();
   }
 
   /** Whether there is a session now. */

@@ -25,7 +25,9 @@ import { Configuration, options } from "../../core/types/options.ts";
 import { taskManagerId } from "../../core/types/ids.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { DataLinks } from "../exchange/zmq-channel.ts";
-import { formatAddress, parseAddress, removeSocketFile } from "../protocol/addresses.ts";
+import { formatAddress, parseAddress, removeSocketFile, requireGuarded } from "../protocol/addresses.ts";
+import { clientKeys } from "../protocol/key-file.ts";
+import { admit, dismiss } from "../protocol/keys.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import type { CheckpointAck as WireAck } from "../protocol/checkpoint-messages.ts";
 import type { RequestOf } from "../protocol/conversation.ts";
@@ -69,6 +71,7 @@ export interface TaskManagerOptions {
   readonly id?: string;
   /** Where other TaskManagers reach this one; default: a socket file beside the JobManager's, or a free port of the loopback interface. */
   readonly dataAddress?: string;
+  /** Default: as `security.key-file` says. Other TaskManagers must have the same pair. */
   readonly keys?: ClientKeys;
   /** The TaskManager is of no use any more: its JobManager is gone or wants it to end, or a thread can't be ended. Called once. */
   readonly onEnd: (reason: Error | string) => void;
@@ -108,6 +111,9 @@ export class TaskManager {
   readonly #snapshots: SnapshotFiles;
   readonly #logs: LogForwarder;
   readonly #metrics: MetricsReporter;
+  readonly #keys: ClientKeys | undefined;
+  /** Where the doorkeeper looks up who may send records here. */
+  readonly #domain = `drey-data-${randomUUID()}`;
   readonly #running = new Map<string, Running>();
   readonly #timers = new Set<NodeJS.Timeout>();
   #dataAddress = "";
@@ -126,7 +132,11 @@ export class TaskManager {
   constructor(taskManagerOptions: TaskManagerOptions) {
     this.#options = taskManagerOptions;
     const configuration = (this.#configuration = taskManagerOptions.configuration);
+    const keys = (this.#keys = taskManagerOptions.keys ?? clientKeys(configuration));
     this.id = taskManagerId(taskManagerOptions.id ?? `tm-${randomUUID().slice(0, 8)}`);
+    const dataAddress = taskManagerOptions.dataAddress ?? dataAddressOf(configuration, taskManagerOptions.jobManager, this.id);
+    const address = parseAddress(dataAddress, "the address for records");
+    if (address.transport === "tcp") requireGuarded(address, keys !== undefined);
     const heapBytes = configuration.get(options.taskManagerHeap);
     const networkBytes = configuration.get(options.networkMemory);
     const slots = configuration.get(options.taskManagerSlots);
@@ -167,11 +177,12 @@ export class TaskManager {
       onLost: (reason, final) => this.#lost(reason, final),
       onError: (error) =>
         this.#log(`TaskManager ${this.id}: ${error.message}${error.cause instanceof Error ? `: ${error.cause.message}` : ""}`),
-      ...(taskManagerOptions.keys === undefined ? {} : { keys: taskManagerOptions.keys }),
+      ...(keys === undefined ? {} : { keys }),
     });
     this.#links = new DataLinks({
       taskManagerId: this.id,
-      address: taskManagerOptions.dataAddress ?? dataAddressBeside(taskManagerOptions.jobManager, this.id),
+      address: dataAddress,
+      ...(keys === undefined ? {} : { curve: { ...keys.own, serverKey: keys.own.publicKey, zapDomain: this.#domain } }),
       maxSegmentBytes: segmentBytes,
       onPeerLost: (peer, reason) => this.#log(`TaskManager ${this.id} lost TaskManager ${peer}: ${reason}`),
     });
@@ -220,6 +231,7 @@ export class TaskManager {
    * be had or reached safely. Call `close` then too.
    */
   async start(): Promise<void> {
+    if (this.#keys !== undefined) await admit(this.#domain, new Set([this.#keys.own.publicKey]));
     this.#dataAddress = await this.#links.start();
     const intervalMs = this.#configuration.get(options.metricsInterval);
     this.#ticking = setInterval(() => this.#tick(), Math.max(50, intervalMs));
@@ -248,6 +260,7 @@ export class TaskManager {
     await this.#clients.stop();
     await this.#client.close();
     await this.#links.close();
+    if (this.#keys !== undefined) await dismiss(this.#domain);
     removeSocketFile(this.#dataAddress);
   }
 
@@ -258,7 +271,7 @@ export class TaskManager {
     await this.#cleared;
     for (let retryMs = FIRST_RETRY_MS; !session.signal.aborted && !this.#over; retryMs = Math.min(LAST_RETRY_MS, retryMs * 2)) {
       try {
-        await this.#client.call(
+        const { heartbeatIntervalMs, heartbeatTimeoutMs } = await this.#client.call(
           "register",
           {
             taskManager: this.id,
@@ -273,6 +286,7 @@ export class TaskManager {
         );
         if (session.signal.aborted) return;
         clearTimeout(this.#lostTimer);
+        this.#client.useHeartbeats({ intervalMs: heartbeatIntervalMs, timeoutMs: heartbeatTimeoutMs });
         this.#registered = true;
         this.#onFirst?.resolve();
         this.#onFirst = undefined;
@@ -525,7 +539,9 @@ function bySlot(tasks: readonly TaskDeployment[]): readonly (readonly TaskDeploy
 }
 
 /** Data travels as the control messages do: beside a socket file, or over the same kind of interface. */
-function dataAddressBeside(jobManager: string, id: TaskManagerId): string {
+function dataAddressOf(configuration: Configuration, jobManager: string, id: TaskManagerId): string {
+  const host = configuration.get(options.taskManagerBindHost);
+  if (host !== "") return formatAddress({ transport: "tcp", host, port: 0 });
   const address = parseAddress(jobManager, options.jobManagerAddress.key);
   if (address.transport === "ipc") return formatAddress({ transport: "ipc", path: join(dirname(address.path), id) });
   return "tcp://127.0.0.1:*";

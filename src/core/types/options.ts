@@ -69,6 +69,10 @@ const MB = 1024 * 1024;
 type Flag = "chaining" | "unalignedCheckpoints" | "incrementalCheckpoints";
 type Text =
   | "resultRelease"
+  | "keyFile"
+  | "allowedKeys"
+  | "jobManagerKey"
+  | "taskManagerBindHost"
   | "jobManagerAddress"
   | "resultPolicy"
   | "restartStrategy"
@@ -190,6 +194,14 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
     "with-checkpoint",
     "When a job with checkpoints gives rows to its reader: with the checkpoint that covers them, once each; or at once, and perhaps again.",
     { choices: ["with-checkpoint", "at-once"] },
+  ),
+  keyFile: string("security.key-file", "", "File with the key of this process; `drey keys` makes one. Needed beyond this machine."),
+  allowedKeys: string("security.allowed-keys", "", "Public keys that a JobManager admits beside its own, with commas between them."),
+  jobManagerKey: string("security.jobmanager-key", "", "Public key of the JobManager. Empty: the same key as that of this process."),
+  taskManagerBindHost: string(
+    "taskmanager.bind-host",
+    "",
+    "Address of this machine at which other TaskManagers reach this one. Empty: they are on this machine too.",
   ),
   metricsInterval: duration("metrics.interval", 1_000, "Time between two reports of metrics."),
   metricsHistory: integer("metrics.history", 600, "Reports kept per job on the JobManager.", { minimum: 1 }),

@@ -39,7 +39,7 @@ describe("drey", () => {
   it("says what it can do", async () => {
     const help = await drey("--help");
     expect(help.code).toBe(0);
-    for (const name of ["run", "info", "list", "cancel", "savepoint", "stop", "rescale", "cluster", "jobmanager", "taskmanager"])
+    for (const name of ["run", "info", "list", "cancel", "savepoint", "stop", "rescale", "keys", "cluster", "jobmanager", "taskmanager"])
       expect(help.stdout).toContain(`\n  ${name} `);
     expect(await drey("--version")).toMatchObject({ code: 0, stdout: expect.stringMatching(/^drey \d+\.\d+\.\d+\n$/) });
     expect((await drey("--options")).stdout).toContain(
@@ -294,4 +294,22 @@ describe("roles by hand", () => {
     jobManager.kill("SIGINT");
     expect((await jobManager.ended).code).toBe(0);
   });
+
+  it("with a key form a cluster that nobody joins without it", async () => {
+    const [key, other] = [join(folder.path, "cluster.key"), join(folder.path, "other.key")];
+    expect(await drey("keys", key)).toMatchObject({ code: 0, stdout: expect.stringMatching(/^\S{40}\n$/) });
+    expect(await drey("keys", key)).toMatchObject({ code: 1, stderr: expect.stringContaining("a key is never written over") });
+    await drey("keys", other);
+    const withKey = `-Dsecurity.key-file=${key}`;
+    const jobManager = folder.drey("jobmanager", "-a", "tcp://127.0.0.1:*", withKey);
+    const [, address] = await jobManager.said(/JobManager ready at (tcp:\S+)/);
+    for (let index = 0; index < 2; index++) await folder.drey("taskmanager", "-m", address as string, "-s", "1", withKey).said(/ready/);
+    folder.write("count.ts", COUNT);
+    expect(await drey("run", "-q", "-p", "2", "-m", address as string, withKey, "count.ts")).toMatchObject({ code: 0 });
+    for (const refused of [[], [`-Dsecurity.key-file=${other}`]]) {
+      expect(await drey("list", "-m", address as string, ...refused)).toMatchObject({ code: 1, stderr: expect.stringContaining("handshake") });
+    }
+    const wide = await drey("taskmanager", "-m", address as string, "-Dtaskmanager.bind-host=10.0.0.2");
+    expect(wide).toMatchObject({ code: 1, stderr: expect.stringMatching(/tcp:\/\/10\.0\.0\.2:\* is reachable from other machines.*drey keys/) });
+  }, 60_000);
 });
