@@ -59,7 +59,10 @@ export type { MapAsyncOptions, RetryOptions } from "./api/async.ts";
 export type { FieldOf } from "./api/sequences.ts";
 export type { AsyncContext } from "./operators/map-async.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
-export type { Collector, ProcessContext, RuntimeContext, SideOutput, TimerContext, TimerService } from "./operators/function.ts";
+export type {
+  CheckpointedFunction, Collector, ProcessContext, RuntimeContext, SideOutput, TimerContext, TimerService,
+} from "./operators/function.ts";
+export type { OperatorList } from "./state/operator-states.ts";
 export { average, count, sum } from "./operators/aggregates.ts";
 export type { AggregateFunction } from "./operators/aggregates.ts";
 export type { WindowContext } from "./operators/window.ts";

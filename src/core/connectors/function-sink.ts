@@ -1,10 +1,12 @@
 /** Sinks made of a user's function, and the one that throws everything away. */
 import type { OperatorSpec } from "../graph/stream-graph.ts";
+import type { CheckpointedFunction, RuntimeContext } from "../operators/function.ts";
+import { checkpointHooks, ownLists } from "../operators/function-context.ts";
 import type { OperatorKind } from "../operators/operator.ts";
 
 /** A sink as an object: opened and closed with its subtask. */
-export interface SinkFunction<T> {
-  open?(context: { readonly subtask: number; readonly parallelism: number }): void | Promise<void>;
+export interface SinkFunction<T> extends CheckpointedFunction {
+  open?(context: Pick<RuntimeContext, "subtask" | "parallelism" | "listState" | "unionListState">): void | Promise<void>;
   write(value: T, timestamp: number): void;
   /** At each checkpoint, and when the input has ended: lets go of what was gathered, so that nothing is lost. Rows can come twice. */
   flush?(): void;
@@ -22,10 +24,16 @@ export const functionSink: OperatorKind<FunctionSinkSpec> = {
   fields: (spec, { of }) => of(spec.sink.write, 0),
   create(spec, context) {
     const sink = spec.sink as SinkFunction<unknown>;
+    const { subtask, parallelism } = context;
+    const hooks = checkpointHooks(sink);
     return {
-      open: () => sink.open?.({ subtask: context.subtask, parallelism: context.parallelism }),
+      ...hooks,
+      open: () => sink.open?.({ subtask, parallelism, ...ownLists(context) }),
       process: (value, timestamp) => sink.write(value, timestamp),
-      prepareSnapshot: () => sink.flush?.(),
+      prepareSnapshot: (checkpoint) => {
+        sink.flush?.();
+        hooks.prepareSnapshot?.(checkpoint);
+      },
       finish: () => sink.flush?.(),
       close: () => sink.close?.(),
     };

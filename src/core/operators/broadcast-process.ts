@@ -7,8 +7,9 @@ import { MIN_WATERMARK } from "../data/element.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { MapState, MapStateDescriptor, StateDescriptor, StateOf } from "../state/descriptors.ts";
 import { GraphError, describe } from "../types/errors.ts";
-import type { Collector, ProcessContext, RuntimeContext, TimerContext } from "./function.ts";
-import { FunctionContext, TimestampedCollector } from "./function-context.ts";
+import type { OperatorList } from "../state/operator-states.ts";
+import type { CheckpointedFunction, Collector, ProcessContext, RuntimeContext, TimerContext } from "./function.ts";
+import { FunctionContext, TimestampedCollector, checkpointHooks } from "./function-context.ts";
 import { type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 /** Broadcast state where it may only be read. */
@@ -41,7 +42,10 @@ export interface KeyedBroadcastContext<Key = unknown> extends BroadcastContext {
 }
 
 /** A function of a stream and of broadcast records. */
-export abstract class BroadcastProcessFunction<In, Broadcast, Out> {
+export abstract class BroadcastProcessFunction<In, Broadcast, Out> implements CheckpointedFunction {
+  snapshotState?(checkpoint: number): void;
+  notifyCheckpointComplete?(checkpoint: number): void;
+  notifyCheckpointAborted?(checkpoint: number): void;
   open?(context: RuntimeContext): void | Promise<void>;
   abstract processElement(value: In, context: ReadOnlyBroadcastContext, out: Collector<Out>): void;
   abstract processBroadcastElement(value: Broadcast, context: BroadcastContext, out: Collector<Out>): void;
@@ -49,7 +53,10 @@ export abstract class BroadcastProcessFunction<In, Broadcast, Out> {
 }
 
 /** A function of a keyed stream and of broadcast records, with state and timers per key. */
-export abstract class KeyedBroadcastProcessFunction<Key, In, Broadcast, Out> {
+export abstract class KeyedBroadcastProcessFunction<Key, In, Broadcast, Out> implements CheckpointedFunction {
+  snapshotState?(checkpoint: number): void;
+  notifyCheckpointComplete?(checkpoint: number): void;
+  notifyCheckpointAborted?(checkpoint: number): void;
   open?(context: RuntimeContext): void | Promise<void>;
   abstract processElement(value: In, context: ReadOnlyBroadcastContext<Key>, out: Collector<Out>): void;
   abstract processBroadcastElement(value: Broadcast, context: KeyedBroadcastContext<Key>, out: Collector<Out>): void;
@@ -91,6 +98,7 @@ class BroadcastProcessOperator implements Operator {
     this.#element = new ElementContext(context, key !== undefined, states);
     this.#broadcast = new BroadcastSideContext(context, key !== undefined, states);
     this.#out = new TimestampedCollector(context);
+    Object.assign(this, checkpointHooks(it));
   }
 
   open(): void | Promise<void> {
@@ -215,6 +223,14 @@ class BroadcastSideContext implements KeyedBroadcastContext {
 
   get timestamp(): number | undefined {
     return Number.isNaN(this.time) ? undefined : this.time;
+  }
+
+  listState<T>(name: string): OperatorList<T> {
+    return this.#operator.states.list<T>(name, "split");
+  }
+
+  unionListState<T>(name: string): OperatorList<T> {
+    return this.#operator.states.list<T>(name, "union");
   }
 
   output: KeyedBroadcastContext["output"] = (tag, value) => this.#operator.emitSide(tag.id, value, this.time);

@@ -5,10 +5,27 @@
 import { MIN_WATERMARK } from "../data/element.ts";
 import type { KeyedBackend } from "../state/backend.ts";
 import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
+import type { OperatorList } from "../state/operator-states.ts";
 import type { TimerQueue } from "../state/timers.ts";
 import { GraphError, RecordError, describe } from "../types/errors.ts";
-import type { Collector, SideOutput, TimerContext, TimerService } from "./function.ts";
-import type { OperatorContext } from "./operator.ts";
+import type { CheckpointedFunction, Collector, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
+import type { Operator, OperatorContext } from "./operator.ts";
+
+/** A function's own state in the subtask, as contexts have it. */
+export function ownLists({ states }: Pick<OperatorContext, "states">): Pick<RuntimeContext, "listState" | "unionListState"> {
+  return { listState: (name) => states.list(name, "split"), unionListState: (name) => states.list(name, "union") };
+}
+
+/** What an operator does at checkpoints for the user's function in it. Only what the function has: see `checkpointCompleted`. */
+export function checkpointHooks(
+  it: CheckpointedFunction,
+): Pick<Operator, "prepareSnapshot" | "checkpointCompleted" | "checkpointAborted"> {
+  return {
+    ...(it.snapshotState === undefined ? {} : { prepareSnapshot: (checkpoint) => it.snapshotState?.(checkpoint) }),
+    ...(it.notifyCheckpointComplete === undefined ? {} : { checkpointCompleted: (checkpoint) => it.notifyCheckpointComplete?.(checkpoint) }),
+    ...(it.notifyCheckpointAborted === undefined ? {} : { checkpointAborted: (checkpoint) => it.notifyCheckpointAborted?.(checkpoint) }),
+  };
+}
 
 /** Hands results on with the timestamp of the record or timer at hand. */
 export class TimestampedCollector implements Collector<unknown> {
@@ -69,6 +86,14 @@ export class FunctionContext implements TimerContext, TimerService {
   state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
     this.#needKey(`the keyed state ${describe(descriptor.name)}`);
     return this.backend.state(descriptor);
+  }
+
+  listState<T>(name: string): OperatorList<T> {
+    return this.#operator.states.list<T>(name, "split");
+  }
+
+  unionListState<T>(name: string): OperatorList<T> {
+    return this.#operator.states.list<T>(name, "union");
   }
 
   output<T>(tag: SideOutput<T>, value: T): void {

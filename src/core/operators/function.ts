@@ -6,6 +6,7 @@
  * the subtask's thread, one at a time. They are synchronous, except `open` and `close`, which may return a promise.
  */
 import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
+import type { OperatorList } from "../state/operator-states.ts";
 
 /** Hands results on. */
 export interface Collector<Out> {
@@ -35,6 +36,26 @@ export interface RuntimeContext {
   readonly attempt: number;
   /** Keyed state by its descriptor. On keyed streams only; what it holds is that of the key at hand. */
   state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor>;
+  /**
+   * Items that belong to the subtask and not to a key, as the last checkpoint had them (Flink: operator list state). At another parallelism
+   * each subtask gets its share of all items. Ask for it in `open`; keep to thousands of items.
+   */
+  listState<T>(name: string): OperatorList<T>;
+  /** The same, but after a restore each subtask gets the items of all. */
+  unionListState<T>(name: string): OperatorList<T>;
+}
+
+/** Methods that any process function and sink may have, to take part in checkpoints (Flink: CheckpointedFunction, CheckpointListener). */
+export interface CheckpointedFunction {
+  /** State is about to be frozen: puts what the function keeps in fields into `listState`. Called between two records. */
+  snapshotState?(checkpoint: number): void;
+  /**
+   * The checkpoint is complete, and so is all before it. Some are told by a later one only. A bounded job with such a function ends with a
+   * checkpoint of its end.
+   */
+  notifyCheckpointComplete?(checkpoint: number): void;
+  /** The checkpoint will never be complete. */
+  notifyCheckpointAborted?(checkpoint: number): void;
 }
 
 /** Time, and timers on keyed streams. */
@@ -68,7 +89,10 @@ export interface TimerContext<Key = unknown> extends ProcessContext<Key> {
 }
 
 /** A function of single records. */
-export abstract class ProcessFunction<In, Out> {
+export abstract class ProcessFunction<In, Out> implements CheckpointedFunction {
+  snapshotState?(checkpoint: number): void;
+  notifyCheckpointComplete?(checkpoint: number): void;
+  notifyCheckpointAborted?(checkpoint: number): void;
   open?(context: RuntimeContext): void | Promise<void>;
   abstract processElement(value: In, context: ProcessContext, out: Collector<Out>): void;
   /** Runs once, at the end of the task, also after a failure. */
@@ -76,7 +100,10 @@ export abstract class ProcessFunction<In, Out> {
 }
 
 /** A function of records of one key at a time, with state and timers per key. */
-export abstract class KeyedProcessFunction<Key, In, Out> {
+export abstract class KeyedProcessFunction<Key, In, Out> implements CheckpointedFunction {
+  snapshotState?(checkpoint: number): void;
+  notifyCheckpointComplete?(checkpoint: number): void;
+  notifyCheckpointAborted?(checkpoint: number): void;
   open?(context: RuntimeContext): void | Promise<void>;
   abstract processElement(value: In, context: ProcessContext<Key>, out: Collector<Out>): void;
   onTimer?(timestamp: number, context: TimerContext<Key>, out: Collector<Out>): void;
@@ -84,7 +111,10 @@ export abstract class KeyedProcessFunction<Key, In, Out> {
 }
 
 /** A function of two connected streams. On keyed streams both inputs share state and timers per key. */
-export abstract class CoProcessFunction<In1, In2, Out, Key = unknown> {
+export abstract class CoProcessFunction<In1, In2, Out, Key = unknown> implements CheckpointedFunction {
+  snapshotState?(checkpoint: number): void;
+  notifyCheckpointComplete?(checkpoint: number): void;
+  notifyCheckpointAborted?(checkpoint: number): void;
   open?(context: RuntimeContext): void | Promise<void>;
   abstract processElement1(value: In1, context: ProcessContext<Key>, out: Collector<Out>): void;
   abstract processElement2(value: In2, context: ProcessContext<Key>, out: Collector<Out>): void;

@@ -4,12 +4,12 @@
  */
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { TimerQueue } from "../state/timers.ts";
-import type { Collector, RuntimeContext, TimerContext } from "./function.ts";
-import { FunctionContext, TimestampedCollector } from "./function-context.ts";
+import type { CheckpointedFunction, Collector, RuntimeContext, TimerContext } from "./function.ts";
+import { FunctionContext, TimestampedCollector, checkpointHooks } from "./function-context.ts";
 import { type FieldQuestion, type FieldUse, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 /** Anything with the methods of a process function. */
-export interface AnyProcessFunction {
+export interface AnyProcessFunction extends CheckpointedFunction {
   open?(context: RuntimeContext): void | Promise<void>;
   processElement?(value: unknown, context: TimerContext, out: Collector<unknown>): void;
   processElement1?(value: unknown, context: TimerContext, out: Collector<unknown>): void;
@@ -49,6 +49,7 @@ class ProcessOperator implements Operator {
     this.#operator = context;
     this.#context = new FunctionContext(context, spec.key !== undefined);
     this.#out = new TimestampedCollector(context);
+    Object.assign(this, checkpointHooks(spec.function));
   }
 
   open(): void | Promise<void> {

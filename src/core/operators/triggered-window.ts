@@ -23,6 +23,7 @@ import { GraphError, InvariantError, RecordError, describe } from "../types/erro
 import type { AggregateFunction } from "./aggregates.ts";
 import { type Evictor, type EvictorContext, type RunningEvictor, runningEvictor } from "./evictor.ts";
 import type { Collector, SideOutput } from "./function.ts";
+import { ownLists } from "./function-context.ts";
 import { type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 import { mergePaneStates, paneState } from "./pane-state.ts";
 import { FIRE, PURGE, type Pane, type PaneTimers, type RunningTrigger, type Trigger, runningTrigger, windowOf } from "./trigger.ts";
@@ -108,7 +109,7 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
   open(): void | Promise<void> {
     const { jobName, taskName, subtask, parallelism, attempt } = this.#context;
     return this.#spec.function?.open?.({
-      jobName, taskName, subtask, parallelism, attempt, state: (descriptor) => this.#keyed.state(descriptor),
+      jobName, taskName, subtask, parallelism, attempt, ...ownLists(this.#context), state: (descriptor) => this.#keyed.state(descriptor),
     });
   }
 

@@ -7,6 +7,7 @@ import {
   type Collector,
   type Environment,
   KeyedProcessFunction,
+  type OperatorList,
   type ProcessContext,
   type RuntimeContext,
   type ValueState,
@@ -196,6 +197,35 @@ describe("a job that fails goes back to its last checkpoint", () => {
     await program.execute();
     expect(faults.failed).toBeGreaterThan(2);
     expect([...visible.values()].flat()).toEqual(Array.from({ length: COUNT }, (_, i) => i));
+  });
+
+  test("a function keeps a list of its own in checkpoints, and hears of them", async () => {
+    const faults = new Faults(3_000, 9_000, 15_000, 30_000);
+    const heard: number[] = [];
+    let kept!: OperatorList<number>;
+    let pairs: number[] = [];
+    const rows = await env(1)
+      .generate((i) => i, { count: COUNT })
+      .process({
+        open(context: RuntimeContext) {
+          kept = context.listState<number>("half a pair");
+          pairs = [...kept.get()];
+        },
+        // Hands on pairs: an odd one is kept for the next record.
+        processElement(i: number, _context: ProcessContext, out: Collector<readonly number[]>) {
+          pairs.push(i);
+          if (pairs.length === 2) out.collect(pairs.splice(0));
+        },
+        snapshotState: () => kept.update(pairs),
+        notifyCheckpointComplete: (checkpoint: number) => void heard.push(checkpoint),
+      })
+      .rebalance()
+      .map((pair) => faults.pass(pair))
+      .collect();
+    expect(faults.failed).toBeGreaterThan(2);
+    expect(rows).toEqual(Array.from({ length: COUNT / 2 }, (_, i) => [2 * i, 2 * i + 1]));
+    expect(heard).toEqual([...heard].sort((a, b) => a - b));
+    expect(heard.length).toBeGreaterThan(0);
   });
 
   test("a job whose function always fails stops after the restarts that its strategy allows", async () => {
