@@ -379,6 +379,33 @@ describe("high availability", () => {
     const next = await new FakeClient("next", address).hello();
     expect((await next.rpc.call("jobs", {})).jobs).toMatchObject([{ job, state: "WAITING" }]);
   });
+
+  test("a leader that was stopped and overtaken ends when it goes on, and does no harm", async () => {
+    const root = mkdtempSync(path.join(tmpdir(), "drey-ha-"));
+    cleanups.push(() => rm(root, { recursive: true, force: true }));
+    const flags = [
+      "-Dhigh-availability.type=filesystem", `-Dhigh-availability.storageDir=${root}`, "-Dhigh-availability.lease-timeout=500 ms",
+      "-Dtask.cancellation.timeout=100 ms",
+    ];
+    const zombie = await startJobManager(...flags, `-Djobmanager.rpc.address=ipc://${root}/one`);
+    const client = await new FakeClient("client", zombie.address).hello();
+    const taskManager = new FakeTaskManager("tm", zombie.address);
+    await taskManager.join(1);
+    const job = await client.submit(pair("rides", 1), true);
+    await client.rpc.call("watchJob", { job, topics: ["status"] });
+    await client.reaches(job, "RUNNING");
+    await client.rpc.call("triggerCheckpoint", { job });
+    zombie.process.kill("SIGSTOP");
+    const successor = await startJobManager(...flags, `-Djobmanager.rpc.address=ipc://${root}/two`);
+    // Its client and its TaskManager are gone for it when it goes on: it would cancel the job, and remove its checkpoints.
+    await client.rpc.close();
+    await taskManager.client.close();
+    zombie.process.kill("SIGCONT");
+    expect(await zombie.exited).toEqual([0, null]);
+    const next = await new FakeClient("client", successor.address).hello();
+    expect((await next.rpc.call("jobs", {})).jobs).toMatchObject([{ job }]);
+    expect(await loadManifest(new FileStorage(`${root}/default/checkpoints/${job}/chk-1`))).toMatchObject({ job, checkpoint: 1, epoch: 1 });
+  });
 });
 
 describe("the end of a JobManager", () => {
