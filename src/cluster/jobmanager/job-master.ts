@@ -42,7 +42,7 @@ import { FeedRelay } from "./feed-relay.ts";
 import { JobJournal } from "./job-journal.ts";
 import { type RestartStrategy, restartStrategy } from "./restart-strategy.ts";
 import { Restore } from "./restore.ts";
-import { fitted, rescaled } from "./rescaling.ts";
+import { asBefore, fitted, rescaled } from "./rescaling.ts";
 import { type KeptResult, type OverflowPolicy, type ReleasePolicy, ResultBuffer, type ResultChange } from "./result-buffer.ts";
 import { deployments } from "./scheduler.ts";
 import { type Placement, SlotPool } from "./slot-pool.ts";
@@ -149,7 +149,10 @@ export class JobMaster {
     const { job, graph, code, configuration, owner, clocks, epoch, checkpointRoot, random, dataAddress } = jobMasterOptions;
     const { from, recovered, emit, log, changed } = jobMasterOptions;
     this.id = job;
-    this.#submitted = this.#graph = graph;
+    const before = recovered?.completed.at(-1);
+    this.#submitted = graph;
+    // It may have been rescaled since.
+    this.#graph = before?.owned === true ? asBefore(graph, before.manifest.vertices) : graph;
     this.#alignment = new WatermarkAlignment(graph);
     this.code = code;
     this.owner = owner;
@@ -184,9 +187,9 @@ export class JobMaster {
     this.#submittedElapsedMs = this.#enteredElapsedMs = clocks.elapsedMs();
     this.#timestamps["CREATED"] = clocks.wallMs();
     // Higher than the attempts that a former leader made, which it did not note one by one.
-    this.#executions = new ExecutionGraph(job, graph, clocks.wallMs(), (recovered?.leaders ?? 0) * ATTEMPTS_PER_LEADER);
-    this.#shares = shareSlots(graph);
-    this.#toDeploy = allSubtasks(graph);
+    this.#executions = new ExecutionGraph(job, this.#graph, clocks.wallMs(), (recovered?.leaders ?? 0) * ATTEMPTS_PER_LEADER);
+    this.#shares = shareSlots(this.#graph);
+    this.#toDeploy = allSubtasks(this.#graph);
     this.journal = new JobJournal(configuration.get(options.metricsHistory));
     const ofJob = `of job ${JSON.stringify(graph.name)}`;
     this.#results = new Map(
@@ -194,7 +197,7 @@ export class JobMaster {
         name,
         new ResultBuffer({
           name: `result ${JSON.stringify(name)} ${ofJob}`,
-          subtasks: parallelismOf(graph, vertex),
+          subtasks: parallelismOf(this.#graph, vertex),
           capacityBytes: configuration.get(options.resultBytes),
           segmentBytes: configuration.get(options.segmentBytes),
           policy: configuration.get(options.resultPolicy) as OverflowPolicy,

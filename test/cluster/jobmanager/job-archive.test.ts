@@ -71,6 +71,23 @@ describe("a JobManager that follows another", () => {
     expect(third.tasksOf(job)[0]).toMatchObject({ restore: { checkpoint: 4 }, execution: { attempt: 200_000 } });
   });
 
+  test("goes on with a job at the parallelism that it was rescaled to", async () => {
+    const { persist, lead } = shared();
+    const first = await lead();
+    first.join("tm", 4);
+    const job = first.submit(pair("job", 2));
+    first.act((dispatcher) => dispatcher.rescale(job, 4, 1));
+    first.pass(1_500);
+    await persist(first);
+    const second = await lead();
+    second.join("tm", 4);
+    expect(state(second, job)).toBe("RUNNING");
+    expect(second.details(job).graph.vertices.map(({ parallelism }) => parallelism)).toEqual([4, 4]);
+    second.act((dispatcher) => dispatcher.rescale(job, 1, 1));
+    second.pass(500);
+    expect(second.tasksOf(job)).toHaveLength(2);
+  });
+
   test("gives readers the rows that the checkpoint covers and that nobody had taken", async () => {
     const { persist, lead } = shared();
     const first = await lead();
