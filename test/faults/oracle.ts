@@ -192,3 +192,7 @@ export function once(folder: string, name: string): boolean {
     return false;
   }
 }
+
+/** Misfortune that waits until the test asks for it. */
+export const ask = (folder: string): void => closeSync(openSync(join(folder, "asked"), "w"));
+export const asked = (folder: string): boolean => existsSync(join(folder, "asked"));

@@ -3,8 +3,8 @@ import { type ClusterClient, type CheckpointOverview, Environment, type JobDetai
 import { expect } from "vitest";
 import { Oracle, type OracleOptions } from "./oracle.ts";
 
-/** Short, so that silence is found out in a second. */
-const SHORT = { "heartbeat.interval": "150 ms", "heartbeat.timeout": "1500 ms", "metrics.interval": "200 ms" };
+/** Short, so that silence is found out soon. */
+const SHORT = { "heartbeat.interval": "150 ms", "heartbeat.timeout": "3 s", "metrics.interval": "200 ms" };
 
 export interface ScenarioOptions extends OracleOptions {
   readonly taskManagers?: number;
@@ -22,7 +22,7 @@ export class Scenario implements AsyncDisposable {
   readonly client: ClusterClient;
   readonly env: Environment;
   readonly job: JobHandle;
-  /** Highest number of checkpoints that were completed, and of restores. */
+  /** The latest that was told. */
   checkpoints: CheckpointOverview | undefined;
   readonly completedIds: number[] = [];
 
@@ -85,7 +85,6 @@ export class Scenario implements AsyncDisposable {
     this.oracle.check();
     expect(this.checkpoints?.restored ?? 0).toBeGreaterThanOrEqual(restores);
     expect(this.completedIds.length).toBeGreaterThan(2);
-    expect(this.completedIds).toEqual([...this.completedIds].sort((a, b) => a - b));
   }
 
   async until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 20_000): Promise<void> {

@@ -2,11 +2,12 @@
  * Faults in real processes: tasks that throw, TaskManagers that are killed, stopped or crash, checkpoints that rot. Each scenario runs the
  * oracle's job (oracle.ts) through its misfortune and then asks for the content of the output: nothing lost, nothing twice.
  */
-import { closeSync, existsSync, openSync, readFileSync, readdirSync, statSync, writeSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { JobFailedError, discard, environment } from "drey";
 import { describe, expect, test, vi } from "vitest";
-import { once } from "./oracle.ts";
+import { ask, asked, once } from "./oracle.ts";
 import { Scenario, deadline, isAlive, until } from "./scenario.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
@@ -18,10 +19,12 @@ describe("tasks", () => {
   test("1: a function that throws once is restarted from the last checkpoint", async () => {
     await using it = await Scenario.start({
       ...SHORT_RUN,
-      before: (row, folder) => {
-        if (row.number === 500 && once(folder, "throw")) throw new Error("only once");
+      before: (_row, folder) => {
+        if (asked(folder) && once(folder, "throw")) throw new Error("only once");
       },
     });
+    await it.checkpointed(2);
+    ask(it.oracle.folder);
     await it.verdict(1);
   });
 
@@ -118,10 +121,12 @@ describe("TaskManagers", () => {
   test("10: a crash of the whole process inside a function is survived", async () => {
     await using it = await Scenario.start({
       ...SHORT_RUN,
-      before: (row, folder) => {
-        if (row.number === 500 && once(folder, "crash")) process.kill(process.pid, "SIGSEGV");
+      before: (_row, folder) => {
+        if (asked(folder) && once(folder, "crash")) process.kill(process.pid, "SIGSEGV");
       },
     });
+    await it.checkpointed(2);
+    ask(it.oracle.folder);
     await it.verdict(1);
     expect(it.cluster.restarts).toBe(1);
   });
@@ -129,12 +134,14 @@ describe("TaskManagers", () => {
 
 describe("checkpoints", () => {
   test("17: a newest checkpoint that has rotted is passed over for the one before", async () => {
-    const folder = join(import.meta.dirname, "..", "..", ".scratch", `checkpoints-${process.pid}`);
-    await using it = await Scenario.start({ ...SHORT_RUN, rows: 16_000, options: { "execution.checkpointing.dir": folder } });
+    using folder = new TestFolder();
+    await using it = await Scenario.start({ ...SHORT_RUN, rows: 16_000, options: { "execution.checkpointing.dir": folder.path } });
     await it.checkpointed(4);
     const pids = await it.busyTaskManagers();
-    const manifests = filesBelow(folder).filter((path) => /manifest/i.test(path)).sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
-    expect(manifests.length).toBeGreaterThan(0);
+    const manifests = filesBelow(folder.path)
+      .filter((path) => path.endsWith("/_metadata"))
+      .sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs);
+    expect(manifests.length).toBeGreaterThan(1);
     const newest = manifests.at(-1) as string;
     const bytes = readFileSync(newest);
     const file = openSync(newest, "r+");
@@ -175,6 +182,59 @@ describe("checkpoints", () => {
     await it.verdict(1);
   });
 });
+
+describe("JobManagers", () => {
+  const HIGHLY_AVAILABLE = (folder: string): Record<string, unknown> => ({
+    "high-availability.type": "filesystem",
+    "high-availability.storageDir": join(folder, "ha"),
+    "execution.checkpointing.dir": join(folder, "checkpoints"),
+  });
+
+  test("11: a JobManager that is killed is replaced; its jobs, and who looks on, go on", async () => {
+    using folder = new TestFolder();
+    await using it = await Scenario.start({ rows: 24_000, rowsPerSecond: 4_000, options: HIGHLY_AVAILABLE(folder.path) });
+    await it.checkpointed(2);
+    const before = it.cluster.processes.jobManager as number;
+    process.kill(before, "SIGKILL");
+    await until("another JobManager leads", () => ![undefined, before].includes(it.cluster.processes.jobManager));
+    await it.verdict(0);
+  });
+
+  test("21: rows that a client is subscribed to come once each, through the death of a TaskManager and of the JobManager", async () => {
+    using folder = new TestFolder();
+    await using it = await Scenario.start({ ...SHORT_RUN, rows: 12, options: HIGHLY_AVAILABLE(folder.path) });
+    const env = environment({ cluster: it.client, parallelism: 2, printLogs: false, configuration: HIGHLY_AVAILABLE(folder.path) });
+    env.enableCheckpointing(150, { tolerableFailures: 1_000 });
+    const counts = env
+      .generate((i) => ({ key: i % 7, i }), { count: 30_000, rowsPerSecond: 3_000 })
+      .keyBy((row) => row.key)
+      .reduce((a, b) => ({ key: a.key, i: b.i }));
+    const job = await env.submit({ name: "watched", outputs: { counts } });
+    const seen = new Map<number, number>();
+    const read = new Promise<void>((complete, error) =>
+      job.outputs.counts.subscribe({ next: ({ i }) => seen.set(i, (seen.get(i) ?? 0) + 1), complete, error }),
+    );
+    await until("rows come", () => seen.size > 1_000);
+    const { executions } = await job.details();
+    const busy = (await it.client.overview()).taskManagers.find((tm) => executions.some((task) => task.taskManager === tm.taskManager));
+    process.kill(busy?.pid as number, "SIGKILL");
+    const soFar = seen.size;
+    await until("rows come again", () => seen.size > soFar + 2_000);
+    process.kill(it.cluster.processes.jobManager as number, "SIGKILL");
+    await deadline(read, 60_000, "the last row");
+    expect(seen.size).toBe(30_000);
+    expect([...seen.values()].filter((times) => times !== 1)).toEqual([]);
+  });
+});
+
+/** A folder that is gone after the test. */
+class TestFolder implements Disposable {
+  readonly path: string = mkdtempSync(join(tmpdir(), "drey-faults-"));
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
 
 const filesBelow = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, withFileTypes: true }).filter((it) => it.isFile()).map((it) => join(it.parentPath ?? it.path, it.name));
