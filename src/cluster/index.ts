@@ -41,7 +41,8 @@ export type {
   ReducingState, ReducingStateDescriptor, SinkContext, StateOptions, TimeToLive, TwoPhaseWriter, VariablesOf,
 } from "../core/index.ts";
 export type {
-  AsyncContext, FieldOf, IterateOptions, LoopEnds, MapAsyncOptions, RetryOptions, RxContext, RxOptions, RxProject,
+  AsyncContext, Counter, FieldOf, Gauge, Histogram, IterateOptions, LoopEnds, MapAsyncOptions, Meter, MetricGroup, RetryOptions, RxContext,
+  RxOptions, RxProject,
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
   ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
   JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,

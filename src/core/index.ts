@@ -59,6 +59,7 @@ export type { MapAsyncOptions, RetryOptions } from "./api/async.ts";
 export type { FieldOf } from "./api/sequences.ts";
 export type { AsyncContext } from "./operators/map-async.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
+export type { Counter, Gauge, Histogram, Meter, MetricGroup } from "./operators/function.ts";
 export type {
   CheckpointedFunction, Collector, ProcessContext, RuntimeContext, SideOutput, TimerContext, TimerService,
 } from "./operators/function.ts";

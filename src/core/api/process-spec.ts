@@ -2,11 +2,13 @@
 import { GraphError, describe } from "../types/errors.ts";
 
 /**
- * A process function written as an object: with fields of its own, which `this` knows. A type of its own, since instances of classes have no
- * index signature.
+ * A process function written as an object: with fields of its own, which `this` knows. A type of its own, since instances of classes have
+ * no index signature.
  */
+export type Literal<F> = F & Own & ThisType<F & Own>;
+
 // oxlint-disable-next-line typescript/no-explicit-any -- what the fields are, the literal says
-export type Literal<F> = F & { [own: string]: any } & ThisType<F & { [own: string]: any }>;
+type Own = { [own: string]: any };
 
 /** A process function object as it is; a plain function as one. @throws GraphError for anything else. */
 export function processOf(process: unknown): unknown {

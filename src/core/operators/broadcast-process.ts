@@ -8,7 +8,7 @@ import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { MapState, MapStateDescriptor, StateDescriptor, StateOf } from "../state/descriptors.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { OperatorList } from "../state/operator-states.ts";
-import type { CheckpointedFunction, Collector, ProcessContext, RuntimeContext, TimerContext } from "./function.ts";
+import type { CheckpointedFunction, Collector, MetricGroup, ProcessContext, RuntimeContext, TimerContext } from "./function.ts";
 import { FunctionContext, TimestampedCollector, checkpointHooks } from "./function-context.ts";
 import { type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
@@ -204,6 +204,7 @@ class BroadcastSideContext implements KeyedBroadcastContext {
   readonly subtask: number;
   readonly parallelism: number;
   readonly attempt: number;
+  readonly metrics: MetricGroup;
   time: number = Number.NaN;
   watermark: number = MIN_WATERMARK;
   readonly #operator: OperatorContext;
@@ -219,6 +220,7 @@ class BroadcastSideContext implements KeyedBroadcastContext {
     this.subtask = operator.subtask;
     this.parallelism = operator.parallelism;
     this.attempt = operator.attempt;
+    this.metrics = operator.metrics;
   }
 
   get timestamp(): number | undefined {

@@ -8,7 +8,7 @@ import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
 import type { OperatorList } from "../state/operator-states.ts";
 import type { TimerQueue } from "../state/timers.ts";
 import { GraphError, RecordError, describe } from "../types/errors.ts";
-import type { CheckpointedFunction, Collector, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
+import type { CheckpointedFunction, Collector, MetricGroup, RuntimeContext, SideOutput, TimerContext, TimerService } from "./function.ts";
 import type { Operator, OperatorContext } from "./operator.ts";
 
 /** A function's own state in the subtask, as contexts have it. */
@@ -51,6 +51,7 @@ export class FunctionContext implements TimerContext, TimerService {
   readonly subtask: number;
   readonly parallelism: number;
   readonly attempt: number;
+  readonly metrics: MetricGroup;
   time: number = Number.NaN;
   timeDomain: "event" | "processing" = "event";
   watermark: number = MIN_WATERMARK;
@@ -68,6 +69,7 @@ export class FunctionContext implements TimerContext, TimerService {
     this.subtask = operator.subtask;
     this.parallelism = operator.parallelism;
     this.attempt = operator.attempt;
+    this.metrics = operator.metrics;
   }
 
   get timers(): TimerService {

@@ -26,6 +26,40 @@ export function sideOutput<T>(id: string): SideOutput<T> {
   return { id };
 }
 
+/** Counts up and down. */
+export interface Counter {
+  inc(by?: number): void;
+  dec(by?: number): void;
+  readonly count: number;
+}
+
+/** A present value. */
+export interface Gauge {
+  set(value: number): void;
+}
+
+/** How values are spread: seen as `.count`, and over the last 512 values `.min`, `.max`, `.mean`, `.p50`, `.p95`, `.p99`. */
+export interface Histogram {
+  update(value: number): void;
+}
+
+/** How often something happens: seen as the number of times, and `.perSecond`. */
+export interface Meter {
+  mark(by?: number): void;
+}
+
+/**
+ * Metrics of a function's own, seen among those of its subtask (`job.metrics$`) as `<operator>.<name>`. Ask for them in `open`: the same
+ * name gives the same metric. A subtask has room for 256 numbers.
+ */
+export interface MetricGroup {
+  counter(name: string): Counter;
+  /** @param read asked for the value now and then; absent: it is `set`. */
+  gauge(name: string, read?: () => number): Gauge;
+  histogram(name: string): Histogram;
+  meter(name: string): Meter;
+}
+
 /** Where a function runs; given to `open`. */
 export interface RuntimeContext {
   readonly jobName: string;
@@ -34,6 +68,7 @@ export interface RuntimeContext {
   readonly subtask: number;
   readonly parallelism: number;
   readonly attempt: number;
+  readonly metrics: MetricGroup;
   /** Keyed state by its descriptor. On keyed streams only; what it holds is that of the key at hand. */
   state<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor>;
   /**

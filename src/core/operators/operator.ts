@@ -10,6 +10,7 @@
 import type { Configuration } from "../types/options.ts";
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { ClassRegistry } from "../data/classes.ts";
+import type { MetricGroup } from "./function.ts";
 import type { OperatorStates } from "../state/operator-states.ts";
 
 /** One operator in one subtask. */
@@ -102,6 +103,8 @@ export interface OperatorContext {
   readonly configuration: Configuration;
   /** The classes of records, for operators that write rows to disk. */
   readonly classes: ClassRegistry;
+  /** Metrics of the operator's user functions. */
+  readonly metrics: MetricGroup;
   /** What survives a failure: already restored when the operator is created, written out by the runtime. */
   readonly states: OperatorStates;
   /** Wall clock, milliseconds since the epoch. */

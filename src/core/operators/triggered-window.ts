@@ -107,9 +107,10 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
   }
 
   open(): void | Promise<void> {
-    const { jobName, taskName, subtask, parallelism, attempt } = this.#context;
+    const { jobName, taskName, subtask, parallelism, attempt, metrics } = this.#context;
     return this.#spec.function?.open?.({
-      jobName, taskName, subtask, parallelism, attempt, ...ownLists(this.#context), state: (descriptor) => this.#keyed.state(descriptor),
+      jobName, taskName, subtask, parallelism, attempt, metrics, ...ownLists(this.#context),
+      state: (descriptor) => this.#keyed.state(descriptor),
     });
   }
 

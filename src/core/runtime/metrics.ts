@@ -4,6 +4,7 @@
  * A task counts into a Float64Array that its host may read at any time from another thread (a SharedArrayBuffer), so that counting
  * costs one addition and reading costs the task nothing. A reader can see a value that is a few records old, never half a value.
  */
+import { USER_METRICS_BYTES, readUserMetrics } from "./user-metrics.ts";
 
 /** counter: only grows while the attempt lives; gauge: the present value. */
 export type MetricKind = "counter" | "gauge";
@@ -67,7 +68,9 @@ export const WATERMARK_LIMIT: number = taskMetrics.length + 2;
 const ARRAY_LENGTH = taskMetrics.length + 3;
 
 /** Bytes that the metrics of one subtask need. */
-export const TASK_METRICS_BYTES: number = ARRAY_LENGTH * 8;
+export const TASK_METRICS_BYTES: number = ARRAY_LENGTH * 8 + USER_METRICS_BYTES;
+/** Where those of user functions begin. */
+export const USER_METRICS_OFFSET: number = ARRAY_LENGTH * 8;
 
 /** A fresh array over memory that may be shared. Watermarks start at -Infinity, everything else at 0. */
 export function taskMetricsArray(memory: ArrayBufferLike = new ArrayBuffer(TASK_METRICS_BYTES)): Float64Array {
@@ -88,7 +91,7 @@ export function readTaskMetrics(values: Float64Array, nowMs: number = Date.now()
   read["accumulateIdleTimeMs"] = (read["accumulateIdleTimeMs"] as number) + waited(values[IDLE_SINCE] as number);
   read["accumulateBackPressuredTimeMs"] =
     (read["accumulateBackPressuredTimeMs"] as number) + waited(values[BACK_PRESSURED_SINCE] as number);
-  return read;
+  return Object.assign(read, readUserMetrics(values.buffer, USER_METRICS_OFFSET));
 }
 
 /**

@@ -23,10 +23,11 @@ import type { Doorbell, InputChannel, OutputChannel } from "./channel.ts";
 import type { CheckpointHost, CheckpointTrigger, TaskRestore } from "./checkpoint.ts";
 import { FeedbackOutput } from "./feedback-output.ts";
 import { type GateListener, InputGate } from "./input-gate.ts";
-import { BACK_PRESSURED_SINCE, IDLE_SINCE, WATERMARK_LIMIT, metricIndex } from "./metrics.ts";
+import { BACK_PRESSURED_SINCE, IDLE_SINCE, WATERMARK_LIMIT, metricIndex, USER_METRICS_OFFSET } from "./metrics.ts";
 import { type ChainMember, type FusedChain, chainScript, fuse } from "./operator-chain.ts";
 import { type Output, output } from "./output.ts";
 import { TaskCheckpoints } from "./task-checkpoints.ts";
+import { UserMetrics } from "./user-metrics.ts";
 
 /** What the thread that runs a task gives to it. */
 export interface TaskHost {
@@ -103,6 +104,7 @@ const TURNS = metricIndex("turns");
 /** One subtask. Used by one thread; `open`, `run` (or `step`), `close`, each once. */
 export class Task {
   readonly #host: TaskHost;
+  readonly #userMetrics: UserMetrics;
   readonly #name: string;
   readonly #members: readonly ChainMember[];
   readonly #outputs: readonly Output[];
@@ -156,6 +158,7 @@ export class Task {
   constructor(host: TaskHost, spec: TaskSpec) {
     const { vertex, subtask } = host.info;
     this.#host = host;
+    this.#userMetrics = new UserMetrics(host.metrics.buffer, USER_METRICS_OFFSET);
     this.#name = `${vertex.name} (${subtask + 1}/${vertex.parallelism})`;
     this.#mayPark = host.cooperative !== true && !vertex.asynchronous;
     this.#bufferTimeoutMs = host.configuration.get(options.bufferTimeout);
@@ -466,6 +469,7 @@ export class Task {
     }
     if (now >= this.#nextHeapCheckMs) {
       this.#nextHeapCheckMs = now + HEAP_CHECK_MS;
+      this.#userMetrics.refresh(now);
       this.#checkHeap();
       this.#host.metrics[IN_USAGE] = this.#gate.usage;
       this.#host.metrics[OUT_USAGE] = usage(this.#outputs);
@@ -754,6 +758,7 @@ export class Task {
       attempt,
       configuration: this.#host.configuration,
       classes: this.#host.classes,
+      metrics: this.#userMetrics.group(definition.name),
       states,
       now: () => this.#host.now(),
       emit: (value, timestamp) => wiring.emit(value, timestamp),
