@@ -38,7 +38,7 @@ export type {
   CumulativeWindows, CustomEvictor, CustomTrigger, CustomWindows, DynamicSessionWindows, Evictor, EvictorContext, GlobalWindows,
   ProcessWindowContext, TimestampedValue, WatermarkGenerator, WatermarkOutput, Trigger, TriggerContext, TriggerResult, WindowOptions,
   AggregatingState, AggregatingStateDescriptor, Aggregation, DeltaStep, IterationStep, JoinOptions, KeyedCoGroup, KeyedJoin, KeyOf, Order,
-  ReducingState, ReducingStateDescriptor, SinkContext, StateOptions, TimeToLive, TwoPhaseWriter, VariablesOf,
+  CheckpointedFunction, ReducingState, ReducingStateDescriptor, SinkContext, StateOptions, TimeToLive, TwoPhaseWriter, VariablesOf,
 } from "../core/index.ts";
 export type {
   AsyncContext, Counter, FieldOf, Gauge, Histogram, IterateOptions, LoopEnds, MapAsyncOptions, Meter, MetricGroup, RetryOptions, RxContext,
@@ -46,7 +46,7 @@ export type {
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
   ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
   JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,
-  MetricInfo, MetricsReport, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed, RuntimeContext,
+  MetricInfo, MetricsReport, OperatorList, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed, RuntimeContext,
   SessionWindows, ShippedJob, SideOutput, Sink, StateDescriptor, StateOf, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions,
   SubtaskMetrics, TaskSpec, TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, ValueState,
   ValueStateDescriptor, WatermarkStrategy, WindowContext, WindowDescription, WireError,

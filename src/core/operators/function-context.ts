@@ -20,11 +20,11 @@ export function ownLists({ states }: Pick<OperatorContext, "states">): Pick<Runt
 export function checkpointHooks(
   it: CheckpointedFunction,
 ): Pick<Operator, "prepareSnapshot" | "checkpointCompleted" | "checkpointAborted"> {
-  return {
-    ...(it.snapshotState === undefined ? {} : { prepareSnapshot: (checkpoint) => it.snapshotState?.(checkpoint) }),
-    ...(it.notifyCheckpointComplete === undefined ? {} : { checkpointCompleted: (checkpoint) => it.notifyCheckpointComplete?.(checkpoint) }),
-    ...(it.notifyCheckpointAborted === undefined ? {} : { checkpointAborted: (checkpoint) => it.notifyCheckpointAborted?.(checkpoint) }),
-  };
+  const hooks: ReturnType<typeof checkpointHooks> = {};
+  if (it.snapshotState !== undefined) hooks.prepareSnapshot = (checkpoint) => it.snapshotState?.(checkpoint);
+  if (it.notifyCheckpointComplete !== undefined) hooks.checkpointCompleted = (checkpoint) => it.notifyCheckpointComplete?.(checkpoint);
+  if (it.notifyCheckpointAborted !== undefined) hooks.checkpointAborted = (checkpoint) => it.notifyCheckpointAborted?.(checkpoint);
+  return hooks;
 }
 
 /** Hands results on with the timestamp of the record or timer at hand. */
