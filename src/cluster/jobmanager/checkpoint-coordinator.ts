@@ -291,8 +291,8 @@ export class CheckpointCoordinator {
     const completed = { id: checkpoint, folder, manifest, owned };
     this.#statistics.completed(checkpoint, this.#sinceMs(pending));
     // A savepoint is its owner's, who may remove it any time. So no failure goes back to it, and nothing is committed because of it,
-    // unless the job ends with it.
-    if (owned) {
+    // unless the job ends with it: then what it covers is committed, and a task that fails now must not make it again.
+    if (owned || trigger.stop !== undefined) {
       const surplus = this.#completed.add(completed);
       if (surplus.length > 0) this.#discard(surplus);
       for (const earlier of [...this.#pending.values()]) {

@@ -142,8 +142,10 @@ export class JobMaster {
   /** The graph to go on with after the present restart, when the job is being rescaled. */
   #nextGraph: JobGraph | undefined;
   #alignment: WatermarkAlignment;
-  /** What is told when a rescaled job runs again, or a stopped one has ended. */
-  #whenSettled: ((error?: Error) => void)[] = [];
+  /** Told when the rescaled job runs again, or has ended. */
+  #rescalings: ((error?: Error) => void)[] = [];
+  /** Savepoints that the job ends with. Told when it has ended. */
+  #stops: { readonly location: string; readonly settled: (outcome: Stopped) => void }[] = [];
 
   constructor(jobMasterOptions: JobMasterOptions) {
     const { job, graph, code, configuration, owner, clocks, epoch, checkpointRoot, random, dataAddress } = jobMasterOptions;
@@ -286,7 +288,7 @@ export class JobMaster {
   }
 
   details(): JobDetails {
-    const waitingFor = this.state !== "WAITING" ? undefined : this.wantsSlots ? this.waitingFor : this.#startingTasks();
+    const waitingFor = this.#waitsFor();
     return {
       ...this.summary(),
       graph: this.graph,
@@ -314,7 +316,10 @@ export class JobMaster {
 
   /** A TaskManager could not start its tasks, or did not answer in time. Whatever it may have started ends when it releases the job. */
   deployFailed(taskManager: TaskManagerId, error: Error): void {
+    const executions = this.executions.aliveOn(taskManager).map(({ address }) => address);
     this.#endTasksOn(taskManager, error);
+    // A deployment that was answered too late may run. Where it does not, nobody minds.
+    if (executions.length > 0) this.#emit({ kind: "cancel", taskManager, executions });
   }
 
   /** A TaskManager is gone, and its tasks with it. */
@@ -439,8 +444,7 @@ export class JobMaster {
       ...(target === undefined ? {} : { folder: target }),
       whenDone: (outcome) => {
         if ("error" in outcome) return settled(outcome);
-        const location = outcome.completed.folder;
-        this.#whenSettled.push((error) => settled(error === undefined ? { location } : { error }));
+        this.#stops.push({ location: outcome.completed.folder, settled });
       },
     });
   }
@@ -502,7 +506,7 @@ export class JobMaster {
             this.#nextGraph = undefined;
             return settled(outcome.error);
           }
-          this.#whenSettled.push(settled);
+          this.#rescalings.push(settled);
           this.#step((state) => {
             if (state.name === "RUNNING") return this.#restartAll();
             // Tasks failed while the checkpoint was being stored: then all restart.
@@ -661,7 +665,9 @@ export class JobMaster {
   /** All its tasks run. */
   running(): void {
     this.checkpoints.resume({ graph: this.graph, executions: this.executions });
-    if (this.#nextGraph === undefined) this.#settle();
+    if (this.#nextGraph === undefined) this.#tellRescaled();
+    const again = `job ${JSON.stringify(this.name)} failed when its savepoint was complete, and runs again from there; stop it once more`;
+    this.#tellStopped((location) => new CheckpointError(`${again}. The savepoint is ${location}.`));
   }
 
   /** What becomes of the job after a failure. Tasks that have to begin anew are noted. */
@@ -709,9 +715,10 @@ export class JobMaster {
   /** It has ended: its checkpoints go, unless they are to stay. */
   ended(state: "FINISHED" | "CANCELED" | "FAILED"): void {
     this.checkpoints.ended(state);
-    if (state === "FINISHED") return this.#settle();
     const why = this.#failure === undefined ? "." : `: ${this.#failure.message}`;
-    this.#settle(new CheckpointError(`job ${JSON.stringify(this.name)} is ${state}${why}`));
+    const error = new CheckpointError(`job ${JSON.stringify(this.name)} is ${state}${why}`);
+    this.#tellRescaled(state === "FINISHED" ? undefined : error);
+    this.#tellStopped(state === "FINISHED" ? undefined : () => error);
   }
 
   /** No checkpoint on its way can become complete. */
@@ -866,11 +873,13 @@ export class JobMaster {
     return "RESTARTING";
   }
 
-  /** Tells those who wait for the job to run again, or to end. */
-  #settle(error?: Error): void {
-    const waiting = this.#whenSettled;
-    this.#whenSettled = [];
-    for (const settled of waiting) settled(error);
+  #tellRescaled(error?: Error): void {
+    for (const settled of this.#rescalings.splice(0)) settled(error);
+  }
+
+  /** @param error why the job has not finished, after all. */
+  #tellStopped(error?: (location: string) => Error): void {
+    for (const { location, settled } of this.#stops.splice(0)) settled(error === undefined ? { location } : { error: error(location) });
   }
 
   /** Lets the present state decide, and goes where it says. */
@@ -992,6 +1001,14 @@ export class JobMaster {
   #taskName(vertex: VertexId, subtask: number): string {
     const found = this.graph.vertices.find(({ id }) => id === vertex);
     return `${found?.name ?? vertex}, subtask ${subtask + 1} of ${found?.parallelism ?? "?"}`;
+  }
+
+  #waitsFor(): string | undefined {
+    if (this.state === "WAITING") return this.wantsSlots ? this.waitingFor : this.#startingTasks();
+    if (this.state !== "RESTARTING") return undefined;
+    const ending = this.#restartingExecutions.length;
+    if (ending > 0) return `${ending} tasks have not ended yet`;
+    return this.checkpoints.isStoring ? "it is not known yet whether the last checkpoint was stored" : undefined;
   }
 
   #startingTasks(): string {

@@ -56,6 +56,7 @@ export function fitted(graph: JobGraph, slots: number): JobGraph | undefined {
 
 /** The job at the parallelism that its vertices had when a checkpoint was taken. @param graph as it was submitted. */
 export function asBefore(graph: JobGraph, before: readonly { readonly id: string; readonly parallelism: number }[]): JobGraph {
-  const parallelism = new Map(before.map((vertex) => [vertex.id, vertex.parallelism]));
-  return { ...graph, vertices: graph.vertices.map((vertex) => ({ ...vertex, parallelism: parallelism.get(vertex.id) ?? vertex.parallelism })) };
+  const known = new Map(before.map((vertex) => [vertex.id, vertex.parallelism]));
+  const vertices = graph.vertices.map((vertex) => ({ ...vertex, parallelism: known.get(vertex.id) ?? vertex.parallelism }));
+  return { ...graph, vertices };
 }

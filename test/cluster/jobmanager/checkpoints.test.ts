@@ -353,7 +353,9 @@ describe("going back to a checkpoint", () => {
     plane.pass(1_000);
     plane.report(job, "sink", 0, "FAILED", thrown);
     plane.pass(10_000);
-    expect(state(plane, job)).toBe("RESTARTING");
+    expect(plane.details(job)).toMatchObject({
+      state: "RESTARTING", waitingFor: "it is not known yet whether the last checkpoint was stored",
+    });
     plane.act((dispatcher) => dispatcher.manifestStored(job, 2));
     plane.pass(100);
     expect(plane.tasksOf(job)[0]!.restore).toMatchObject({ checkpoint: 2 });
@@ -485,6 +487,18 @@ describe("savepoints", () => {
     plane.reportAll(job, "FINISHED");
     expect(answers(plane)).toMatchObject([[1, { location: expect.stringMatching(/^\/mine\//) }]]);
     expect([...plane.manifests.keys()]).toHaveLength(1);
+  });
+
+  test("a job that fails after its last savepoint was complete goes on from it, and whoever stopped it is told", () => {
+    const plane = new ControlPlane(EVERY_SECOND);
+    plane.join("tm", 1);
+    const job = plane.submit(pair("job", 1));
+    plane.pass(1_000);
+    plane.act((dispatcher) => dispatcher.stopWithSavepoint(job, false, "/mine", 1));
+    plane.report(job, "sink", 0, "FAILED", thrown);
+    plane.pass(100);
+    expect(plane.tasksOf(job)[0]!.restore).toMatchObject({ checkpoint: 2, folder: expect.stringMatching(/^\/mine\//) });
+    expect(answers(plane)).toMatchObject([[1, expect.stringMatching(/runs again.*savepoint/)]]);
   });
 
   test("a savepoint that fails is refused with the reason, and the job goes on", () => {
