@@ -1,6 +1,6 @@
 /**
- * The notebooks of `notebooks/`, installed in a folder of their own as a reader installs them, and run under tslab from the first cell to
- * the last. Run by `npm run test:notebooks`, not by `npm test`: the installation takes its time.
+ * The notebooks of `notebooks/`, installed in a folder of their own as a reader installs them, and run under tslab and under our kernel
+ * from the first cell to the last. Run by `npm run test:notebooks`, not by `npm test`: the installation takes its time.
  *
  * DREY_KEEP_NOTEBOOKS names a folder for the executed notebooks, to look at them.
  */
@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Executed, type Notebook, type NotebookCell, type Output, executeNotebook } from "./execute-notebook.ts";
+import { ourKernel } from "./kernel/kernel.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const NOTEBOOKS = join(ROOT, "notebooks");
@@ -56,27 +57,28 @@ function isAlive(pid: number): boolean {
 }
 
 const executed = new Map<string, Promise<Executed>>();
-/** Each notebook runs once. */
-function run(name: string): Promise<Executed> {
-  let result = executed.get(name);
+/** Each notebook runs once under each kernel. */
+function run(name: string, under: "tslab" | "drey"): Promise<Executed> {
+  let result = executed.get(`${name} ${under}`);
   if (result === undefined) {
     const tslab = join(folder, "node_modules/tslab/bin/tslab");
-    result = executeNotebook(read(name), { kernel: [process.execPath, tslab, "kernel", "--config-path={connection}"], cwd: folder });
-    executed.set(name, result);
+    const kernel = under === "drey" ? ourKernel : { kernel: [process.execPath, tslab, "kernel", "--config-path={connection}"] as const };
+    result = executeNotebook(read(name), { ...kernel, cwd: folder });
+    executed.set(`${name} ${under}`, result);
     const keep = process.env["DREY_KEEP_NOTEBOOKS"];
     if (keep !== undefined) {
       void result.then(({ notebook }) => {
         mkdirSync(keep, { recursive: true });
-        writeFileSync(join(keep, name), JSON.stringify(notebook, null, 1));
+        writeFileSync(join(keep, `${under}-${name}`), JSON.stringify(notebook, null, 1));
       });
     }
   }
   return result;
 }
 
-describe("under tslab", () => {
+describe.each(["tslab", "drey"] as const)("under %s", (under) => {
   test.each(names)("%s runs from the first cell to the last, without an error", async (name) => {
-    const { notebook } = await run(name);
+    const { notebook } = await run(name, under);
     // A lesson that kills a TaskManager is told of it.
     const expected = (text: string): boolean => /^TaskManager \d+ of the local cluster ended unexpectedly/.test(text);
     const said = outputsOf(notebook).filter(
@@ -87,12 +89,12 @@ describe("under tslab", () => {
   });
 
   test.each(names)("%s with its outputs is small enough to be kept and sent", async (name) => {
-    const bytes = JSON.stringify((await run(name)).notebook).length;
+    const bytes = JSON.stringify((await run(name, under)).notebook).length;
     expect(bytes).toBeLessThan(2_600_000);
   });
 
   test("pictures come in every form that a front end may want", async () => {
-    const pictures = outputsOf((await run("00-start.ipynb")).notebook).flatMap((it) => (it.output_type === "display_data" ? [it] : []));
+    const pictures = outputsOf((await run("00-start.ipynb", under)).notebook).flatMap((it) => (it.output_type === "display_data" ? [it] : []));
     expect(pictures.length).toBeGreaterThanOrEqual(8);
     for (const { data } of pictures) expect(Object.keys(data)).toEqual(expect.arrayContaining(["text/html", "text/plain"]));
     expect(pictures.filter(({ data }) => "image/svg+xml" in data).length).toBeGreaterThanOrEqual(7);
@@ -101,7 +103,7 @@ describe("under tslab", () => {
   });
 
   test("the panel of a running job is redrawn, and stays as a picture that needs no kernel", async () => {
-    const { updates, notebook } = await run("00-start.ipynb");
+    const { updates, notebook } = await run("00-start.ipynb", under);
     expect(updates).toBeGreaterThan(5);
     const panel = outputsOf(notebook)
       .flatMap((it) => (it.output_type === "display_data" ? [it.data] : []))
@@ -111,7 +113,7 @@ describe("under tslab", () => {
   });
 
   test("an error of a function points at its line in the cell", async () => {
-    const { notebook } = await run("00-start.ipynb");
+    const { notebook } = await run("00-start.ipynb", under);
     const sourceOf = (cell: NotebookCell): string => [cell.source].flat().join("");
     const cell = notebook.cells.find((it) => it.cell_type === "code" && sourceOf(it).includes("new RangeError")) as NotebookCell;
     const line = sourceOf(cell).split("\n").findIndex((text) => text.includes("new RangeError")) + 1;
@@ -119,7 +121,7 @@ describe("under tslab", () => {
   });
 
   test("the cluster's processes end with the kernel", async () => {
-    const { notebook } = await run("00-start.ipynb");
+    const { notebook } = await run("00-start.ipynb", under);
     const [slots] = outputsOf(notebook);
     const text = slots?.output_type === "display_data" ? String(slots.data["text/plain"]) : "";
     const pids = [...text.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));

@@ -135,7 +135,7 @@ class CellFiles {
     this.#texts.delete(this.#fileOf(cell));
   }
 
-  /** Only what is looked at now: it brings those cells along whose names it mentions, and a long notebook costs no more than a short one. */
+  /** Only what is looked at now: it brings along the cells whose names it mentions, so a long notebook costs no more than a short one. */
   names(): string[] {
     return [this.#latest];
   }

@@ -135,9 +135,6 @@ async function savepoint(argument: string): Promise<object> {
   const session = await running();
   const [text = "", folder] = argument.split(/\s+/);
   const { job, name } = await jobNamed(session, text);
-  const control = (await session.client.job(job)) as { savepoint?: (options: object) => Promise<unknown> };
-  if (control.savepoint === undefined) throw new ConfigurationError("this version of drey takes no savepoints yet.");
-  const written = await control.savepoint(folder === undefined ? {} : { folder });
-  const where = typeof written === "string" ? written : ((written as { location?: string } | undefined)?.location ?? "");
-  return shown(`Savepoint of "${name}": ${where}`);
+  const handle = await session.client.attach(job);
+  return shown(`Savepoint of "${name}": ${await handle.savepoint(folder)}`);
 }

@@ -29,6 +29,7 @@ const MOST_TEXTS = 500;
 
 const texts = new Map<RequestNumber, string>();
 const comms = new Comms();
+/** What the last interrupt left running; a cell that is run since then is not about it. */
 let named: { readonly request: RequestNumber; readonly jobs: readonly JobSummary[] } | undefined;
 
 const globals = globalThis as unknown as Record<symbol | string, unknown>;
@@ -71,6 +72,7 @@ process.on("message", (order: Order) => {
 async function obey(order: Order): Promise<void> {
   switch (order.kind) {
     case "run":
+      named = undefined;
       texts.set(order.request, order.cell.typescript);
       if (texts.size > MOST_TEXTS) texts.delete(texts.keys().next().value as RequestNumber);
       return runCell(order.request, order.cell, (how) => void tellEnd(order.request, how, order.show));
