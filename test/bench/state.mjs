@@ -2,6 +2,8 @@
 //
 //   pauses   1 million keys, 100 MB when written; records change keys at random, 500 at a time, and in between the snapshot is written in
 //            slices of 4 ms, as a task does it. A pause is the time between two batches of records: freezing, slices, garbage.
+//   disk     1 million keys of about 250 bytes in lmdb, 50,000 of them cached: how many are filled in, read and changed per second, and what
+//            an incremental checkpoint writes after a share of the keys has changed.
 //   restore  10 million keys of a window, written at parallelism 4 and restored at parallelism 3, each subtask its own.
 import { parseArgs } from "node:util";
 import { noClasses } from "../../dist/core/data/classes.js";
@@ -10,13 +12,16 @@ import { valueState } from "../../dist/core/state/descriptors.js";
 import { SubtaskStates } from "../../dist/core/state/operator-states.js";
 import { redistribute } from "../../dist/core/state/snapshot.js";
 
-const { values: flags } = parseArgs({ options: { keys: { type: "string", default: "1000000" }, restore: { type: "string", default: "10000000" }, strings: { type: "boolean", default: false } } });
+const { values: flags } = parseArgs({ options: { keys: { type: "string", default: "1000000" }, disk: { type: "string", default: "1000000" }, restore: { type: "string", default: "10000000" }, strings: { type: "boolean", default: false } } });
 const MAX_PARALLELISM = 128;
 const SLICE_MS = 4;
 const BATCH = 500;
 
-const states = (restore) =>
-  new SubtaskStates({ stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => Date.now(), ...(restore === undefined ? {} : { restore }) });
+const states = (restore, disk) =>
+  new SubtaskStates({
+    stateId: "op", maxParallelism: MAX_PARALLELISM, classes: noClasses, now: () => Date.now(),
+    ...(restore === undefined ? {} : { restore }), ...(disk === undefined ? {} : { disk }),
+  });
 const percentile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 const ms = (value) => `${value.toFixed(1)} ms`;
 const mb = (bytes) => `${(bytes / 1e6).toFixed(0)} MB`;
@@ -126,5 +131,54 @@ function restore(keys) {
   console.log(`restore  ${keys} keys, ${mb(size)}, from parallelism ${old} to ${parallelism}: exact; ${times.map(ms).join(", ")} per subtask (filled and written in ${ms(wrote)})`);
 }
 
+function disk(keys) {
+  const it = states(undefined, { folder: "", cachedEntries: 50_000, incremental: true });
+  const { keyed } = it;
+  const state = keyed.state(valueState("orders"));
+  const filler = "x".repeat(180);
+  const timed = (count, act) => {
+    const cpu = process.cpuUsage();
+    for (let i = 0; i < count; i++) act(i);
+    const { user, system } = process.cpuUsage(cpu);
+    return `${(count / ((user + system) / 1000)).toFixed(0)} k/s`;
+  };
+  const change = (key) => {
+    keyed.setCurrentKey(key);
+    const order = state.value();
+    order.count++;
+    state.update(order);
+  };
+  const filled = timed(keys, (i) => {
+    keyed.setCurrentKey(i);
+    state.update({ count: i, sum: i / 3, name: `customer number ${i}`, address: filler });
+  });
+  const all = timed(keys / 10, () => change(random(keys)));
+  const hot = timed(keys, () => change(random(40_000)));
+  let id = 0;
+  const take = () => {
+    const from = performance.now();
+    const cpu = process.cpuUsage();
+    const snapshot = it.freeze(++id);
+    const pauses = [];
+    for (let done = false, began = from; !done; began = performance.now()) {
+      done = snapshot.work(SLICE_MS, () => true);
+      pauses.push(performance.now() - began);
+      if (id > 1) for (let i = 0; i < 50; i++) change(random(40_000));
+    }
+    snapshot.finish("f", 0);
+    it.completed(id);
+    const { user, system } = process.cpuUsage(cpu);
+    pauses.sort((a, b) => a - b);
+    return { bytes: snapshot.bytes, text: `${mb(snapshot.bytes)} in ${ms((user + system) / 1000)} of CPU, pauses p99 ${ms(percentile(pauses, 0.99))}` };
+  };
+  console.log(`disk     ${keys} keys: filled ${filled}, changed at random ${all}, changed within the cache ${hot}; first checkpoint ${take().text}`);
+  for (const share of [0.001, 0.01, 0.05, 0.1]) {
+    for (let i = 0; i < keys * share; i++) change(random(keys));
+    console.log(`         ${(share * 100).toFixed(1).padStart(4)} % of the keys changed: ${take().text}`);
+  }
+  it.close();
+}
+
 pauses(Number(flags.keys));
+disk(Number(flags.disk));
 restore(Number(flags.restore));

@@ -6,7 +6,7 @@ import { type ClassRegistry, noClasses } from "../data/classes.ts";
 import { DEFAULT_MAX_PARALLELISM, keyGroupOf } from "../data/key-groups.ts";
 import { keyOfToken, type KeyToken } from "../data/keys.ts";
 import { flattenKept, flattenStrings } from "../data/text.ts";
-import { describe, GraphError, InvariantError } from "../types/errors.ts";
+import { describe, GraphError, InvariantError, StateError } from "../types/errors.ts";
 import type { KeyedBackend } from "./backend.ts";
 import { BroadcastMap } from "./broadcast-map.ts";
 import type { MapState } from "./descriptors.ts";
@@ -16,7 +16,7 @@ import { KeyedStates, type StateTables } from "./keyed-states.ts";
 import { RestoredSections } from "./restored.ts";
 import { type SectionWriter, SnapshotWriter } from "./section-writer.ts";
 import type { OperatorRestore, ReadBlock, SnapshotInProgress } from "./snapshot.ts";
-import { type TableLayout, TableSet } from "./table-set.ts";
+import { TABLE, type TableLayout, TableSet } from "./table-set.ts";
 import { TimerQueue } from "./timers.ts";
 
 /** What a list's items become at another parallelism: each subtask gets a share, or each gets all. */
@@ -146,6 +146,13 @@ export class SubtaskStates implements CheckpointedStates {
     let tables = this.#tables.get(name) as TableSet<Value> | undefined;
     if (tables === undefined) {
       const fresh = new TableSet<Value>(layout);
+      const type = this.#restored?.typeOf("keyed", name) ?? TABLE;
+      if (type !== TABLE) {
+        throw new StateError(
+          `What was restored for ${describe(this.#options.stateId)} under ${describe(name)} is ${type} state of another kind of operator. ` +
+            "Give the operator another uid, so that it begins anew.",
+        );
+      }
       this.#restored?.take("keyed", name, (values) => fresh.restore(values));
       tables = fresh;
       this.#tables.set(name, tables as unknown as TableSet<unknown>);

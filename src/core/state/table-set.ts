@@ -11,6 +11,9 @@ import type { ValueWriter } from "../data/value-writer.ts";
 import { KeyTable } from "./key-table.ts";
 import type { SnapshotWriter } from "./section-writer.ts";
 
+/** The type of a section that holds such tables. */
+export const TABLE = "table";
+
 /** How the values of a table are stored. */
 export interface TableLayout<Value> {
   /** What of a value is written: anything that can travel in a record. */
@@ -54,7 +57,7 @@ export class TableSet<Value> {
 
   /** Freezes all tables into a section of a snapshot. */
   freeze(snapshot: SnapshotWriter, name: string, maxParallelism: number): void {
-    const section = snapshot.section(name, "keyed", "table");
+    const section = snapshot.section(name, "keyed", TABLE);
     const { store } = this.#layout;
     const groupOf = (token: KeyToken): number => keyGroupOf(token, maxParallelism);
     for (const [namespace, table] of this.#tables) {

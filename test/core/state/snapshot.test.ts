@@ -184,6 +184,12 @@ describe("what was restored", () => {
     expect(states.keyed.state(valueState("v")).value()).toBe(7);
   });
 
+  test("for another operator is refused", () => {
+    const states = restored(first(), 0, 1, MAX_PARALLELISM);
+    expect(() => states.tables("v", { store: (it) => it, load: (it) => it })).toThrow(/is value state of another kind of operator/);
+    expect(() => states.tables("other", { store: (it) => it, load: (it) => it })).not.toThrow();
+  });
+
   test.each([
     ["damaged", (bytes: Uint8Array): void => void (bytes[31] = (bytes[31] as number) ^ 1), /is damaged/],
     ["of a later version", (bytes: Uint8Array): void => void (bytes[9] = 9), /version 9 of the state format; this version of drey reads version 1/],
