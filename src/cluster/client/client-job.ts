@@ -5,10 +5,11 @@
  * connection while somebody waits for it: it is attached and runs, somebody listens and it runs, or rows are on their way.
  */
 import { outcome } from "../../core/api/job-handle.ts";
+import { BatchDecoder, BatchEncoder } from "../../core/data/codec.ts";
 import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
 import { type CheckpointOverview, type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
 import type { JobControl, JobListener, ResultReader, RowFeed, SnapshotControl } from "../../core/runtime/executor.ts";
-import { ConnectionError, toWire } from "../../core/types/errors.ts";
+import { ConnectionError, NotFoundError, toWire } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { JobTopic, ResultPosition } from "../protocol/messages.ts";
 import type { Connection, JobManagerCaller } from "./connection.ts";
@@ -78,6 +79,18 @@ export class ClientJob implements JobControl {
     stop: async (how) => (await this.#ask((jobManager) => jobManager.call("stopWithSavepoint", { job: this.id, ...how }))).location,
     rescale: (parallelism) => this.#ask((jobManager) => jobManager.call("rescale", { job: this.id, parallelism })),
   };
+
+  async queryState(name: string, key: unknown): Promise<unknown> {
+    const attachments = [new Uint8Array(new BatchEncoder({ classes: this.#classes }).encodeRow(key, Number.NaN))];
+    const { reply, attachments: values } = await this.#ask((jobManager, deadlineMs) =>
+      jobManager.callForAttachments("queryState", { job: this.id, name }, { attachments, deadlineMs }),
+    );
+    if (!reply.declared) {
+      throw new NotFoundError(`no running task of job "${this.name}" has a keyed state ${JSON.stringify(name)} for this key.`);
+    }
+    const [value] = values;
+    return value === undefined ? undefined : new BatchDecoder({ classes: this.#classes }).decodeRow(value).row;
+  }
 
   async metricsHistory(): Promise<readonly MetricsReport[]> {
     const answer = await this.#connection.use((jobManager) =>

@@ -278,6 +278,12 @@ export class JobManager {
       cancel: ({ job }, peer) => asked(peer, () => dispatcher.cancel(job)),
       watchJob: ({ job, topics }, peer) => asked(peer, (client) => dispatcher.watchJob(client, job, topics)),
       unwatchJob: ({ job }, peer) => asked(peer, (client) => dispatcher.unwatchJob(client, job)),
+      queryState: async (question, peer, attachments) => {
+        const { executions } = asked(peer, () => dispatcher.job(question.job));
+        const hosts = new Set(executions.flatMap(({ taskManager }) => this.#taskManagers.get(taskManager as TaskManagerId) ?? []));
+        const answers = await Promise.all([...hosts].map((host) => host.callForAttachments("queryState", question, { attachments })));
+        return answers.find(({ reply }) => reply.declared) ?? { declared: false, found: false };
+      },
       metricsHistory: ({ job }, peer) => asked(peer, () => ({ reports: dispatcher.metricsHistory(job) })),
       checkpoints: ({ job }, peer) => asked(peer, () => dispatcher.checkpoints(job)),
       triggerCheckpoint: ({ job }, peer) => later(peer, (request) => dispatcher.triggerCheckpoint(job, request)),

@@ -160,6 +160,7 @@ function leaving(job: JobControl, waiting: () => void): JobControl {
     cancel: () => job.cancel(),
     openResult: (name) => job.openResult(name),
     metricsHistory: () => job.metricsHistory(),
+    queryState: async (name, key) => job.queryState?.(name, key),
     ...(job.snapshots === undefined ? {} : { snapshots: job.snapshots }),
     watch: (listener) => {
       if (listener.status !== undefined) waiting();

@@ -265,6 +265,8 @@ const channelSegments: v.GenericSchema<unknown, ChannelSegments> = v.strictObjec
   attempt: count,
   sequence: count,
 });
+const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
+const stateFound: v.GenericSchema<unknown, StateFound> = v.strictObject({ declared: v.boolean(), found: v.boolean() });
 const channelGrant: v.GenericSchema<unknown, ChannelGrant> = v.strictObject({
   job: id<JobId>(),
   name: text(),
@@ -427,6 +429,8 @@ export type TaskManagerConversation = {
   readonly checkpointAborted: Event<{ readonly job: JobId; readonly checkpoint: number }>;
   /** How far the watermarks of the sources of some vertices may be for them to read on. */
   readonly limitWatermarks: Event<{ readonly job: JobId; readonly limits: readonly WatermarkLimit[] }>;
+  /** What running tasks of a job hold for a key (attachment 0: the key, as a row). Attachment of the answer: the value, as a row. */
+  readonly queryState: Call<{ readonly job: JobId; readonly name: string }, StateFound>;
   readonly shutdown: Event<{ readonly reason: string }>;
 };
 
@@ -445,6 +449,7 @@ export const taskManagerConversation: TaskManagerConversation = {
   limitWatermarks: event(
     v.strictObject({ job: id<JobId>(), limits: v.array(v.strictObject({ vertex: id<VertexId>(), limit: v.number() })) }),
   ),
+  queryState: call(ofChannel, stateFound),
   shutdown: event(v.strictObject({ reason: text() })),
 };
 
@@ -465,6 +470,8 @@ export type ClientConversation = {
   readonly unwatchJob: Call<{ readonly job: JobId }, void>;
   /** Metrics of a job that were reported so far, oldest first, up to `metrics.history`. */
   readonly metricsHistory: Call<{ readonly job: JobId }, { readonly reports: readonly MetricsReport[] }>;
+  /** As TaskManagers answer it. */
+  readonly queryState: Call<{ readonly job: JobId; readonly name: string }, StateFound>;
   readonly checkpoints: Call<{ readonly job: JobId }, CheckpointOverview>;
   /** Takes a checkpoint now; answered when it is complete. @throws CheckpointError */
   readonly triggerCheckpoint: Call<{ readonly job: JobId }, { readonly checkpoint: number }>;
@@ -506,6 +513,14 @@ export interface HelloReply {
   readonly resumesWithinMs?: number;
 }
 
+/** What came of a question about state. */
+export interface StateFound {
+  /** There is a state of this name, and the subtask that owns the key has answered. */
+  readonly declared: boolean;
+  /** It holds something for the key. */
+  readonly found: boolean;
+}
+
 /** Segments that a reader of a result may be sent beyond those that it has taken: it grants so many more than it took. */
 export const RESULT_WINDOW_SEGMENTS = 8;
 
@@ -535,7 +550,6 @@ export interface TakenRows {
 const topics: v.GenericSchema<unknown, JobTopic[]> = v.array(v.picklist(["status", "metrics", "log", "checkpoints"]));
 const empty: v.GenericSchema<unknown, Record<string, never>> = v.strictObject({});
 const ofJob = v.strictObject({ job: id<JobId>() });
-const ofChannel = v.strictObject({ job: id<JobId>(), name: text() });
 
 /** `ClientConversation` with the shapes of its messages. */
 export const clientConversation: ClientConversation = {
@@ -558,6 +572,7 @@ export const clientConversation: ClientConversation = {
   watchJob: call(v.strictObject({ job: id<JobId>(), topics }), nothing),
   unwatchJob: call(ofJob, nothing),
   metricsHistory: call(ofJob, v.strictObject({ reports: v.array(metricsReport) })),
+  queryState: call(ofChannel, stateFound),
   checkpoints: call(ofJob, checkpointOverview),
   triggerCheckpoint: slowCall(ofJob, v.strictObject({ checkpoint: count })),
   savepoint: slowCall(v.strictObject({ job: id<JobId>(), target: v.exactOptional(location) }), v.strictObject({ location })),

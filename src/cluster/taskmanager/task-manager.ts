@@ -19,7 +19,7 @@ import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { isTaskFinal } from "../../core/graph/job-status.ts";
 import { WATERMARK_LIMIT } from "../../core/runtime/metrics.ts";
-import { ConnectionError, DreyError, InvariantError } from "../../core/types/errors.ts";
+import { ConnectionError, DreyError, InvariantError, ProtocolError, fromWire } from "../../core/types/errors.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { Configuration, options } from "../../core/types/options.ts";
 import { taskManagerId } from "../../core/types/ids.ts";
@@ -30,9 +30,9 @@ import { clientKeys } from "../protocol/key-file.ts";
 import { admit, dismiss } from "../protocol/keys.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import type { CheckpointAck as WireAck } from "../protocol/checkpoint-messages.ts";
-import type { RequestOf } from "../protocol/conversation.ts";
+import { ReplyWithAttachments, type RequestOf } from "../protocol/conversation.ts";
 import { registrationConversation, taskManagerConversation } from "../protocol/messages.ts";
-import type { ExecutionAddress, RegistrationConversation, TaskDeployment, TaskManagerConversation } from "../protocol/messages.ts";
+import type { ExecutionAddress, RegistrationConversation, StateFound, TaskDeployment, TaskManagerConversation } from "../protocol/messages.ts";
 import type { CallOptions } from "../protocol/link.ts";
 import { RpcClient } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
@@ -60,6 +60,8 @@ const MAX_SPARES = 8;
 const ECHO_MS = 1_000;
 /** What was not acknowledged for so long is told again. */
 const ANSWER_MS = 3_000;
+/** How long a task may take to answer a question about its state. */
+const QUERY_MS = 3_000;
 const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1_000;
 
@@ -154,6 +156,7 @@ export class TaskManager {
         grantResult: (grant) => this.#clients.grantResult(grant),
         feedSegments: (segments, _from, attachments) => this.#clients.feedSegments(segments, attachments),
         triggerCheckpoint: (what) => this.#triggerCheckpoint(what),
+        queryState: ({ job, name }, _from, [key]) => this.#queryState(job, name, key),
         checkpointCompleted: ({ job, checkpoint }) => {
           this.#snapshots.completed(job, checkpoint);
           this.#tellTasks(job, { kind: "completed", checkpoint });
@@ -462,6 +465,18 @@ export class TaskManager {
   #triggerCheckpoint({ job, trigger, executions, folder }: RequestOf<TaskManagerConversation, "triggerCheckpoint">): void {
     this.#snapshots.begin(job, trigger, folder);
     for (const execution of executions) this.#running.get(executionKey(execution))?.task.tell({ kind: "trigger", trigger });
+  }
+
+  async #queryState(job: JobId, name: string, key: Uint8Array | undefined): Promise<ReplyWithAttachments<StateFound>> {
+    if (key === undefined) throw new ProtocolError("a question for state came without its key.");
+    const tasks = [...this.#running.values()].filter(({ task }) => task.deployment.execution.job === job);
+    const answers = await Promise.all(tasks.map(({ task }) => task.ask(name, key, QUERY_MS)));
+    const answer = answers.find((it) => it?.declared === true);
+    if (answer?.error !== undefined) throw fromWire(answer.error);
+    return new ReplyWithAttachments(
+      { declared: answer !== undefined, found: answer?.value !== undefined },
+      answer?.value === undefined ? [] : [answer.value],
+    );
   }
 
   #tellTasks(job: JobId, command: Extract<ThreadCommand, { readonly kind: "completed" | "aborted" }>): void {

@@ -21,7 +21,7 @@ import { metricIndex } from "../../core/runtime/metrics.ts";
 import type { TaskDeployment, TaskStateChange } from "../protocol/messages.ts";
 import type { Thread, ThreadExit } from "./thread-pool.ts";
 import { subtaskName } from "./thread-messages.ts";
-import type { CheckpointReport, ConsoleLine, TaskAssignment, ThreadCommand, ThreadReport } from "./thread-messages.ts";
+import type { CheckpointReport, ConsoleLine, StateAnswer, TaskAssignment, ThreadCommand, ThreadReport } from "./thread-messages.ts";
 
 /** A thread that said its last word ends by itself; after so long it is helped. */
 const GOODBYE_MS = 1_000;
@@ -67,6 +67,8 @@ export class TaskThread {
   #outcome: Outcome | undefined;
   #canceling: () => void = () => {};
   readonly #canceled: Promise<void>;
+  #lastQuestion = 0;
+  readonly #questions = new Map<number, (answer: StateAnswer | undefined) => void>();
   #turns = -1;
   #turnedAtMs = 0;
 
@@ -117,6 +119,22 @@ export class TaskThread {
     if (this.#started && this.#outcome === undefined) this.thread.tell(command);
   }
 
+  /** Asks for the state of a key; undefined when the task does not run (any more), or does not answer in time. */
+  ask(name: string, key: Uint8Array, deadlineMs: number): Promise<StateAnswer | undefined> {
+    if (this.#state !== "RUNNING" || this.#outcome !== undefined) return Promise.resolve(undefined);
+    const id = ++this.#lastQuestion;
+    return new Promise((resolve) => {
+      this.#questions.set(id, resolve);
+      this.thread.tell({ kind: "query", id, name, key });
+      this.#after(deadlineMs, () => this.#answered(id, undefined));
+    });
+  }
+
+  #answered(id: number, answer: StateAnswer | undefined): void {
+    this.#questions.get(id)?.(answer);
+    this.#questions.delete(id);
+  }
+
   /** Ends the task's thread at once; the task has failed with `error`, unless it is being cancelled or at its end already. */
   fail(error: Error): void {
     if (this.#final || this.#outcome !== undefined) return;
@@ -161,6 +179,7 @@ export class TaskThread {
   async #live(): Promise<TaskState> {
     const exit = await this.thread.exited;
     for (const timer of this.#timers) clearTimeout(timer);
+    for (const id of [...this.#questions.keys()]) this.#answered(id, undefined);
     const outcome = (this.#outcome ??= this.#deathOf(exit));
     if (outcome.state === "FINISHED") await Promise.race([this.#options.drained(), this.#canceled]);
     // Cancelled while its rows were on their way: they are not wanted any more.
@@ -175,6 +194,8 @@ export class TaskThread {
         return;
       case "line":
         return this.#options.onLine(report.line);
+      case "answer":
+        return this.#answered(report.id, report);
       case "snapshot":
       case "acknowledge":
       case "decline":

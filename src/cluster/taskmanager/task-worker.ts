@@ -27,7 +27,8 @@ import { failureReport } from "./failure-report.ts";
 import { SlotHeap } from "./slot-heap.ts";
 import { taskRestore } from "./restored-state.ts";
 import { SNAPSHOT_BYTES, snapshotFile, subtaskName } from "./thread-messages.ts";
-import type { TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
+import { answerOf } from "./state-query.ts";
+import type { StateAnswer, StateQuestion, TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
 
 /** A waiting task looks around after so long even if nobody rings: its count of turns shows that it lives. */
 const LOOK_MS = 500;
@@ -44,6 +45,8 @@ class Commands {
   readonly #run: (assignment: TaskAssignment) => void;
   /** Set while it can take part in checkpoints. */
   task: Task | undefined;
+  /** Answers questions about its state. */
+  answer: (question: StateQuestion) => StateAnswer = ({ id }) => ({ kind: "answer", id, declared: false });
 
   constructor(run: (assignment: TaskAssignment) => void) {
     this.#run = run;
@@ -72,6 +75,8 @@ class Commands {
       case "trigger":
         if (this.task !== undefined) return this.task.triggerCheckpoint(command.trigger);
         return declineCheckpoint(command.trigger.checkpoint, new CheckpointError("the task does not run yet."));
+      case "query":
+        return report(this.answer(command));
       case "completed":
         return this.task?.checkpointCompleted(command.checkpoint);
       case "aborted":
@@ -123,6 +128,7 @@ class Subtask {
         report({ kind: "state", state: "RUNNING", atMs: Date.now() });
         const outcome = await task.run();
         commands.task = undefined;
+        commands.answer = ({ id }) => ({ kind: "answer", id, declared: false });
         // Rejections that nobody handles show only when the event loop turns.
         await new Promise((resolve) => setImmediate(resolve));
         await task.close();
@@ -157,7 +163,10 @@ class Subtask {
     if (spec === undefined) {
       throw new InvariantError(`The job's code has ${values.length} task specs, and vertex number ${assignment.vertexIndex} was deployed.`);
     }
-    return new Task(hostOf(assignment, new ClassRegistry(classes)), spec);
+    const registry = new ClassRegistry(classes);
+    const task = new Task(hostOf(assignment, registry), spec);
+    commands.answer = (question) => answerOf(question, task, assignment, registry);
+    return task;
   }
 
   #say(state: "FINISHED" | "CANCELED" | "FAILED", error?: WireError): void {

@@ -9,6 +9,8 @@
  *       │◀───────── initializing · running · line … ───│
  *       │── trigger · completed · aborted ────────────▶│  of a checkpoint
  *       │◀──────── snapshot … acknowledge · decline ───│
+ *       │── query ────────────────────────────────────▶│  for the state of a key
+ *       │◀──────────────────────── answer ─────────────│
  *       │── cancel ───────────────────────────────────▶│  at any time; the flag of the bell says that a command waits
  *       │◀──────────────────────── ended ──────────────│  the last word, then the thread ends
  *
@@ -86,7 +88,31 @@ export type ThreadCommand =
   | { readonly kind: "run"; readonly assignment: TaskAssignment }
   | { readonly kind: "cancel" }
   | { readonly kind: "trigger"; readonly trigger: CheckpointTrigger }
-  | { readonly kind: "completed" | "aborted"; readonly checkpoint: number };
+  | { readonly kind: "completed" | "aborted"; readonly checkpoint: number }
+  | StateQuestion;
+
+/** Asks for the state of a key. */
+export interface StateQuestion {
+  readonly kind: "query";
+  /** Names the question in the answer. */
+  readonly id: number;
+  /** Name of the state. */
+  readonly name: string;
+  /** The key, encoded as a row. */
+  readonly key: Uint8Array;
+}
+
+/** What a thread knows of it. */
+export interface StateAnswer {
+  readonly kind: "answer";
+  readonly id: number;
+  /** The key is this subtask's, and there is such a state. */
+  readonly declared: boolean;
+  /** What it holds, encoded as a row; absent: nothing. */
+  readonly value?: Uint8Array;
+  /** The key can't be one, or the value can't travel. */
+  readonly error?: WireError;
+}
 
 /** A line of the console, before it is known whose it is. */
 export type ConsoleLine = Pick<LogLine, "level" | "text" | "atMs">;
@@ -106,6 +132,7 @@ export type ThreadReport =
   | { readonly kind: "ready" }
   | { readonly kind: "state"; readonly state: "INITIALIZING" | "RUNNING"; readonly atMs: number }
   | { readonly kind: "line"; readonly line: ConsoleLine }
+  | StateAnswer
   | { readonly kind: "ended"; readonly state: "FINISHED" | "CANCELED" | "FAILED"; readonly atMs: number; readonly error?: WireError };
 
 /** `Source: rides -> map (subtask 2 of 4)`: how messages name one subtask. Subtasks are counted from 1 for people. */

@@ -70,6 +70,22 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
     return this.#control.metricsHistory();
   }
 
+  /**
+   * A keyed state of the running job, by the name that its descriptor has, to be asked for the value of a key: a value, the items of a list,
+   * the pairs of a map. It is the state of now, whatever checkpoints cover.
+   * `get` throws NotFoundError when no running task has such a state.
+   */
+  state<Value = unknown>(name: string): { get(key: unknown): Promise<Value | undefined> } {
+    return {
+      get: async (key) => {
+        if (this.#control.queryState === undefined) {
+          throw new ConfigurationError(`Job "${this.name}" runs where its state can't be asked for; run it on a cluster.`);
+        }
+        return (await this.#control.queryState(name, key)) as Value | undefined;
+      },
+    };
+  }
+
   /** The checkpoints now. */
   async checkpoints(): Promise<CheckpointOverview> {
     return this.#snapshots.overview();

@@ -70,6 +70,11 @@ export interface JobControl {
   /** @throws NotFoundError when the job has no such result. */
   openResult(name: string): Promise<ResultReader>;
   metricsHistory(): Promise<readonly MetricsReport[]>;
+  /**
+   * What the job holds in a keyed state for a key; undefined: nothing. Absent: state can't be asked for there.
+   * @throws NotFoundError when no running task has such a state.
+   */
+  queryState?(name: string, key: unknown): Promise<unknown>;
   /** Absent: nobody can ask for checkpoints there. */
   readonly snapshots?: SnapshotControl;
 }

@@ -61,6 +61,7 @@ export class FakeJobManager {
       watchJob: (_, peer) => this.tell(details("RUNNING"), peer),
       unwatchJob: () => undefined,
       metricsHistory: () => ({ reports: [] }),
+      queryState: () => ({ declared: false, found: false }),
       checkpoints: () => ({ job: JOB, completed: 0, failed: 0, inProgress: 0, restored: 0, latest: [] }),
       triggerCheckpoint: () => ({ checkpoint: 1 }),
       savepoint: () => ({ location: "/savepoint" }),
