@@ -102,7 +102,8 @@ export class CheckpointCoordinator {
 
   constructor(options: CheckpointCoordinatorOptions) {
     this.#options = options;
-    this.#completed = new CompletedCheckpoints(options.settings.retained);
+    const { retained, incremental, maxConcurrent } = options.settings;
+    this.#completed = new CompletedCheckpoints(retained, incremental ? maxConcurrent : 0);
     this.#statistics = new CheckpointStatistics(options.job);
   }
 

@@ -16,6 +16,8 @@ export interface CheckpointSettings {
   readonly maxConcurrent: number;
   readonly tolerableFailures: number;
   readonly retained: number;
+  /** Checkpoints build upon the files of earlier ones. */
+  readonly incremental: boolean;
   readonly retention: Retention;
   readonly mode: "exactly-once" | "at-least-once";
   readonly unaligned: boolean;
@@ -52,6 +54,7 @@ export function checkpointSettings(configuration: Configuration, job: JobId, roo
     maxConcurrent,
     tolerableFailures: configuration.get(options.tolerableFailedCheckpoints),
     retained: configuration.get(options.retainedCheckpoints),
+    incremental: configuration.get(options.stateBackend) !== "heap" && configuration.get(options.incrementalCheckpoints),
     retention: configuration.get(options.checkpointRetention) as Retention,
     mode,
     unaligned,

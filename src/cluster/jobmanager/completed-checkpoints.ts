@@ -19,14 +19,20 @@ export interface CompletedCheckpoint {
 /** The completed checkpoints of one job. */
 export class CompletedCheckpoints {
   readonly #retained: number;
+  readonly #grace: number;
   #checkpoints: CompletedCheckpoint[] = [];
-  /** Not retained, but later ones still refer to their files. */
-  #lingering: CompletedCheckpoint[] = [];
+  /** Not retained, but later ones refer to their files, or may yet: each with the completions for which it stays in any case. */
+  #lingering: { readonly checkpoint: CompletedCheckpoint; readonly stays: number }[] = [];
   #hadAny = false;
 
-  /** @param retained `execution.checkpointing.num-retained`. */
-  constructor(retained: number) {
+  /**
+   * @param retained `execution.checkpointing.num-retained`.
+   * @param grace so many completions later no task builds upon a checkpoint any more that is not retained: 0 where none build upon others.
+   * Till it hears of the next completion a task builds upon the one before, and a barrier may come sooner than that news.
+   */
+  constructor(retained: number, grace = 0) {
     this.#retained = retained;
+    this.#grace = grace;
   }
 
   /** What a failure goes back to; undefined: to the beginning. */
@@ -52,9 +58,13 @@ export class CompletedCheckpoints {
     const surplus = this.#checkpoints.slice(0, -this.#retained).filter(({ owned }) => owned);
     this.#checkpoints = this.#checkpoints.slice(-this.#retained);
     const needed = new Set(this.#checkpoints.flatMap(({ manifest }) => siblingsOf(manifest)));
-    const candidates = [...this.#lingering, ...surplus];
-    this.#lingering = candidates.filter(({ folder }) => needed.has(nameOf(folder)));
-    return candidates.filter(({ folder }) => !needed.has(nameOf(folder)));
+    const candidates = [
+      ...this.#lingering.map((it) => ({ ...it, stays: it.stays - 1 })),
+      ...surplus.map((it) => ({ checkpoint: it, stays: this.#grace })),
+    ];
+    const stays = ({ checkpoint: { folder }, stays: rounds }: (typeof candidates)[number]): boolean => rounds > 0 || needed.has(nameOf(folder));
+    this.#lingering = candidates.filter(stays);
+    return candidates.filter((it) => !stays(it)).map((it) => it.checkpoint);
   }
 
   /** One can't be read. Returns whether it was here. */

@@ -675,6 +675,11 @@ describe("completed checkpoints", () => {
     expect(added(store, checkpoint(1), checkpoint(2, "../chk-1/0-0.0"), checkpoint(3, "../chk-1/0-0.0"), checkpoint(4))).toEqual([[], [], [2], [1, 3]]);
   });
 
+  test("one stays as long as a task may build upon it that has not heard of its successor", () => {
+    const store = new CompletedCheckpoints(1, 1);
+    expect(added(store, checkpoint(1), checkpoint(2), checkpoint(3, "../chk-1/0-0.0"), checkpoint(4))).toEqual([[], [], [], [1, 2]]);
+  });
+
   test("numbers only rise", () => {
     const store = new CompletedCheckpoints(3);
     expect(added(store, checkpoint(2), checkpoint(1), checkpoint(2))).toEqual([[], [], []]);
