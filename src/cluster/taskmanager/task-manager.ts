@@ -32,7 +32,9 @@ import type { ClientKeys } from "../protocol/keys.ts";
 import type { CheckpointAck as WireAck } from "../protocol/checkpoint-messages.ts";
 import { ReplyWithAttachments, type RequestOf } from "../protocol/conversation.ts";
 import { registrationConversation, taskManagerConversation } from "../protocol/messages.ts";
-import type { ExecutionAddress, RegistrationConversation, StateFound, TaskDeployment, TaskManagerConversation } from "../protocol/messages.ts";
+import type {
+  ExecutionAddress, RegistrationConversation, StateFound, TaskDeployment, TaskManagerConversation,
+} from "../protocol/messages.ts";
 import type { CallOptions } from "../protocol/link.ts";
 import { RpcClient } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
