@@ -9,6 +9,8 @@ import { keyGroupOf, subtaskOfKeyGroup } from "../../src/core/data/key-groups.ts
 import { keyToken } from "../../src/core/data/keys.ts";
 import { operatorKinds } from "../../src/core/operators/index.ts";
 import type { Operator, OperatorContext, OperatorKind } from "../../src/core/operators/operator.ts";
+import { USER_METRICS_OFFSET, taskMetricsArray } from "../../src/core/runtime/metrics.ts";
+import { UserMetrics } from "../../src/core/runtime/user-metrics.ts";
 import { type ChainMember, type FusedChain, fuse } from "../../src/core/runtime/operator-chain.ts";
 import type { Output } from "../../src/core/runtime/output.ts";
 import type { DiskOptions } from "../../src/core/state/disk-tables.ts";
@@ -64,9 +66,11 @@ export function drive<T>(env: Environment, stream: DataStream<never> | DataStrea
   let dropped = 0;
   const nothing = (): void => undefined;
   const classes = new ClassRegistry();
+  const metrics = new UserMetrics(taskMetricsArray().buffer, USER_METRICS_OFFSET).group(spec.kind);
 
   const subtaskWith = (states: SubtaskStates, subtask: number, parallelism: number): Subtask => {
     const context: OperatorContext = {
+      metrics,
       operatorId: "o", operatorName: spec.kind, jobName: "test", taskName: "test", subtask, parallelism, maxParallelism: MAX_PARALLELISM,
       attempt: 1, configuration: Configuration.empty, states, classes,
       now: () => clock,

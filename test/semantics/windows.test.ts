@@ -151,6 +151,12 @@ class Ids extends ProcessWindowFunction<Row, Firing, string> {
   }
 }
 
+class Whole extends ProcessWindowFunction<number[], Firing, string> {
+  override process([all]: readonly number[][], { key, window }: { key: string; window: { start: number; end: number } }, out: { collect(it: Firing): void }): void {
+    out.collect({ key, start: window.start, end: window.end, ids: all as number[] });
+  }
+}
+
 const ids = {
   createAccumulator: (): number[] => [],
   add: (row: Row, sum: number[]): number[] => [...sum, row.id],
@@ -161,6 +167,7 @@ const ids = {
 const ways: Readonly<Record<string, (windows: WindowedStream<Row, string>) => DataStream<Firing>>> = {
   process: (windows) => windows.process(new Ids()),
   aggregate: (windows) => windows.aggregate(ids, (result, { key, window }) => ({ key, start: window.start, end: window.end, ids: result })),
+  "aggregate, then a window function": (windows) => windows.aggregate(ids, new Whole()),
   "aggregate without merge": (windows) =>
     windows.aggregate({ createAccumulator: ids.createAccumulator, add: ids.add, getResult: ids.getResult }, (result, { key, window }) => ({
       key, start: window.start, end: window.end, ids: result,

@@ -140,14 +140,14 @@ export class WindowedStream<T, K> {
     // Overlapping windows share their parts in the fast operator, if parts can be put together.
     const shareable = aggregate.merge !== undefined || (window.kind === "aligned" && sliceLength(window) === window.sizeMs);
     const fast =
-      window.time === "event" && trigger === undefined && evictor === undefined && latenessMs === 0 && typeof finish !== "object" &&
+      window.time === "event" && trigger === undefined && evictor === undefined && latenessMs === 0 &&
       (window.kind === "session" || (window.kind === "aligned" && shareable));
     if (!fast) return this.#general({ aggregate, ...finisher(finish) });
     return this.#add<unknown>({
       name: "window",
       spec: specOf("window", {
         key, window, aggregate,
-        ...(finish === undefined ? {} : { finish: functionOf(finish, "aggregate(…, finish)") }),
+        ...finisher(finish),
         ...(lateOutput === undefined ? {} : { lateOutput }),
       }),
     });
@@ -163,7 +163,7 @@ export class WindowedStream<T, K> {
     const combine = functionOf(reduce, "reduce()");
     const { window, trigger, evictor, latenessMs = 0 } = this.#settings;
     const fast = window.time === "event" && (window.kind === "aligned" || window.kind === "session");
-    if (!fast || trigger !== undefined || evictor !== undefined || latenessMs > 0 || typeof finish === "object") {
+    if (!fast || trigger !== undefined || evictor !== undefined || latenessMs > 0) {
       return this.#general({ reduce: combine, ...finisher(finish) });
     }
     const aggregate: AggregateFunction<T, { value: T } | undefined, T> = {

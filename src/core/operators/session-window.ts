@@ -11,6 +11,7 @@ import type { OperatorList } from "../state/operator-states.ts";
 import type { TimerQueue } from "../state/timers.ts";
 import type { SessionWindows } from "../time/window.ts";
 import { RecordError } from "../types/errors.ts";
+import { LastCall } from "./window-function-context.ts";
 import type { Operator, OperatorContext } from "./operator.ts";
 import {
   type AggregateFunctions, type WindowContext, type WindowProgress, type WindowSpec,
@@ -38,6 +39,7 @@ export class SessionOperator implements Operator {
   readonly #keys: KeyTable<Sessions>;
   readonly #timers: TimerQueue;
   readonly #progress: OperatorList<WindowProgress>;
+  readonly #last: LastCall | undefined;
   #watermark: number;
 
   /** @throws RecordError when the aggregate cannot merge. */
@@ -52,12 +54,21 @@ export class SessionOperator implements Operator {
     }
     this.#merge = this.#functions.merge;
     this.#windows = windows;
+    this.#last = spec.function === undefined ? undefined : new LastCall(spec.function, context, () => this.#watermark, true);
     this.#progress = context.states.list("windows", "union");
     this.#watermark = restoredWatermark(this.#progress, windows, context);
     this.#timers = context.states.timers("session ends");
     this.#keys = context.states
-      .tables<Sessions>("sessions", { store: (sessions) => sessions, load: (sessions) => sessions as Sessions })
+      .tables<Sessions>("window sessions", { store: (sessions) => sessions, load: (sessions) => sessions as Sessions })
       .table(0);
+  }
+
+  open(): void | Promise<void> {
+    return this.#last?.open();
+  }
+
+  close(): void | Promise<void> {
+    return this.#last?.close();
   }
 
   prepareSnapshot(): void {
@@ -117,7 +128,8 @@ export class SessionOperator implements Operator {
     const finish = this.#spec.finish as ((result: unknown, context: WindowContext) => unknown) | undefined;
     for (const { start, end, accumulator } of over) {
       const result = this.#functions.getResult(accumulator);
-      this.#context.emit(finish === undefined ? result : finish(result, { key, window: { start, end } }), end - 1);
+      if (this.#last !== undefined) this.#last.fire(key, { start, end }, result);
+      else this.#context.emit(finish === undefined ? result : finish(result, { key, window: { start, end } }), end - 1);
     }
   }
 }

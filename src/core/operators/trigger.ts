@@ -9,6 +9,7 @@ import type { StateDescriptor, StateOf } from "../state/descriptors.ts";
 import type { TimeWindow } from "../time/window.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, InvariantError, RecordError, describe } from "../types/errors.ts";
+import { type Pane, windowOf } from "./pane.ts";
 import { type PaneStates, mergePaneStates, paneState } from "./pane-state.ts";
 
 /** What a trigger answers. */
@@ -147,26 +148,6 @@ export function usesEventTime(trigger: Trigger): boolean {
   if ("onElement" in trigger) return false;
   if (trigger.kind === "purging" || trigger.kind === "timeout") return usesEventTime(trigger.of);
   return trigger.kind === "eventTime" || trigger.kind === "continuousEventTime";
-}
-
-/** What is kept of one window of one key. Plain data: it is a value in keyed state. */
-export interface Pane {
-  start: number;
-  end: number;
-  /** Whether there is anything in it. */
-  filled: boolean;
-  /** The accumulator of windows that aggregate as records come. */
-  accumulator: unknown;
-  /** The records of windows that keep them, in order of arrival; their timestamps where an evictor wants them. */
-  rows: unknown[] | undefined;
-  times: number[] | undefined;
-  /** Times of this window's timers: those of event time, and those of the wall clock. */
-  event: number[];
-  processing: number[];
-  /** What triggers remember: one slot per level of nesting. */
-  slots: unknown[] | undefined;
-  /** States of the window function for this window. */
-  states: PaneStates | undefined;
 }
 
 /** What a trigger answers, as bits. */
@@ -685,9 +666,6 @@ class UserTriggerContext implements TriggerContext {
     );
   }
 }
-
-/** The window of a pane, as users see it. */
-export const windowOf = (pane: Pane): TimeWindow => ({ start: pane.start, end: pane.end });
 
 function resultOf(result: TriggerResult, where: string): number {
   const bits = results[result];

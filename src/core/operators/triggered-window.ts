@@ -11,24 +11,26 @@
  * and nobody waits for it; panes of merging windows neither overlap nor touch; a time stands in the timers of a key exactly if one of its
  * panes has it.
  */
-import { MIN_WATERMARK } from "../data/element.ts";
 import { flattenKept } from "../data/text.ts";
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
 import type { KeyedBackend } from "../state/backend.ts";
-import { type StateDescriptor, type StateOf, type ValueState, valueState } from "../state/descriptors.ts";
+import { type ValueState, valueState } from "../state/descriptors.ts";
+import type { OperatorList } from "../state/operator-states.ts";
 import type { TimerQueue } from "../state/timers.ts";
 import { type TimeWindow, type WindowDescription, isMerging } from "../time/window.ts";
 import { durationMs } from "../types/duration.ts";
-import { GraphError, InvariantError, RecordError, describe } from "../types/errors.ts";
+import { InvariantError, RecordError, describe } from "../types/errors.ts";
 import type { AggregateFunction } from "./aggregates.ts";
-import { type Evictor, type EvictorContext, type RunningEvictor, runningEvictor } from "./evictor.ts";
-import type { Collector, SideOutput } from "./function.ts";
-import { ownLists } from "./function-context.ts";
+import { type Evictor, type RunningEvictor, runningEvictor } from "./evictor.ts";
 import { type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
-import { mergePaneStates, paneState } from "./pane-state.ts";
-import { FIRE, PURGE, type Pane, type PaneTimers, type RunningTrigger, type Trigger, runningTrigger, windowOf } from "./trigger.ts";
-import { type AggregateFunctions, type WindowContext, aggregateFunctions, requireTimestamp } from "./window.ts";
+import { mergePaneStates } from "./pane-state.ts";
+import { type Pane, empty, isEmpty, newPane, windowOf } from "./pane.ts";
+import { FIRE, PURGE, type PaneTimers, type RunningTrigger, type Trigger, runningTrigger } from "./trigger.ts";
+import {
+  type AggregateFunctions, type WindowContext, type WindowProgress, aggregateFunctions, requireTimestamp, restoredWatermark,
+} from "./window.ts";
 import type { AnyWindowFunction, ProcessWindowContext } from "./window-function.ts";
+import { WindowFunctionContext, openWindowFunction } from "./window-function-context.ts";
 
 export interface TriggeredWindowSpec extends OperatorSpec {
   readonly kind: "triggeredWindow";
@@ -79,13 +81,14 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
   readonly #panes: ValueState<Pane[]>;
   readonly #eventTimers: TimerQueue;
   readonly #processingTimers: TimerQueue;
-  readonly #functionContext: FunctionContext;
+  readonly #functionContext: WindowFunctionContext;
   /** Bounds of the windows of the record at hand. */
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
   /** The panes of the current key. */
   #present: Pane[] = [];
-  watermark: number = MIN_WATERMARK;
+  readonly #progress: OperatorList<WindowProgress>;
+  watermark: number;
 
   constructor(spec: TriggeredWindowSpec, context: OperatorContext) {
     this.#spec = spec;
@@ -101,21 +104,24 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
     this.#latenessMs = spec.latenessMs;
     this.#keyed = context.states.keyed;
     this.#panes = this.#keyed.state(valueState<Pane[]>("window panes"));
+    this.#progress = context.states.list("windows", "union");
+    this.watermark = restoredWatermark(this.#progress, spec.window, context);
     this.#eventTimers = context.states.timers("event");
     this.#processingTimers = context.states.timers("processing");
-    this.#functionContext = new FunctionContext(this.#keyed, this, context, this.#merging);
+    this.#functionContext = new WindowFunctionContext(context, () => this.watermark, this.#merging);
   }
 
   open(): void | Promise<void> {
-    const { jobName, taskName, subtask, parallelism, attempt, metrics } = this.#context;
-    return this.#spec.function?.open?.({
-      jobName, taskName, subtask, parallelism, attempt, metrics, ...ownLists(this.#context),
-      state: (descriptor) => this.#keyed.state(descriptor),
-    });
+    return this.#spec.function === undefined ? undefined : openWindowFunction(this.#spec.function, this.#context);
   }
 
   close(): void | Promise<void> {
     return this.#spec.function?.close?.();
+  }
+
+  /** So a record that was late is late again. */
+  prepareSnapshot(): void {
+    this.#progress.update([{ window: JSON.parse(JSON.stringify(this.#window)) as unknown, watermark: this.watermark }]);
   }
 
   now(): number {
@@ -405,28 +411,6 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
   }
 }
 
-function newPane(start: number, end: number): Pane {
-  return {
-    start, end, filled: false, accumulator: undefined, rows: undefined, times: undefined, event: [], processing: [], slots: undefined,
-    states: undefined,
-  };
-}
-
-function empty(pane: Pane): void {
-  pane.filled = false;
-  pane.accumulator = undefined;
-  pane.rows = undefined;
-  pane.times = undefined;
-}
-
-/** Nothing is in it, and nobody waits for it. */
-function isEmpty(pane: Pane): boolean {
-  return (
-    !pane.filled && pane.event.length === 0 && pane.processing.length === 0 && pane.states === undefined &&
-    (pane.slots === undefined || pane.slots.every((slot) => slot === undefined || slot === 0))
-  );
-}
-
 /** Index of the pane of a window, looked for from `from` downwards and then from the end; -1: none. */
 function indexOf(panes: readonly Pane[], start: number, end: number, from: number): number {
   for (let at = from; at >= 0; at--) {
@@ -454,63 +438,4 @@ function gapOf(gap: (value: unknown) => unknown, value: unknown): number {
   const ms = durationMs(gap(value) as number, "the gap of a session");
   if (ms > 0) return ms;
   throw new RecordError(`The gap of a session is ${ms} ms for the record ${describe(value)}; return a duration > 0.`);
-}
-
-/** The one context object of a window function; also where its results go. */
-class FunctionContext implements ProcessWindowContext, EvictorContext, Collector<unknown> {
-  readonly #keyed: KeyedBackend;
-  readonly #timers: PaneTimers;
-  readonly #operator: OperatorContext;
-  readonly #merging: boolean;
-  #pane!: Pane;
-  #timestamp = Number.NaN;
-  window: TimeWindow = { start: Number.NaN, end: Number.NaN };
-
-  constructor(keyed: KeyedBackend, timers: PaneTimers, operator: OperatorContext, merging: boolean) {
-    this.#keyed = keyed;
-    this.#timers = timers;
-    this.#operator = operator;
-    this.#merging = merging;
-  }
-
-  at(pane: Pane, window: TimeWindow, timestamp: number): this {
-    this.#pane = pane;
-    this.window = window;
-    this.#timestamp = timestamp;
-    return this;
-  }
-
-  get key(): unknown {
-    return this.#keyed.currentKey;
-  }
-
-  currentWatermark(): number {
-    return this.#timers.watermark;
-  }
-
-  currentProcessingTime(): number {
-    return this.#timers.now();
-  }
-
-  windowState<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
-    if (this.#merging) {
-      throw new GraphError(
-        `"${this.#operator.operatorName}" keeps the state ${describe(descriptor.name)} per window, but its windows merge; use globalState().`,
-      );
-    }
-    const pane = this.#pane;
-    return paneState(() => pane.states, (states) => void (pane.states = states), descriptor);
-  }
-
-  globalState<Descriptor extends StateDescriptor>(descriptor: Descriptor): StateOf<Descriptor> {
-    return this.#keyed.state(descriptor);
-  }
-
-  output<T>(tag: SideOutput<T>, value: T): void {
-    this.#operator.emitSide(tag.id, value, this.#timestamp);
-  }
-
-  collect(value: unknown): void {
-    this.#operator.emit(value, this.#timestamp);
-  }
 }

@@ -23,6 +23,8 @@ import { RecordError, StateError, describe } from "../types/errors.ts";
 import type { AggregateFunction } from "./aggregates.ts";
 import { type ChainCode, type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 import { SessionOperator } from "./session-window.ts";
+import type { AnyWindowFunction } from "./window-function.ts";
+import { LastCall } from "./window-function-context.ts";
 
 /** What a window function learns about its window. */
 export interface WindowContext<Key = unknown> {
@@ -37,6 +39,8 @@ export interface WindowSpec extends OperatorSpec {
   readonly aggregate: AggregateFunction<never, unknown, unknown>;
   /** Makes the result that leaves out of the aggregate's; absent: the aggregate's result leaves. */
   readonly finish?: (result: never, context: WindowContext<never>) => unknown;
+  /** Instead of `finish`: gets the aggregate's result. */
+  readonly function?: AnyWindowFunction;
   /** Side output of late records; absent: they are dropped. */
   readonly lateOutput?: string;
 }
@@ -99,6 +103,7 @@ class WindowOperator implements Operator {
   readonly #slices = new Map<number, Slice>();
   readonly #progress: OperatorList<WindowProgress>;
   readonly #functions: AggregateFunctions;
+  readonly #last: LastCall | undefined;
   /** Accumulators are objects that a function may change. */
   readonly #changing: boolean;
   /** End of the next window that can fire; Infinity without slices. */
@@ -123,9 +128,21 @@ class WindowOperator implements Operator {
     this.#changing = typeof this.#functions.createAccumulator() === "object";
     this.#progress = context.states.list("windows", "union");
     this.#watermark = restoredWatermark(this.#progress, windows, context);
-    this.#tables = context.states.tables("slices", { store: (cell) => cell.accumulator, load: (accumulator) => new Cell(accumulator) });
+    this.#last = spec.function === undefined ? undefined : new LastCall(spec.function, context, () => this.#watermark, false);
+    this.#tables = context.states.tables("window slices", {
+      store: (cell) => cell.accumulator,
+      load: (accumulator) => new Cell(accumulator),
+    });
     for (const [end, cells] of this.#tables.entries()) this.#slices.set(end, { end, cells, keys: new Map() });
     this.#nextEnd = this.#nextEndAfter(this.#watermark);
+  }
+
+  open(): void | Promise<void> {
+    return this.#last?.open();
+  }
+
+  close(): void | Promise<void> {
+    return this.#last?.close();
   }
 
   prepareSnapshot(): void {
@@ -261,7 +278,8 @@ else ${cell}.accumulator = ${add}(${value}, ${cell}.accumulator);
   #emit(key: unknown, accumulator: unknown, window: TimeWindow): void {
     const finish = this.#spec.finish as ((result: unknown, context: WindowContext) => unknown) | undefined;
     const result = this.#functions.getResult(accumulator);
-    this.#context.emit(finish === undefined ? result : finish(result, { key, window }), window.end - 1);
+    if (this.#last !== undefined) this.#last.fire(key, window, result);
+    else this.#context.emit(finish === undefined ? result : finish(result, { key, window }), window.end - 1);
   }
 }
 
