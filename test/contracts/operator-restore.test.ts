@@ -10,7 +10,7 @@ import { bufferTime, map as rxMap, scan } from "rxjs";
 import { afterAll, describe, expect, test } from "vitest";
 import {
   BroadcastProcessFunction, CoProcessFunction, type Collector, type DataStream, KeyedBroadcastProcessFunction, KeyedProcessFunction,
-  type ProcessContext, ProcessWindowFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type TimerContext, type ValueState, aggregatingState,
+  type OperatorList, type ProcessContext, ProcessFunction, ProcessWindowFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type TimerContext, type ValueState, aggregatingState,
   average, count, countEvictor, countTrigger, cumulative, listState, mapState, milliseconds, purging, reducingState, session, sliding, sum, tumbling, valueState,
 } from "../../src/core/index.ts";
 import { connectorKinds } from "../../src/core/connectors/index.ts";
@@ -86,6 +86,23 @@ class Both extends CoProcessFunction<Row, Row, string, string> {
   }
 }
 
+/** Keeps what waits in a field, and in a list of its own when a snapshot is taken. */
+class Waiting extends ProcessFunction<Row, string> {
+  waiting: Row[] = [];
+  kept!: OperatorList<Row>;
+  override open(context: RuntimeContext): void {
+    this.kept = context.listState("waiting");
+    this.waiting = [...this.kept.get()];
+  }
+  override processElement(row: Row, _context: ProcessContext, out: Collector<string>): void {
+    this.waiting.push(row);
+    if (this.waiting.length === 3) out.collect(this.waiting.splice(0).map(({ id }) => id).join());
+  }
+  override snapshotState(): void {
+    this.kept.update(this.waiting);
+  }
+}
+
 const rules = mapState<string, number>("rules");
 class Ruled extends BroadcastProcessFunction<Row, Row, string> {
   override processElement(row: Row, context: ReadOnlyBroadcastContext, out: Collector<string>): void {
@@ -147,6 +164,7 @@ const cases: Readonly<Record<string, Readonly<Record<string, Case>>>> = {
   batch: { batch: { build: (rows) => keyed(rows).batch({ count: 3, within: 9 }).map((all) => all.map(told)) } },
   process: {
     everything: { build: (rows) => keyed(rows).process(new Everything()) },
+    "with a list of its own": { build: (rows) => rows.process(new Waiting()), alone: true },
     "without keys": { build: (rows) => rows.process<string>((row, context, out) => out.collect(`${told(row)} ${context.timestamp}`)) },
   },
   coProcess: { both: { build: (rows, others) => rows.connect(others).keyBy(({ key }) => key, ({ key }) => key).process(new Both()) } },
@@ -306,7 +324,7 @@ async function interrupted(it: Case, todo: readonly Action[], cuts: readonly Cut
   return texts([...records, ...harness.output.records]);
 }
 
-const runs = Number(process.env["DREY_RUNS"] ?? 8);
+const runs = Number(process.env["DREY_RUNS"] ?? 6);
 
 describe.each(Object.entries(cases))("%s", (_kind, pipelines) => {
   test.each(Object.entries(pipelines))("%s: a snapshot anywhere goes on anywhere", async (_title, it) => {
