@@ -66,7 +66,7 @@ it.each([
   },
 ])("files hold each row once while TaskManagers are killed: $name", { timeout: 90_000 }, async ({ name, kills, configuration }) => {
   const out = join(folder, name.replaceAll(/\W+/g, "-"));
-  const count = 12_000;
+  const count = 30_000;
   const env = environment({ cluster, parallelism: 2, printLogs: false, configuration }).enableCheckpointing(150);
   env
     .generate((i) => i, { count, rowsPerSecond: 5_000 })
@@ -86,4 +86,37 @@ it.each([
   expect(meanwhile.filter((row) => !all.has(row))).toEqual([]);
   expect(readdirSync(out).filter((file) => file.startsWith("."))).toEqual([]);
   await env.close();
+});
+
+it("files hold each row once while the job is rescaled, and stopped and started again", { timeout: 90_000 }, async () => {
+  const out = join(folder, "rescaled");
+  const count = 16_000;
+  const build = (parallelism: number): ReturnType<typeof environment> => {
+    const env = environment({ cluster, parallelism, printLogs: false }).enableCheckpointing(150);
+    env
+      .generate((i) => i, { count, rowsPerSecond: 4_000 })
+      .setParallelism(1)
+      .keyBy((i) => i % KEYS)
+      .process(new Consecutive())
+      .sinkTo(jsonLines(out))
+      .uid("files");
+    return env;
+  };
+  const first = build(2);
+  const job = await first.submit("rescaled");
+  for (const parallelism of [3, 1]) {
+    await completed(job, (await job.checkpoints()).completed + 2);
+    await job.rescale(parallelism);
+  }
+  await completed(job, (await job.checkpoints()).completed + 1);
+  const savepoint = await job.stopWithSavepoint({ folder: join(folder, "savepoints") });
+  const before = written(out);
+  await first.close();
+  const second = build(3);
+  await (await second.submit("again", { from: savepoint })).result();
+  await second.close();
+  expect(before.length).toBeGreaterThan(0);
+  expect(before.length).toBeLessThan(count);
+  expect(written(out).toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i));
+  expect(readdirSync(out).filter((file) => file.startsWith("."))).toEqual([]);
 });

@@ -188,6 +188,11 @@ export class InputGate {
     this.#aligner.abort(checkpoint);
   }
 
+  /** Nothing may be taken at present: only looks for barriers that overtake. */
+  watch(): void {
+    if (this.#looksAhead && this.#restored === 0) this.#lookAhead();
+  }
+
   /** Takes the next segment, if there is one, through the chain. @returns false when no channel had any. */
   poll(chain: FusedChain): boolean {
     if (this.#restored > 0) return this.#replay(chain);

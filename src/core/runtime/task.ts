@@ -333,7 +333,9 @@ export class Task {
       if (this.#circling !== undefined) return cameBack ? "worked" : "idle";
       if (this.#stopping !== undefined || this.#draining !== undefined) return this.#stop();
       if (this.#ended) return this.#end();
-      const taken = !this.#full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
+      const full = this.#full;
+      if (full) this.#gate.watch();
+      const taken = !full && (this.#source === undefined ? this.#gate.poll(this.#chain) : this.#readSource(this.#source));
       const worked = taken || cameBack;
       const now = this.#host.now();
       const served = this.#serveClock(now);

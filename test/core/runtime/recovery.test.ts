@@ -200,7 +200,7 @@ describe("a job that fails goes back to its last checkpoint", () => {
   });
 
   test("a function keeps a list of its own in checkpoints, and hears of them", async () => {
-    const faults = new Faults(3_000, 9_000, 15_000, 30_000);
+    const faults = new Faults(2_000, 5_000, 8_000);
     const heard: number[] = [];
     let kept!: OperatorList<number>;
     let pairs: number[] = [];
