@@ -57,6 +57,7 @@ export type { RxOptions } from "./api/rx.ts";
 export type { RxContext, RxProject } from "./operators/rx.ts";
 export type { MapAsyncOptions, RetryOptions } from "./api/async.ts";
 export type { FieldOf } from "./api/sequences.ts";
+export { AsyncFunction } from "./operators/map-async.ts";
 export type { AsyncContext } from "./operators/map-async.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";
 export type { Counter, Gauge, Histogram, Meter, MetricGroup } from "./operators/function.ts";

@@ -3,6 +3,7 @@
  * leaves the other fields out changes nothing the function can see.
  */
 import type { Pattern } from "acorn";
+import { fieldsOf } from "../../core/types/selector-fields.ts";
 import { type SyntaxNode, childrenOf, parseFunctionText } from "./function-text.ts";
 
 /** Names of fields, or everything: the record itself gets away (it is returned, stored, passed on) or is read by computed names. */
@@ -15,6 +16,8 @@ const NONE: FieldUse = new Set();
  */
 export function fieldsRead(value: unknown, parameter: number): FieldUse {
   if (typeof value !== "function") return "all";
+  const named = parameter === 0 ? fieldsOf(value) : undefined;
+  if (named !== undefined) return named.some((field) => field in Object.prototype) ? "all" : new Set(named);
   let node: SyntaxNode;
   try {
     const text = parseFunctionText(Function.prototype.toString.call(value));

@@ -1,9 +1,10 @@
 /** `mapAsync` as users write it: its options, checked. */
 import type { StreamNodeOptions } from "../graph/stream-graph.ts";
-import type { AsyncContext } from "../operators/map-async.ts";
+import type { AsyncContext, AsyncFunction } from "../operators/map-async.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { DataStream } from "./data-stream.ts";
+import { nameOf } from "./process-spec.ts";
 import { functionOf, specOf } from "./spec.ts";
 
 /** How often and when a record is tried again. */
@@ -38,22 +39,28 @@ export interface MapAsyncOptions<T, R> {
 
 /** The operator of `DataStream.mapAsync`. @throws GraphError for options that cannot be. */
 export function mapAsyncNode<T, R>(
-  map: (value: T, context: AsyncContext) => PromiseLike<R> | R, options: MapAsyncOptions<T, R>,
+  map: AsyncFunction<T, R> | ((value: T, context: AsyncContext) => PromiseLike<R> | R), options: MapAsyncOptions<T, R>,
 ): Omit<StreamNodeOptions, "inputs"> {
   const { ordered = true, capacity = 100, timeout, onTimeout, retry } = options;
   if (!Number.isInteger(capacity) || capacity < 1) {
     throw new GraphError(`mapAsync(…, { capacity }) is ${describe(capacity)}; give an integer ≥ 1.`);
   }
   return {
-    name: "mapAsync",
+    name: typeof map === "function" ? "mapAsync" : nameOf(map, "mapAsync"),
     asynchronous: true,
     spec: specOf("mapAsync", {
-      map: functionOf(map, "mapAsync()"), ordered, capacity,
+      function: asyncFunction(map), ordered, capacity,
       timeoutMs: timeout === undefined ? Number.POSITIVE_INFINITY : durationMs(timeout, "mapAsync(…, { timeout })"),
       ...(onTimeout === undefined ? {} : { onTimeout: functionOf(onTimeout, "mapAsync(…, { onTimeout })") }),
       ...(retry === undefined ? {} : { retry: checkedRetry(retry) }),
     }),
   };
+}
+
+function asyncFunction(map: unknown): unknown {
+  if (typeof map === "function") return { invoke: map };
+  functionOf((map as { readonly invoke?: unknown } | null)?.invoke, "mapAsync(): invoke");
+  return map;
 }
 
 function checkedRetry<R>({ attempts, delay = 100, multiplier = 1, maxDelay = 60_000, onError, onResult }: RetryOptions<R>): object {
@@ -72,7 +79,7 @@ function checkedRetry<R>({ attempts, delay = 100, multiplier = 1, maxDelay = 60_
 
 /** See `DataStream.mapAsync`. */
 export function mapAsync<T, R>(
-  map: (value: T, context: AsyncContext) => PromiseLike<R> | R, options?: MapAsyncOptions<T, R>,
+  map: AsyncFunction<T, R> | ((value: T, context: AsyncContext) => PromiseLike<R> | R), options?: MapAsyncOptions<T, R>,
 ): (stream: DataStream<T>) => DataStream<R> {
   return (stream) => stream.mapAsync(map, options);
 }

@@ -15,7 +15,7 @@ import type {
   ProcessFunction,
   SideOutput,
 } from "../operators/function.ts";
-import type { AsyncContext } from "../operators/map-async.ts";
+import type { AsyncContext, AsyncFunction } from "../operators/map-async.ts";
 import type { RxProject } from "../operators/rx.ts";
 import type { MapStateDescriptor } from "../state/descriptors.ts";
 import type { Timestamp } from "../time/watermark.ts";
@@ -170,9 +170,11 @@ export class DataStream<T> extends OperatorSettings implements AsyncIterable<T> 
 
   /**
    * Each record through a function that answers later: a look-up in another system. Up to `capacity` records are under way at once, per
-   * subtask. After a failure those under way are asked for again.
+   * subtask. After a failure those under way are asked for again. An AsyncFunction opens what it needs, and closes it.
    */
-  mapAsync<R>(map: (value: T, context: AsyncContext) => PromiseLike<R> | R, options: MapAsyncOptions<T, R> = {}): DataStream<R> {
+  mapAsync<R>(
+    map: AsyncFunction<T, R> | ((value: T, context: AsyncContext) => PromiseLike<R> | R), options: MapAsyncOptions<T, R> = {},
+  ): DataStream<R> {
     return this.transform(mapAsyncNode(map, options));
   }
 

@@ -5,6 +5,7 @@
 import { RESULT_KIND } from "../graph/chaining.ts";
 import type { OperatorSpec, StreamNode, StreamNodeOptions } from "../graph/stream-graph.ts";
 import { isPlainPrototype } from "../data/plain.ts";
+import { withFields } from "../types/selector-fields.ts";
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import type { Misuse } from "./misuse.ts";
@@ -80,8 +81,11 @@ export function selectorOf(fields: readonly string[]): (value: never) => unknown
     if (typeof field !== "string") throw new GraphError(`keyBy() got ${describe(field)}; it takes a function, or names of fields.`);
   }
   const [field] = fields as [string];
-  if (fields.length === 1) return (value: Record<string, unknown>) => value[field];
-  return (value: Record<string, unknown>) => fields.map((name) => value[name]);
+  const selector =
+    fields.length === 1
+      ? (value: Record<string, unknown>): unknown => value[field]
+      : (value: Record<string, unknown>): unknown => fields.map((name) => value[name]);
+  return withFields(selector, fields);
 }
 
 /** How many rows can come out of an operator that is a `take`, or maps one row to one behind it; undefined: no bound. */

@@ -11,6 +11,8 @@
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { OperatorList } from "../state/operator-states.ts";
 import { DeadlineError, DreyError, UserFunctionError, describe } from "../types/errors.ts";
+import type { RuntimeContext } from "./function.ts";
+import { FunctionContext } from "./function-context.ts";
 import { type Operator, type OperatorContext, type OperatorKind, eitherUse } from "./operator.ts";
 
 /** What an asynchronous function learns about its record. */
@@ -21,6 +23,14 @@ export interface AsyncContext {
   readonly attempt: number;
   /** Aborted when nobody waits for the answer any more: time is up, or the task ends. */
   readonly signal: AbortSignal;
+}
+
+/** A function that answers later, with something of its own that is opened before and closed after: a connection, a pool. */
+export abstract class AsyncFunction<In, Out> {
+  open?(context: RuntimeContext): void | Promise<void>;
+  abstract invoke(value: In, context: AsyncContext): PromiseLike<Out> | Out;
+  /** Runs once, at the end of the task, also after a failure. */
+  close?(): void | Promise<void>;
 }
 
 /** When and how often a record is tried again. */
@@ -39,7 +49,7 @@ export interface AsyncRetry {
 
 export interface MapAsyncSpec extends OperatorSpec {
   readonly kind: "mapAsync";
-  readonly map: (value: never, context: AsyncContext) => unknown;
+  readonly function: Pick<AsyncFunction<never, unknown>, "invoke" | "open" | "close">;
   readonly ordered: boolean;
   readonly capacity: number;
   /** For a record with all its tries; Infinity: none. */
@@ -52,7 +62,7 @@ export interface MapAsyncSpec extends OperatorSpec {
 export const mapAsyncOperator: OperatorKind<MapAsyncSpec> = {
   kind: "mapAsync",
   inputs: 1,
-  fields: ({ map, onTimeout }, { of }) => eitherUse(of(map, 0), onTimeout === undefined ? new Set() : of(onTimeout, 0)),
+  fields: ({ function: it, onTimeout }, { of }) => eitherUse(of(it.invoke, 0), onTimeout === undefined ? new Set() : of(onTimeout, 0)),
   create: (spec, context) => new MapAsyncOperator(spec, context),
 };
 
@@ -94,6 +104,7 @@ class MapAsyncOperator implements Operator {
   readonly #spec: MapAsyncSpec;
   readonly #context: OperatorContext;
   readonly #inFlight: OperatorList<InFlight>;
+  readonly #functionContext: FunctionContext;
   readonly #stretches: Stretch[] = [stretch()];
   /** Not begun yet: more than the capacity came. */
   readonly #waiting: Entry[] = [];
@@ -107,12 +118,13 @@ class MapAsyncOperator implements Operator {
   constructor(spec: MapAsyncSpec, context: OperatorContext) {
     this.#spec = spec;
     this.#context = context;
+    this.#functionContext = new FunctionContext(context, false);
     this.#inFlight = context.states.list<InFlight>("in flight", "split");
   }
 
-  open(): void {
-    const again = this.#inFlight.get();
-    for (const { value, timestamp } of again) this.process(value, timestamp);
+  async open(): Promise<void> {
+    await this.#spec.function.open?.(this.#functionContext);
+    for (const { value, timestamp } of this.#inFlight.get()) this.process(value, timestamp);
   }
 
   process(value: unknown, timestamp: number): void {
@@ -173,9 +185,10 @@ class MapAsyncOperator implements Operator {
     );
   }
 
-  close(): void {
+  close(): void | Promise<void> {
     this.#closed = true;
     for (const { entries } of this.#stretches) for (const entry of entries) entry.abort?.abort();
+    return this.#spec.function.close?.();
   }
 
   #ready(): boolean {
@@ -220,7 +233,7 @@ class MapAsyncOperator implements Operator {
     const context: AsyncContext = { timestamp: Number.isNaN(timestamp) ? undefined : timestamp, attempt, signal: abort.signal };
     // A function that throws before it returns a promise fails like its promise would.
     Promise.resolve()
-      .then(() => (this.#spec.map as (value: unknown, context: AsyncContext) => unknown)(entry.value, context))
+      .then(() => this.#spec.function.invoke(entry.value as never, context))
       .then(
         (result) => this.#settled(entry, attempt, undefined, result),
         (error: unknown) => this.#settled(entry, attempt, { error }, undefined),

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { withFields } from "../../../src/core/types/selector-fields.ts";
 import { fieldsRead } from "../../../src/cluster/code/fields-read.ts";
 
 type Any = any;
@@ -8,6 +9,13 @@ const read = (value: unknown, parameter = 0): unknown => {
 };
 
 describe("fieldsRead", () => {
+  test("a selector that was made of names reads those fields", () => {
+    const selector = (row: Record<string, unknown>): unknown[] => ["a", "b"].map((name) => row[name]);
+    expect(fieldsRead(selector, 0)).toBe("all");
+    expect(fieldsRead(withFields(selector, ["a", "b"]), 0)).toEqual(new Set(["a", "b"]));
+    expect(fieldsRead(withFields((row: Record<string, unknown>) => row["constructor"], ["constructor"]), 0)).toBe("all");
+  });
+
   test("names the fields that are read off the parameter, however they are written", () => {
     expect(read((r: Any) => r.a + r["b"])).toEqual(["a", "b"]);
     expect(read((r: Any) => ({ x: r.a?.deep, y: [r.b].map((it) => it * r.c) }))).toEqual(["a", "b", "c"]);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { DeadlineError, localEnvironment, mapAsync } from "../../../src/core/index.ts";
+import { AsyncFunction, DeadlineError, type RuntimeContext, localEnvironment, mapAsync } from "../../../src/core/index.ts";
 
 const env = (parallelism = 1): ReturnType<typeof localEnvironment> => localEnvironment({ parallelism, printLogs: false });
 const after = <T>(ms: number, value: T): Promise<T> => new Promise((resolve) => setTimeout(() => resolve(value), ms));
@@ -86,6 +86,27 @@ describe("mapAsync", () => {
       throw new Error("at once");
     }).collect()).rejects.toThrow(/at once/);
     expect(await env().of(1).pipe(mapAsync((x) => x + 1)).collect()).toEqual([2]);
+  });
+
+  test("a function object opens what it needs before the first record, and closes it in any case", async () => {
+    const steps: string[] = [];
+    class LookUp extends AsyncFunction<number, string> {
+      subtask = -1;
+      override async open({ subtask }: RuntimeContext): Promise<void> {
+        this.subtask = await after(5, subtask);
+        steps.push("open");
+      }
+      override async invoke(value: number): Promise<string> {
+        if (value === 3) throw new Error("three");
+        return `${value} in ${this.subtask}`;
+      }
+      override close(): void {
+        steps.push("close");
+      }
+    }
+    expect(await env().of(1, 2).mapAsync(new LookUp()).collect()).toEqual(["1 in 0", "2 in 0"]);
+    await expect(env().of(3).mapAsync(new LookUp()).collect()).rejects.toThrow(/"LookUp" threw Error: three/);
+    expect(steps).toEqual(["open", "close", "open", "close"]);
   });
 
   test("an error behind it names the operator that threw", async () => {
