@@ -3,6 +3,7 @@ import { ConfigurationError } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
 import type { CheckpointDeployment } from "../protocol/checkpoint-messages.ts";
+import { storageAt } from "../storage/storages.ts";
 
 /** Which checkpoints outlive their job. */
 export type Retention = "no-externalized-checkpoints" | "delete-on-cancellation" | "retain-on-cancellation";
@@ -28,7 +29,10 @@ export interface CheckpointSettings {
   readonly savepointFolder: string | undefined;
 }
 
-/** @param root where checkpoints lie if no option says so. */
+/**
+ * @param root where checkpoints lie if no option says so.
+ * @throws ConfigurationError when the options contradict each other, or name a place that is none.
+ */
 export function checkpointSettings(configuration: Configuration, job: JobId, root: string): CheckpointSettings {
   const intervalMs = configuration.get(options.checkpointInterval);
   const mode = configuration.get(options.checkpointingMode) as CheckpointSettings["mode"];
@@ -47,6 +51,8 @@ export function checkpointSettings(configuration: Configuration, job: JobId, roo
   }
   const place = configuration.get(options.checkpointDirectory);
   const savepoints = configuration.get(options.savepointDirectory);
+  // What is no place is said when the job is submitted, not when its first checkpoint fails.
+  for (const given of [place, savepoints]) if (given !== "") storageAt(given);
   return {
     intervalMs,
     timeoutMs: configuration.get(options.checkpointTimeout),

@@ -62,9 +62,9 @@ export class CompletedCheckpoints {
       ...this.#lingering.map((it) => ({ ...it, stays: it.stays - 1 })),
       ...surplus.map((it) => ({ checkpoint: it, stays: this.#grace })),
     ];
-    const stays = ({ checkpoint: { folder }, stays: rounds }: (typeof candidates)[number]): boolean => rounds > 0 || needed.has(nameOf(folder));
-    this.#lingering = candidates.filter(stays);
-    return candidates.filter((it) => !stays(it)).map((it) => it.checkpoint);
+    this.#lingering = candidates.filter(({ checkpoint: { folder }, stays }) => stays > 0 || needed.has(nameOf(folder)));
+    const lingering = new Set(this.#lingering);
+    return candidates.filter((it) => !lingering.has(it)).map((it) => it.checkpoint);
   }
 
   /** One can't be read. Returns whether it was here. */

@@ -310,7 +310,6 @@ export class Dispatcher {
     const { configuration, clocks } = this.#options;
     const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
     if (from !== undefined && manifest !== undefined) requireRestorable(manifest, graph, from.allowNonRestoredState);
-    this.#store.useCode(code, bytes);
     const owner = attached ? { owner: client } : {};
     const begins =
       from === undefined || manifest === undefined
@@ -323,7 +322,7 @@ export class Dispatcher {
       configuration: ofJob,
       ...owner,
       ...begins,
-    });
+    }, bytes);
     this.#note(`job ${job.id} ${JSON.stringify(graph.name)} was submitted${attached ? "" : ", detached"}`);
     const checkpoints = job.checkpointFolder;
     const begun = from === undefined ? {} : { from };
@@ -337,10 +336,16 @@ export class Dispatcher {
     const { configuration, clocks } = this.#options;
     for (const recovered of jobs) {
       const { graph, code, bytes, owner, lost } = recovered;
-      const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
-      this.#store.useCode(code, bytes);
-      const owned = owner === undefined ? {} : { owner };
-      const job = this.#admit({ job: recovered.job, graph, code, configuration: ofJob, ...owned, recovered });
+      let job: JobMaster;
+      try {
+        const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
+        const owned = owner === undefined ? {} : { owner };
+        job = this.#admit({ job: recovered.job, graph, code, configuration: ofJob, ...owned, recovered }, bytes);
+      } catch (error) {
+        // It stays in the archive, for a JobManager that can.
+        this.#note(`job ${recovered.job} ${JSON.stringify(graph.name)} can't be recovered: ${(error as Error).message}`);
+        continue;
+      }
       const from = recovered.completed.at(-1);
       this.#note(`job ${job.id} ${JSON.stringify(graph.name)} is recovered${from === undefined ? "" : ` from checkpoint ${from.id}`}`);
       if (owner !== undefined) this.#graces.set(owner, clocks.elapsedMs() + configuration.get(options.haRecoveryTimeout));
@@ -351,9 +356,11 @@ export class Dispatcher {
 
   #admit(
     described: Pick<JobMasterOptions, "job" | "graph" | "code" | "configuration" | "owner" | "from" | "recovered">,
+    bytes: Uint8Array | undefined,
   ): JobMaster {
     const { clocks, epoch, checkpointRoot, random = Math.random } = this.#options;
-    const job: JobMaster = new JobMaster({
+    this.#store.useCode(described.code, bytes);
+    const job: JobMaster = this.#orLeave(described.code, () => new JobMaster({
       ...described,
       clocks,
       epoch,
@@ -363,9 +370,19 @@ export class Dispatcher {
       emit: (effect) => this.#do(effect),
       log: (lines) => this.#log(job, lines),
       changed: (changed, what) => this.#jobChanged(changed, what),
-    });
+    }));
     this.#jobs.set(job.id, job);
     return job;
+  }
+
+  /** A job that does not come about needs no code. */
+  #orLeave<T>(code: string, make: () => T): T {
+    try {
+      return make();
+    } catch (error) {
+      this.#store.leaveCode(code);
+      throw error;
+    }
   }
 
   /** All jobs that are remembered, in order of submission. */

@@ -1,6 +1,6 @@
 /**
  * What a JobManager remembers of jobs beyond their run: their code, by its digest, and the jobs that have ended, up to a bound. In memory
- * only; a JobManager that restarts knows nothing.
+ * only; what the next JobManager needs is in `job-archive.ts`.
  *
  * Invariant: the code of a job that has not ended is here. Code that no such job needs is kept while there is room, as the same program is
  * often submitted again.

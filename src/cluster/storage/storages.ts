@@ -21,8 +21,3 @@ export function storageAt(location: string): CheckpointStorage {
   if (scheme === undefined && path.isAbsolute(location)) return new FileStorage(path.normalize(location));
   throw new ConfigurationError(`${describe(location)} is no place for checkpoints; expected an absolute path, file:///path or s3://bucket/path.`);
 }
-
-/** The place `name` under another place. Checks nothing. */
-export function placeUnder(location: string, name: string): string {
-  return `${location.replace(/\/+$/, "")}/${name}`;
-}

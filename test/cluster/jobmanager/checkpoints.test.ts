@@ -235,6 +235,19 @@ describe("taking checkpoints", () => {
     expect(ids(plane, "triggerCheckpoint")).toEqual([1]);
   });
 
+  test("a place that is none is refused with the job, and leaves nothing of it behind", () => {
+    const plane = new ControlPlane();
+    for (const options of [
+      { "execution.checkpointing.dir": "checkpoints" },
+      { "execution.checkpointing.savepoint-dir": "ftp://host/savepoints" },
+      { "execution.checkpointing.unaligned.enabled": true, "execution.checkpointing.mode": "at-least-once" },
+    ]) {
+      expect(() => plane.submit(pair("job", 1, { options }))).toThrow(ConfigurationError);
+    }
+    expect(plane.dispatcher.jobs()).toEqual([]);
+    expect(plane.did("archiveJob")).toEqual([]);
+  });
+
   test("whoever watches is told of checkpoints as they go", () => {
     const plane = new ControlPlane(EVERY_SECOND);
     plane.join("tm", 1);
