@@ -56,7 +56,7 @@ export class SessionOperator implements Operator {
     this.#windows = windows;
     this.#last = spec.function === undefined ? undefined : new LastCall(spec.function, context, () => this.#watermark, true);
     this.#progress = context.states.list("windows", "union");
-    this.#watermark = restoredWatermark(this.#progress, windows, context);
+    this.#watermark = restoredWatermark(this.#progress, windows, "sessions", context);
     this.#timers = context.states.timers("session ends");
     this.#keys = context.states
       .tables<Sessions>("window sessions", { store: (sessions) => sessions, load: (sessions) => sessions as Sessions })
@@ -72,7 +72,7 @@ export class SessionOperator implements Operator {
   }
 
   prepareSnapshot(): void {
-    this.#progress.update([{ window: this.#windows, watermark: this.#watermark }]);
+    this.#progress.update([{ window: this.#windows, layout: "sessions", watermark: this.#watermark }]);
   }
 
   process(value: unknown, timestamp: number): void {

@@ -105,7 +105,7 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
     this.#keyed = context.states.keyed;
     this.#panes = this.#keyed.state(valueState<Pane[]>("window panes"));
     this.#progress = context.states.list("windows", "union");
-    this.watermark = restoredWatermark(this.#progress, spec.window, context);
+    this.watermark = restoredWatermark(this.#progress, spec.window, "panes", context);
     this.#eventTimers = context.states.timers("event");
     this.#processingTimers = context.states.timers("processing");
     this.#functionContext = new WindowFunctionContext(context, () => this.watermark, this.#merging);
@@ -121,7 +121,7 @@ class TriggeredWindowOperator implements Operator, PaneTimers {
 
   /** So a record that was late is late again. */
   prepareSnapshot(): void {
-    this.#progress.update([{ window: JSON.parse(JSON.stringify(this.#window)) as unknown, watermark: this.watermark }]);
+    this.#progress.update([{ window: JSON.parse(JSON.stringify(this.#window)) as unknown, layout: "panes", watermark: this.watermark }]);
   }
 
   now(): number {

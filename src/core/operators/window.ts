@@ -69,17 +69,24 @@ interface Slice {
   readonly keys: Map<KeyToken, unknown>;
 }
 
+/** Slices: aligned windows; sessions; panes: windows with triggers, evictors or lateness, and those that keep their records. */
+export type WindowLayout = "slices" | "sessions" | "panes";
+
 /** How far an operator's windows have come, and which windows they are. */
 export interface WindowProgress {
   readonly window: unknown;
+  /** How the operator lays its windows out: an operator of another kind can't read them. */
+  readonly layout: WindowLayout;
   readonly watermark: number;
 }
 
 /**
  * The watermark up to which restored windows have fired; the lowest one without any.
- * @throws StateError when they were other windows than now.
+ * @throws StateError when they were other windows than now, or laid out in another way.
  */
-export function restoredWatermark(progress: OperatorList<WindowProgress>, window: unknown, context: OperatorContext): number {
+export function restoredWatermark(
+  progress: OperatorList<WindowProgress>, window: unknown, layout: WindowLayout, context: OperatorContext,
+): number {
   let watermark = Number.POSITIVE_INFINITY;
   for (const it of progress.get()) {
     watermark = Math.min(watermark, it.watermark);
@@ -87,6 +94,12 @@ export function restoredWatermark(progress: OperatorList<WindowProgress>, window
       throw new StateError(
         `"${context.operatorName}" has windows ${JSON.stringify(window)}, but what was restored for it are windows ${JSON.stringify(it.window)}. ` +
           "Leave them as they were, or give the operator another uid, so that it begins anew.",
+      );
+    }
+    if (it.layout !== layout) {
+      throw new StateError(
+        `"${context.operatorName}" keeps its windows as ${layout}, but what was restored for it are ${it.layout}: a trigger, an evictor, ` +
+          "allowed lateness, or whether records are kept or aggregated, has changed. Leave it as it was, or give the operator another uid.",
       );
     }
   }
@@ -127,7 +140,7 @@ class WindowOperator implements Operator {
     }
     this.#changing = typeof this.#functions.createAccumulator() === "object";
     this.#progress = context.states.list("windows", "union");
-    this.#watermark = restoredWatermark(this.#progress, windows, context);
+    this.#watermark = restoredWatermark(this.#progress, windows, "slices", context);
     this.#last = spec.function === undefined ? undefined : new LastCall(spec.function, context, () => this.#watermark, false);
     this.#tables = context.states.tables("window slices", {
       store: (cell) => cell.accumulator,
@@ -146,7 +159,7 @@ class WindowOperator implements Operator {
   }
 
   prepareSnapshot(): void {
-    this.#progress.update([{ window: this.#windows, watermark: this.#watermark }]);
+    this.#progress.update([{ window: this.#windows, layout: "slices", watermark: this.#watermark }]);
   }
 
   inline(code: ChainCode, value: string, timestamp: string): string {

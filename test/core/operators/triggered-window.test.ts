@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   type CustomTrigger,
   type DataStream,
+  type KeyedStream,
   ProcessWindowFunction,
   type ProcessWindowContext,
   type Collector,
@@ -23,6 +24,7 @@ import {
   tumbling,
   valueState,
 } from "../../../src/core/index.ts";
+import { testHarness } from "../../../src/core/testing/index.ts";
 import { type Driven, type Event, drive } from "../../semantics/drive.ts";
 
 type Row = readonly [key: string, value: number];
@@ -205,6 +207,17 @@ describe("windows of other kinds", () => {
     expect(values(driven, { clock: 100 })).toEqual([[1, 2]]);
     expect(values(driven, at(3), at(4), at(5), { clock: 300 })).toEqual([[3, 4, 5]]);
   });
+});
+
+test("windows that are laid out in another way than before are not taken for new ones", async () => {
+  const keyed = (it: DataStream<Row>): KeyedStream<Row, string> => it.keyBy(([key]) => key);
+  await using before = await testHarness((it: DataStream<Row>) => keyed(it).window(tumbling(10)).count().uid("w"));
+  before.push(["k", 1], 1);
+  const snapshot = before.snapshot();
+  const restored = testHarness((it: DataStream<Row>) => keyed(it).window(tumbling(10)).allowedLateness(5).count().uid("w"), { restore: snapshot });
+  await expect(restored).rejects.toThrow(/keeps its windows as panes, but what was restored for it are slices: a trigger, an evictor/);
+  const shifted = testHarness((it: DataStream<Row>) => keyed(it).window(tumbling(20)).count().uid("w"), { restore: snapshot });
+  await expect(shifted).rejects.toThrow(/but what was restored for it are windows/);
 });
 
 describe("what can't be", () => {
