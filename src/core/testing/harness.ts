@@ -420,11 +420,14 @@ export class TestHarness<Ins extends readonly unknown[], Outs extends Outputs> {
     return it as HarnessOutput<T>;
   }
 
-  /** A counter of the pipeline's tasks by its name, e.g. `numLateRecordsDropped`, summed up. @throws GraphError for an unknown one. */
+  /**
+   * A metric by its name, summed up over all subtasks that have it: `numLateRecordsDropped`, or `<operator>.<name>` for one that a function
+   * made. @throws GraphError when none has it.
+   */
   metric(name: string): number {
-    const values = this.#tasks.map(({ metrics }) => readTaskMetrics(metrics)[name]);
-    if (values.some((value) => value === undefined)) throw new GraphError(`No metric of a task is named ${describe(name)}.`);
-    return values.reduce<number>((sum, value) => sum + (value as number), 0);
+    const values = this.#tasks.flatMap(({ metrics }) => readTaskMetrics(metrics)[name] ?? []);
+    if (values.length === 0) throw new GraphError(`No metric of a task is named ${describe(name)}.`);
+    return values.reduce((sum, value) => sum + value, 0);
   }
 
   /** All inputs have ended and every task has finished. */

@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from "vitest";
 import {
-  CoProcessFunction, type Collector, type KeyedBroadcastContext, KeyedBroadcastProcessFunction, mapState, type ReadOnlyBroadcastContext,
+  CoProcessFunction, type Collector, type Counter, type KeyedBroadcastContext, KeyedBroadcastProcessFunction, mapState, type ReadOnlyBroadcastContext,
   type DataStream, GraphError, KeyedProcessFunction, type ProcessContext, type RuntimeContext, RecordError,
   type TimerContext, UserFunctionError, type ValueState, filter, seconds, session, sideOutput, sum, tumbling, valueState,
 } from "../../../src/core/index.ts";
@@ -160,6 +160,21 @@ describe("a function under test", () => {
     harness.inputs[0].push({ zone: "a", fare: 3 });
     harness.inputs[0].push({ zone: "b", fare: 4 });
     expect(harness.take().sort()).toEqual(["Harbour: 3", "undefined: 4"]);
+  });
+
+  test.each([1, 3])("has metrics of its own, at parallelism %i", async (parallelism) => {
+    class Counting extends KeyedProcessFunction<string, Ride, never> {
+      rides!: Counter;
+      override open({ metrics }: RuntimeContext): void {
+        this.rides = metrics.counter("rides");
+      }
+      override processElement(): void {
+        this.rides.inc();
+      }
+    }
+    await using harness = await testHarness(new Counting(), { keyBy: (ride: Ride) => ride.zone, parallelism });
+    for (const zone of "abcde") harness.push({ zone, fare: 1 });
+    expect(harness.metric("Counting.rides")).toBe(5);
   });
 
   test.each([1, 2])("of broadcast records meets them in every subtask, at parallelism %i", async (parallelism) => {
