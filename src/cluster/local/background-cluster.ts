@@ -5,6 +5,7 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ConnectionError, DeadlineError } from "../../core/types/errors.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
@@ -47,6 +48,7 @@ export async function startBackgroundCluster({
     }
     await registered(address, taskManagers, children, all, startTimeoutMs);
     const [jobManager, ...others] = children.map(({ process }) => process.pid as number);
+    const supervisor = startSupervisor(name, folder, all);
     const cluster: RunningCluster = {
       name,
       address,
@@ -54,6 +56,7 @@ export async function startBackgroundCluster({
       startedAtMs: Date.now(),
       jobManager: jobManager as number,
       taskManagers: others,
+      ...(supervisor === undefined ? {} : { supervisor }),
     };
     recordCluster(cluster);
     return cluster;
@@ -74,7 +77,13 @@ export async function startBackgroundCluster({
 export async function stopBackgroundCluster(name: string): Promise<boolean> {
   const cluster = readRecord(name);
   if (cluster === undefined) return false;
-  const pids = [cluster.jobManager, ...cluster.taskManagers].filter(isOurProcess);
+  // First of all: it must not start anew what ends now.
+  if (cluster.supervisor !== undefined) {
+    signalAll([cluster.supervisor].filter(isOurProcess), "SIGKILL");
+    await ended([cluster.supervisor], END_TIMEOUT_MS);
+  }
+  const { jobManager, taskManagers } = readRecord(name) ?? cluster;
+  const pids = [jobManager, ...taskManagers].filter(isOurProcess);
   try {
     const client = await ClusterClient.connect(cluster.address, { connectDeadlineMs: 2_000 });
     await client.shutdownCluster().finally(() => client.close());
@@ -92,23 +101,30 @@ export async function stopBackgroundCluster(name: string): Promise<boolean> {
   return true;
 }
 
-interface Child {
+/** A role that was started. */
+export interface Child {
   readonly name: string;
   readonly process: ChildProcess;
   readonly log: string;
 }
 
-function startRole(role: Role, name: string, folder: string, configuration: Configuration, args: readonly string[]): Child {
+/** Starts a role as a process of its own, which stays when this one ends; what it says goes to a file in the cluster's folder. */
+export function startRole(role: Role, name: string, folder: string, configuration: Configuration, args: readonly string[]): Child {
   const log = join(folder, `${name}.log`);
+  return { name, process: startProcess([roleEntry(role), ...args, ...flagsOf(configuration)], log), log };
+}
+
+function startSupervisor(name: string, folder: string, configuration: Configuration): number | undefined {
+  const entry = fileURLToPath(new URL("./supervisor-main.js", import.meta.url));
+  return startProcess([entry, "--name", name, ...flagsOf(configuration)], join(folder, "supervisor.log")).pid;
+}
+
+function startProcess(args: readonly string[], log: string): ChildProcess {
   const file = openSync(log, "a", 0o600);
   try {
-    const child = spawn(process.execPath, [roleEntry(role), ...args, ...flagsOf(configuration)], {
-      detached: true,
-      stdio: ["ignore", file, file],
-      cwd: process.cwd(),
-    });
+    const child = spawn(process.execPath, args, { detached: true, stdio: ["ignore", file, file], cwd: process.cwd() });
     child.unref();
-    return { name, process: child, log };
+    return child;
   } finally {
     closeSync(file);
   }
@@ -176,7 +192,7 @@ function endOf(log: string): string {
 
 /** A process id may have gone to somebody else since: only what calls itself drey is ours. */
 function isOurProcess(pid: number): boolean {
-  return isAlive(pid) && /drey|jobmanager\/main|taskmanager\/main/.test(commandOf(pid));
+  return isAlive(pid) && /drey|jobmanager\/main|taskmanager\/main|supervisor-main/.test(commandOf(pid));
 }
 
 function commandOf(pid: number): string {

@@ -23,6 +23,8 @@ export interface RunningCluster {
   /** Process ids. */
   readonly jobManager: number;
   readonly taskManagers: readonly number[];
+  /** Keeps the others running. */
+  readonly supervisor?: number;
 }
 
 type Env = Readonly<Record<string, string | undefined>>;

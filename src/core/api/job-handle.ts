@@ -71,8 +71,8 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
   }
 
   /**
-   * A keyed state of the running job, by the name that its descriptor has, to be asked for what a key has: a value, the items of a list, the
-   * pairs of a map. It is the state of now, whatever checkpoints cover.
+   * A keyed state of the running job, by the name that its descriptor has, to be asked for what a key has: a value, the items of a list,
+   * the pairs of a map. It is the state of now, whatever checkpoints cover.
    * `get` throws NotFoundError when no running task has such a state.
    */
   state<Value = unknown>(name: string): { get(key: unknown): Promise<Value | undefined> } {

@@ -259,6 +259,20 @@ describe("drey cluster", () => {
     expect(await drey("cluster", "status")).toMatchObject({ code: 1, stdout: 'No cluster "default" runs here.\n' });
   }, 60_000);
 
+  it("replaces a TaskManager that was killed, and stops with all of its processes", async () => {
+    await drey("cluster", "start", "-tm", "2");
+    const record = (): { taskManagers: number[]; jobManager: number; supervisor: number } =>
+      JSON.parse(readFileSync(join(folder.env["DREY_RUNTIME_DIR"] as string, "default", "cluster.json"), "utf8"));
+    const before = record();
+    process.kill(before.taskManagers[0] as number, "SIGKILL");
+    await vi.waitFor(() => expect(record().taskManagers[0]).not.toBe(before.taskManagers[0]), { timeout: 10_000, interval: 50 });
+    await vi.waitFor(async () => expect((await drey("cluster", "status")).stdout).toContain("4 of 4 slots free"), { timeout: 10_000 });
+    const after = record();
+    expect(after.taskManagers[1]).toBe(before.taskManagers[1]);
+    expect(await drey("cluster", "stop")).toMatchObject({ code: 0 });
+    expect([after.supervisor, after.jobManager, ...after.taskManagers].map(runs)).toEqual([false, false, false, false]);
+  }, 60_000);
+
   it("stops one whose JobManager was killed, and starts anew in its place", async () => {
     await drey("cluster", "start", "-tm", "1");
     const pids = processes();
