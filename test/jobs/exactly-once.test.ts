@@ -45,38 +45,46 @@ const written = (out: string): number[] =>
     .flatMap((name) => readFileSync(join(out, name), "utf8").trim().split("\n").filter((line) => line !== "").map(Number));
 
 const completed = (job: JobHandle, least: number): Promise<void> =>
-  vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThanOrEqual(least), { timeout: 30_000, interval: 50 });
+  vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThanOrEqual(least), { timeout: 45_000, interval: 50 });
 
 async function kill(job: JobHandle): Promise<void> {
   const { restored, completed: before } = await job.checkpoints();
-  await completed(job, before + 2);
+  await completed(job, before + 1);
   const { executions } = await job.details();
   const runs = (index: number): boolean => executions.some(({ taskManager }) => taskManager?.startsWith(`tm-${index}-`));
   await cluster.killTaskManager(cluster.processes.taskManagers.findIndex((_, index) => runs(index)));
-  await vi.waitFor(async () => expect((await job.checkpoints()).restored).toBeGreaterThan(restored), { timeout: 30_000, interval: 50 });
+  await vi.waitFor(async () => expect((await job.checkpoints()).restored).toBeGreaterThan(restored), { timeout: 45_000, interval: 50 });
 }
 
 it.each([
   { name: "aligned", kills: 2, configuration: {} },
-  { name: "unaligned", kills: 1, configuration: { "execution.checkpointing.unaligned.enabled": true } },
+  { name: "unaligned, under back pressure", kills: 1, slow: true, configuration: { "execution.checkpointing.unaligned.enabled": true } },
   {
     name: "aligned, then unaligned",
     kills: 1,
     configuration: { "execution.checkpointing.unaligned.enabled": true, "execution.checkpointing.aligned-checkpoint-timeout": "20 ms" },
   },
-])("files hold each row once while TaskManagers are killed: $name", { timeout: 90_000 }, async ({ name, kills, configuration }) => {
+])("files hold each row once while TaskManagers are killed: $name", { timeout: 120_000 }, async ({ name, kills, slow = false, configuration }) => {
   const out = join(folder, name.replaceAll(/\W+/g, "-"));
-  const count = 30_000;
+  const count = slow ? 15_000 : 25_000;
   const env = environment({ cluster, parallelism: 2, printLogs: false, configuration }).enableCheckpointing(150);
   env
-    .generate((i) => i, { count, rowsPerSecond: 5_000 })
+    .generate((i) => i, { count, rowsPerSecond: slow ? Number.POSITIVE_INFINITY : 5_000 })
     .setParallelism(1)
     .keyBy((i) => i % KEYS)
     .process(new Consecutive())
     .rebalance()
+    .map((row) => {
+      if (slow) for (const until = performance.now() + 0.3; performance.now() < until; );
+      return row;
+    })
     .sinkTo(jsonLines(out));
   const job = await env.submit(name);
   for (let killed = 0; killed < kills; killed++) await kill(job);
+  if (slow) {
+    const { latest } = await job.checkpoints();
+    expect(Math.max(...latest.flatMap(({ subtasks }) => subtasks.map(({ channelBytes }) => channelBytes)))).toBeGreaterThan(1_000);
+  }
   // What is seen meanwhile stays.
   const meanwhile = existsSync(out) ? written(out) : [];
   await job.result();
@@ -88,7 +96,7 @@ it.each([
   await env.close();
 });
 
-it("files hold each row once while the job is rescaled, and stopped and started again", { timeout: 90_000 }, async () => {
+it("files hold each row once while the job is rescaled, and stopped and started again", { timeout: 120_000 }, async () => {
   const out = join(folder, "rescaled");
   const count = 16_000;
   const build = (parallelism: number): ReturnType<typeof environment> => {
