@@ -8,17 +8,21 @@
 import { createRequire } from "node:module";
 import type { AnyGraph } from "../core/graph/explain.ts";
 import { ConfigurationError } from "../core/types/errors.ts";
+import type { Comms } from "./kernel/evaluator/comms.ts";
 import type { MimeBundle } from "./picture.ts";
 import { Picture } from "./picture.ts";
 import { graph } from "./views/graph.ts";
 import { type OutputPlace, carriesPlotly } from "./views/plotly.ts";
 import { type SlotOverview, slots } from "./views/slots.ts";
 import { table } from "./views/table.ts";
+import { FRAME_MS, type LiveAction, offerWidget } from "./widget.ts";
 
 /** Where displays go. Our own kernel puts one at `globalThis[Symbol.for("drey.display")]`. */
 export interface DisplayOutlet extends OutputPlace {
   /** Sends `display_data`, or `update_display_data` with `update`. A promise resolves when the next message may be sent; none: at once. */
   send(data: MimeBundle, display: { readonly id: string | undefined; readonly update: boolean }): Promise<void> | undefined;
+  /** Channels to the page, where the kernel has them: live pictures are drawn through them if the page can. */
+  readonly comms?: Comms;
 }
 
 /** Most updates of one display per second, as milliseconds between two. */
@@ -75,20 +79,22 @@ export interface LiveDisplay {
 
 /**
  * Opens a place in the output of the present cell. In a terminal that can redraw, the text is redrawn in place; elsewhere only the last
- * picture is printed.
+ * picture is printed. @param actions buttons beside it, where the page can have them.
  */
-export function liveDisplay(): LiveDisplay {
+export function liveDisplay(actions: readonly LiveAction[] = []): LiveDisplay {
   const outlet = presentOutlet();
-  return outlet === undefined ? terminalDisplay() : outletDisplay(outlet);
+  return outlet === undefined ? terminalDisplay() : outletDisplay(outlet, actions);
 }
 
-function outletDisplay(outlet: DisplayOutlet): LiveDisplay {
+function outletDisplay(outlet: DisplayOutlet, actions: readonly LiveAction[]): LiveDisplay {
   const id = `drey-${crypto.randomUUID()}`;
   let pending: Picture | undefined;
   let latest: Picture | undefined;
   let sentOnce = false;
   let ended = false;
   let pump: Promise<void> | undefined;
+  const widget = outlet.comms === undefined ? undefined : offerWidget(outlet.comms, actions);
+  let showsWidget = false;
   const send = (data: MimeBundle): Promise<void> => {
     const update = sentOnce;
     sentOnce = true;
@@ -98,9 +104,16 @@ function outletDisplay(outlet: DisplayOutlet): LiveDisplay {
     while (pending !== undefined && !ended) {
       const picture = pending;
       pending = undefined;
+      const { drawing } = picture;
       // A frame that is lost is followed by another; `finish` tells whether the last one arrived.
-      await send(picture.frame()).catch(() => undefined);
-      await pause(UPDATE_INTERVAL_MS);
+      if (widget?.isReady === true && drawing !== undefined) {
+        if (!showsWidget) await send({ ...picture.frame(), ...widget.view }).catch(() => undefined);
+        showsWidget = true;
+        await Promise.all([widget.draw(drawing.markup), pause(FRAME_MS)]);
+      } else {
+        await send(picture.frame()).catch(() => undefined);
+        await pause(UPDATE_INTERVAL_MS);
+      }
     }
     pump = undefined;
   };
@@ -115,6 +128,7 @@ function outletDisplay(outlet: DisplayOutlet): LiveDisplay {
       ended = true;
       await pump;
       if (picture !== undefined) await send(staticBundle(picture, outlet));
+      widget?.close();
     },
   };
 }

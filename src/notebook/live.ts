@@ -6,6 +6,7 @@ import { isFinal } from "../core/graph/job-status.ts";
 import type { JobListener } from "../core/runtime/executor.ts";
 import { liveDisplay } from "./display.ts";
 import { jobPanel } from "./views/job.ts";
+import type { LiveAction } from "./widget.ts";
 
 /** A job that tells listeners: a JobControl. */
 export interface WatchableJob {
@@ -41,7 +42,7 @@ const KEPT_REPORTS = 64;
  */
 export async function live(job: LivelyJob | WatchableJob, options: LiveOptions = {}): Promise<JobDetails> {
   const { signal } = options;
-  const place = liveDisplay();
+  const place = liveDisplay("cancel" in job ? actionsOf(job as ControllableJob) : []);
   let reports: MetricsReport[] = [];
   let details: JobDetails | undefined;
   const draw = (): void => {
@@ -79,6 +80,26 @@ export async function live(job: LivelyJob | WatchableJob, options: LiveOptions =
     unwatch();
     await place.finish(details === undefined ? undefined : jobPanel(details, { metrics: reports }));
   }
+}
+
+/** What a panel's buttons ask of a job: a JobHandle has it. */
+interface ControllableJob {
+  cancel(): Promise<void>;
+  savepoint?(): Promise<string>;
+}
+
+function actionsOf(job: ControllableJob): LiveAction[] {
+  const cancel: LiveAction = {
+    label: "Cancel",
+    confirm: "Cancel this job?",
+    run: async () => {
+      await job.cancel();
+      return "cancelled";
+    },
+  };
+  const { savepoint } = job;
+  if (savepoint === undefined) return [cancel];
+  return [cancel, { label: "Savepoint", run: async () => `savepoint: ${await savepoint.call(job)}` }];
 }
 
 function watch(job: LivelyJob | WatchableJob, listener: Required<Pick<JobListener, "status" | "metrics" | "lost">>): () => void {

@@ -6,6 +6,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
+import type * as Packed from "@ts-morph/common";
 import type { ts } from "@ts-morph/common";
 
 /** The compiler's API. */
@@ -39,7 +40,7 @@ function installed(require: NodeJS.Require): LoadedTypeScript | undefined {
 
 function packed(require: NodeJS.Require): LoadedTypeScript | undefined {
   try {
-    const { ts, getLibFiles } = require("@ts-morph/common") as typeof import("@ts-morph/common");
+    const { ts, getLibFiles } = require("@ts-morph/common") as typeof Packed;
     const texts = new Map(getLibFiles().map(({ fileName, text }) => [fileName, text]));
     return { typescript: ts, library: (name) => texts.get(basename(name)) };
   } catch {

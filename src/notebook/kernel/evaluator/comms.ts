@@ -23,7 +23,8 @@ export interface Comm {
 
 /** All comms of this kernel; on globalThis as `Symbol.for("drey.comms")`. */
 export class Comms {
-  readonly #open = new Map<string, CommListener>();
+  /** With the request of the cell that opened it: what a listener says belongs under that cell. */
+  readonly #open = new Map<string, { readonly request: RequestNumber; readonly listener: CommListener }>();
   readonly #targets = new Map<string, (comm: Comm, data: unknown) => CommListener>();
 
   /** Opens a comm to what the page calls `target`. Its messages belong to the present cell. */
@@ -35,7 +36,7 @@ export class Comms {
   ): Comm {
     const id = randomUUID().replaceAll("-", "");
     const request = presentRequest();
-    this.#open.set(id, listener);
+    this.#open.set(id, { request, listener });
     answer({ kind: "comm", request, type: "comm_open", id, target, data, metadata, buffers });
     return this.#comm(id, request);
   }
@@ -47,22 +48,21 @@ export class Comms {
 
   /** Takes a message of the page. @param request which it belongs to. */
   take(request: RequestNumber, { type, id, target, data, buffers }: CommMessage): void {
-    within(request, () => {
-      if (type === "comm_open") {
-        const opened = this.#targets.get(target ?? "");
-        if (opened === undefined) answer({ kind: "comm", request, type: "comm_close", id, data: {}, metadata: {}, buffers: [] });
-        else {
-          this.#open.set(id, {});
-          this.#open.set(id, opened(this.#comm(id, request), data));
-        }
-        return;
-      }
-      const listener = this.#open.get(id);
-      if (type === "comm_close") {
-        this.#open.delete(id);
-        listener?.closed?.();
-      } else listener?.message?.(data, buffers);
+    if (type === "comm_open") return within(request, () => this.#opened(request, id, target ?? "", data));
+    const opened = this.#open.get(id);
+    if (opened === undefined) return;
+    if (type === "comm_close") this.#open.delete(id);
+    within(opened.request, () => {
+      if (type === "comm_close") opened.listener.closed?.();
+      else opened.listener.message?.(data, buffers);
     });
+  }
+
+  #opened(request: RequestNumber, id: string, target: string, data: unknown): void {
+    const opened = this.#targets.get(target);
+    if (opened === undefined) return answer({ kind: "comm", request, type: "comm_close", id, data: {}, metadata: {}, buffers: [] });
+    this.#open.set(id, { request, listener: {} });
+    this.#open.set(id, { request, listener: opened(this.#comm(id, request), data) });
   }
 
   #comm(id: string, request: RequestNumber): Comm {

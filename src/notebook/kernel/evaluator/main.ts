@@ -44,7 +44,7 @@ globals[Symbol.for("drey.kernel.interruption")] = () => new Interruption("the ce
 
 installStreams();
 installPrompts();
-installOutlet((request) => texts.get(request));
+installOutlet((request) => texts.get(request), comms);
 
 process.on("uncaughtException", (error) => {
   if (error instanceof Interruption) {

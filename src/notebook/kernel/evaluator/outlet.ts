@@ -4,11 +4,12 @@
  */
 import type { DisplayOutlet } from "../../display.ts";
 import { answer } from "./answers.ts";
+import type { Comms } from "./comms.ts";
 import type { Bundle, RequestNumber } from "./protocol.ts";
 import { presentRequest } from "./running.ts";
 
 /** Makes the outlet known to all copies of the package in this process. @param cellOf the text of a request's cell. */
-export function installOutlet(cellOf: (request: RequestNumber) => string | undefined): void {
+export function installOutlet(cellOf: (request: RequestNumber) => string | undefined, comms: Comms): void {
   Object.defineProperty(globalThis, Symbol.for("drey.display"), {
     configurable: true,
     get(): DisplayOutlet {
@@ -16,6 +17,7 @@ export function installOutlet(cellOf: (request: RequestNumber) => string | undef
       return {
         cell: cellOf(request),
         execution: request,
+        comms,
         send(data, { id, update }) {
           answer({ kind: "display", request, data: data as Bundle, id, update });
           return undefined;
