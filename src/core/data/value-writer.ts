@@ -49,7 +49,7 @@ const MAX_KNOWN_SHAPES = 2_000;
 /** Writes values one after another into bytes of its own, and their strings into `text`. */
 export class ValueWriter {
   readonly #classes: ClassRegistry;
-  bytes: Uint8Array<ArrayBuffer> = new Uint8Array(1024);
+  bytes: Uint8Array = new Uint8Array(1024);
   /** Bytes written since `reset`. */
   length = 0;
   /** The characters of all strings written since `reset`. */

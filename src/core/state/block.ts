@@ -57,7 +57,7 @@ export class BlockWriter {
   }
 
   /** The block of all entries gathered since the last call. */
-  take(): Uint8Array<ArrayBuffer> {
+  take(): Uint8Array {
     const { bytes, length, text } = this.#writer;
     const width = bytesPerCharacter(text);
     const block = Buffer.alloc(HEADER_BYTES + length + text.length * width);
