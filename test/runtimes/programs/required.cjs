@@ -3,9 +3,11 @@ const { strict: assert } = require("node:assert");
 const drey = require("drey");
 const { localEnvironment } = require("drey/core");
 const { chart } = require("drey/notebook");
+const { testHarness } = require("drey/testing");
 
 assert.equal(typeof drey.environment, "function");
 assert.equal(typeof chart, "function");
+assert.equal(typeof testHarness, "function");
 assert.equal(typeof require("drey/package.json").version, "string");
 
 void localEnvironment()
