@@ -87,6 +87,8 @@ export function taskRestore({ checkpoint, operators, channels, finished, ranges 
       if (range === undefined) throw new InvariantError(`Bytes ${start} to ${end} of ${file} are needed, but were not read.`);
       return range.bytes.subarray(start - range.start, end - range.start);
     },
+    // The assignment, which lives as long as the thread, has the same array.
+    forget: () => void (ranges as RestoredRange[]).splice(0),
   };
 }
 

@@ -96,4 +96,6 @@ export interface TaskRestore {
   readonly finished?: boolean;
   /** Bytes of a range of one of the files named above; all are at hand as long as the task runs. */
   read(file: string, start: number, end: number): Uint8Array;
+  /** The task is open: nothing more will be read. */
+  forget?(): void;
 }

@@ -262,6 +262,7 @@ export class Task {
       }
     }
     this.#goOn();
+    this.#host.restored?.forget?.();
     this.#lastMarkMs = performance.now();
   }
 

@@ -84,7 +84,7 @@ const ALONE: StatesOptions = { stateId: "operator", maxParallelism: DEFAULT_MAX_
 /** See the head of the file. */
 export class SubtaskStates implements CheckpointedStates {
   readonly keyed: KeyedStates;
-  readonly #options: StatesOptions;
+  readonly #options: Omit<StatesOptions, "restore">;
   readonly #restored: RestoredSections | undefined;
   readonly #timers = new Map<string, TimerQueue>();
   readonly #lists = new Map<string, ItemList>();
@@ -95,7 +95,9 @@ export class SubtaskStates implements CheckpointedStates {
 
   constructor(options: StatesOptions = ALONE) {
     const { restore, classes, maxParallelism, now, disk } = options;
-    this.#options = options;
+    // What is restored is not kept a second time.
+    const { restore: _restore, ...rest } = options;
+    this.#options = rest;
     this.#restored = restore === undefined ? undefined : new RestoredSections(restore.from, restore.read, classes);
     this.#keyedTables = disk === undefined ? new HeapTables(maxParallelism) : new DiskTables(maxParallelism, classes, disk);
     this.keyed = new KeyedStates(this.#keyedTables, now, this.#restored);
