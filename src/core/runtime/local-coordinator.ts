@@ -7,8 +7,10 @@
  * without that makes it void.
  */
 import { type JobGraph, type JobVertex, targetsOf } from "../graph/job-graph.ts";
+import type { CheckpointInfo, CheckpointOverview } from "../graph/job-status.ts";
 import { redistribute } from "../state/snapshot.ts";
 import { CheckpointError, CorruptCheckpointError } from "../types/errors.ts";
+import type { JobId } from "../types/ids.ts";
 import { type Configuration, options } from "../types/options.ts";
 import type { CheckpointAck, CheckpointHost, CheckpointTrigger, TaskRestore } from "./checkpoint.ts";
 import type { Task } from "./task.ts";
@@ -36,6 +38,9 @@ interface Pending {
   readonly chunks: Map<string, Uint8Array[]>;
 }
 
+/** Checkpoints told of at once. */
+const MAX_TOLD = 50;
+
 /** See the head of the file. */
 export class LocalCoordinator {
   readonly #graph: JobGraph;
@@ -49,6 +54,11 @@ export class LocalCoordinator {
   #nextMs = 0;
   #failedInARow = 0;
   #failure: Error | undefined;
+  readonly #told: CheckpointInfo[] = [];
+  readonly #counts = { completed: 0, failed: 0, restored: 0 };
+  #restoredFrom: number | undefined;
+  /** Those who asked for a checkpoint: told at its end. */
+  readonly #asked: { readonly resolve: (id: number) => void; readonly reject: (error: Error) => void }[] = [];
 
   /** @param completed told of each complete checkpoint, before the tasks are. */
   constructor(graph: JobGraph, configuration: Configuration, completed: (checkpoint: LocalCheckpoint) => void) {
@@ -72,6 +82,27 @@ export class LocalCoordinator {
     return !this.enabled || this.#pending !== undefined ? Number.POSITIVE_INFINITY : this.#nextMs;
   }
 
+  overview(job: JobId): CheckpointOverview {
+    return {
+      job,
+      ...this.#counts,
+      inProgress: this.#pending === undefined ? 0 : 1,
+      ...(this.#restoredFrom === undefined ? {} : { restoredFrom: this.#restoredFrom }),
+      latest: [...this.#told],
+    };
+  }
+
+  /** Takes a checkpoint as soon as possible. @returns its number. Rejects with a CheckpointError when it does not come about. */
+  request(): Promise<number> {
+    this.#nextMs = 0;
+    return new Promise((resolve, reject) => void this.#asked.push({ resolve, reject }));
+  }
+
+  /** The job has ended: no checkpoint follows. */
+  close(): void {
+    for (const { reject } of this.#asked.splice(0)) reject(new CheckpointError(`Job "${this.#graph.name}" has ended.`));
+  }
+
   /** What a task needs for its part in checkpoints, and what it begins with; to be spread over its host. */
   hostOf(vertex: JobVertex, subtask: number): { readonly checkpoints?: CheckpointHost; readonly restored?: TaskRestore } {
     if (!this.enabled) return {};
@@ -81,6 +112,11 @@ export class LocalCoordinator {
 
   /** These tasks are running now. What was under way with former ones is void. */
   begin(parties: readonly CheckpointParty[], nowMs: number): void {
+    if (this.#pending !== undefined) this.#tell({ state: "FAILED", failure: "the job is RESTARTING" });
+    if (this.#latest !== undefined) {
+      this.#counts.restored++;
+      this.#restoredFrom = this.#latest.id;
+    }
     this.#parties = parties;
     this.#finished.clear();
     this.#pending = undefined;
@@ -119,6 +155,11 @@ export class LocalCoordinator {
       unaligned: this.#configuration.get(options.unalignedCheckpoints),
       alignedTimeoutMs: this.#configuration.get(options.alignedCheckpointTimeout),
     };
+    this.#told.push({
+      id: trigger.checkpoint, kind: "checkpoint", state: "IN_PROGRESS", triggeredAtMs: nowMs, bytes: 0, writtenBytes: 0,
+      acknowledged: 0, expected: running.length, subtasks: [],
+    });
+    if (this.#told.length > MAX_TOLD) this.#told.shift();
     const waitsFor = new Set(running.map(({ vertex, subtask }) => nameOf(vertex.id, subtask)));
     this.#pending = { trigger, waitsFor, acks: new Map(), chunks: new Map() };
     for (const party of running) if (!this.#hasRunningProducer(party, waitsFor)) party.task.triggerCheckpoint(trigger);
@@ -164,6 +205,7 @@ export class LocalCoordinator {
   }
 
   #complete({ trigger, acks, chunks }: Pending): void {
+    this.#tell({ state: "COMPLETED" });
     this.#pending = undefined;
     this.#failedInARow = 0;
     const id = trigger.checkpoint;
@@ -171,11 +213,33 @@ export class LocalCoordinator {
     this.#latest = { id, acks, files };
     this.#completed(this.#latest);
     for (const { task } of this.#parties) task.checkpointCompleted(id);
+    for (const { resolve } of this.#asked.splice(0)) resolve(id);
+  }
+
+  /** The checkpoint on its way has come to this. */
+  #tell(end: Pick<CheckpointInfo, "state" | "failure">): void {
+    const { trigger, acks } = this.#pending as Pending;
+    const place = this.#told.findIndex(({ id }) => id === trigger.checkpoint);
+    if (end.state === "COMPLETED") this.#counts.completed++;
+    else this.#counts.failed++;
+    const info = this.#told[place];
+    if (info === undefined) return;
+    const durationMs = Date.now() - trigger.timestampMs;
+    const subtasks = [...acks].map(([name, ack]) => {
+      const [vertex, subtask] = name.split("/") as [JobVertex["id"], string];
+      const { bytes, writtenBytes, startDelayMs, alignmentMs, syncMs, asyncMs, channelBytes } = ack;
+      return { vertex, subtask: Number(subtask), durationMs, bytes, writtenBytes, startDelayMs, alignmentMs, syncMs, asyncMs, channelBytes };
+    });
+    const sum = (of: "bytes" | "writtenBytes"): number => subtasks.reduce((total, it) => total + it[of], 0);
+    this.#told[place] = {
+      ...info, ...end, durationMs, subtasks, acknowledged: subtasks.length, bytes: sum("bytes"), writtenBytes: sum("writtenBytes"),
+    };
   }
 
   #abort(why: string, counts: boolean, cause?: Error): void {
     const pending = this.#pending;
     if (pending === undefined) return;
+    this.#tell({ state: "FAILED", failure: why });
     this.#pending = undefined;
     const id = pending.trigger.checkpoint;
     for (const { task } of this.#parties) task.checkpointAborted(id);

@@ -18,10 +18,10 @@ import {
   type TaskState,
   isFinal,
 } from "../graph/job-status.ts";
-import { NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
+import { CheckpointError, NotFoundError, JobCanceledError, JobFailedError, toWire } from "../types/errors.ts";
 import { type JobId, newJobId, taskManagerId } from "../types/ids.ts";
 import { Configuration, options } from "../types/options.ts";
-import type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SubmitOptions } from "./executor.ts";
+import type { JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SnapshotControl, SubmitOptions } from "./executor.ts";
 import { type LocalCheckpoint, LocalCoordinator, nameOf } from "./local-coordinator.ts";
 import { LocalFeed } from "./local-feed.ts";
 import { LocalResult } from "./local-result.ts";
@@ -114,6 +114,7 @@ class LocalJob implements JobControl {
   async run(shipped: ShippedJob): Promise<void> {
     while (await this.#runOnce(shipped)) this.#attempt++;
     for (const feed of this.#feeds.values()) feed.close();
+    this.#checkpoints.close();
     this.#report();
     if (this.#failure === undefined && !this.#canceled) for (const result of this.#results.values()) result.finish();
     this.#enter(this.#failure !== undefined ? "FAILED" : this.#canceled ? "CANCELED" : "FINISHED");
@@ -168,6 +169,7 @@ class LocalJob implements JobControl {
   }
 
   #completed(checkpoint: LocalCheckpoint): void {
+    for (const listener of [...this.#listeners]) listener.checkpoints?.(this.#checkpoints.overview(this.id));
     for (const result of this.#results.values()) result.completed(checkpoint);
     for (const { name, vertex } of this.#graph.feeds) {
       const ack = checkpoint.acks.get(nameOf(vertex, 0));
@@ -189,11 +191,26 @@ class LocalJob implements JobControl {
   watch(listener: JobListener): () => void {
     this.#listeners.add(listener);
     listener.status?.(this.#details());
+    listener.checkpoints?.(this.#checkpoints.overview(this.id));
     return () => this.#listeners.delete(listener);
   }
 
   async metricsHistory(): Promise<readonly MetricsReport[]> {
     return this.#history;
+  }
+
+  /** Checkpoints are kept in memory, so there are no savepoints. */
+  get snapshots(): SnapshotControl {
+    const refuse = async (): Promise<never> => {
+      throw new CheckpointError(
+        `Job "${this.name}" runs in one thread, which has checkpoints but no savepoints; run it on a cluster, or put it into a testHarness().`,
+      );
+    };
+    return {
+      overview: async () => this.#checkpoints.overview(this.id),
+      trigger: () => (this.#checkpoints.enabled && !isFinal(this.#state) ? this.#checkpoints.request() : refuse()),
+      savepoint: refuse, stop: refuse, rescale: refuse,
+    };
   }
 
   async openResult(name: string): Promise<ResultReader> {
@@ -363,6 +380,7 @@ class LocalJob implements JobControl {
       };
     });
     const report: MetricsReport = { taskManager: LOCAL, atMs: Date.now(), process: {}, subtasks };
+    for (const listener of [...this.#listeners]) listener.checkpoints?.(this.#checkpoints.overview(this.id));
     this.#history.push(report);
     if (this.#history.length > this.#configuration.get(options.metricsHistory)) this.#history.shift();
     for (const listener of [...this.#listeners]) listener.metrics?.(report);

@@ -228,6 +228,21 @@ describe("a job that fails goes back to its last checkpoint", () => {
     expect(heard.length).toBeGreaterThan(0);
   });
 
+  test("a job tells of its checkpoints, and takes one when it is asked to", async () => {
+    const program = env(1, { "execution.checkpointing.interval": "1 h" });
+    const job = await program.submit({ outputs: { rows: program.generate((i) => i, { rowsPerSecond: 10_000 }).keyBy((i) => i % 3).reduce((a, b) => a + b) } });
+    const rows: number[] = [];
+    job.outputs.rows.subscribe({ next: (row) => rows.push(row), error: () => undefined });
+    expect(await job.checkpoint()).toBe(1);
+    expect(await job.checkpoint()).toBe(2);
+    const { completed, failed, latest } = await job.checkpoints();
+    expect([completed, failed, latest.map(({ id, state }) => `${id} ${state}`)]).toEqual([2, 0, ["1 COMPLETED", "2 COMPLETED"]]);
+    expect(latest[1]!.bytes).toBeGreaterThan(0);
+    await expect(job.savepoint(folder)).rejects.toThrow("runs in one thread");
+    await job.cancel();
+    await expect(job.checkpoint()).rejects.toThrow();
+  });
+
   test("a job whose function always fails stops after the restarts that its strategy allows", async () => {
     let calls = 0;
     const program = env(1, { "restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.attempts": 2, "restart-strategy.fixed-delay.delay": "0 ms" });
