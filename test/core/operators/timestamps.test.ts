@@ -85,7 +85,7 @@ test("with ingestion time, records have the time at which they came, and windows
   // The stream goes on, but the window of its first record ends when its time has passed.
   const endless = env.from(async function* () {
     yield 1;
-    await new Promise((resolve) => setTimeout(resolve, 9_000).unref());
+    await new Promise((resolve) => setTimeout(resolve, 3_000).unref());
   }).withIngestionTime().keyBy(() => 0).window(tumbling(50)).count();
   for await (const { count } of endless) {
     expect(count).toBe(1);
