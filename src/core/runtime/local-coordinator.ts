@@ -226,9 +226,10 @@ export class LocalCoordinator {
     if (info === undefined) return;
     const durationMs = Date.now() - trigger.timestampMs;
     const subtasks = [...acks].map(([name, ack]) => {
-      const [vertex, subtask] = name.split("/") as [JobVertex["id"], string];
+      const [vertex, index] = name.split("/") as [JobVertex["id"], string];
       const { bytes, writtenBytes, startDelayMs, alignmentMs, syncMs, asyncMs, channelBytes } = ack;
-      return { vertex, subtask: Number(subtask), durationMs, bytes, writtenBytes, startDelayMs, alignmentMs, syncMs, asyncMs, channelBytes };
+      const subtask = Number(index);
+      return { vertex, subtask, durationMs, bytes, writtenBytes, startDelayMs, alignmentMs, syncMs, asyncMs, channelBytes };
     });
     const sum = (of: "bytes" | "writtenBytes"): number => subtasks.reduce((total, it) => total + it[of], 0);
     this.#told[place] = {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { Observable } from "rxjs";
 import { afterAll, describe, expect, test } from "vitest";
 import {
+  CheckpointError,
   type Collector,
   type Environment,
   KeyedProcessFunction,
@@ -240,7 +241,7 @@ describe("a job that fails goes back to its last checkpoint", () => {
     expect(latest[1]!.bytes).toBeGreaterThan(0);
     await expect(job.savepoint(folder)).rejects.toThrow("runs in one thread");
     await job.cancel();
-    await expect(job.checkpoint()).rejects.toThrow();
+    await expect(job.checkpoint()).rejects.toThrow(CheckpointError);
   });
 
   test("a job whose function always fails stops after the restarts that its strategy allows", async () => {
