@@ -122,7 +122,7 @@ export class JobManager {
     this.#clocks = clocks;
     this.#note = note;
     this.#highAvailability = highAvailability;
-    this.#ownCheckpoints = highAvailability === undefined ? mkdtempSync(join(tmpdir(), "drey-checkpoints-")) : undefined;
+    this.#ownCheckpoints = highAvailability === undefined ? makeOwnFolder() : undefined;
     this.#closed = new Promise((resolve) => (this.#whenClosed = resolve));
     this.#dispatcher = new Dispatcher({
       configuration,
@@ -519,7 +519,7 @@ export class JobManager {
     await this.#server.close();
     clearTimeout(this.#timer);
     await this.#highAvailability?.leadership.release().catch((error: Error) => this.#note(`could not give up the lead: ${error.message}`));
-    if (this.#ownCheckpoints !== undefined) rmSync(this.#ownCheckpoints, { recursive: true, force: true });
+    if (this.#ownCheckpoints !== undefined) removeOwnFolder(this.#ownCheckpoints);
     this.#whenClosed();
   }
 }
@@ -527,6 +527,24 @@ export class JobManager {
 /** @throws ConfigurationError when it is no place. */
 function checkedPlace(place: string | undefined): string | undefined {
   return place === undefined ? undefined : storageAt(place).location;
+}
+
+/** Folders for checkpoints that end with their JobManager, also when its process has to exit before it could close. */
+const ownFolders = new Set<string>();
+const removeOwnFolders = (): void => {
+  for (const folder of ownFolders) rmSync(folder, { recursive: true, force: true });
+};
+
+function makeOwnFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "drey-checkpoints-"));
+  if (ownFolders.size === 0) process.on("exit", removeOwnFolders);
+  ownFolders.add(folder);
+  return folder;
+}
+
+function removeOwnFolder(folder: string): void {
+  rmSync(folder, { recursive: true, force: true });
+  if (ownFolders.delete(folder) && ownFolders.size === 0) process.off("exit", removeOwnFolders);
 }
 
 const roleOf = (peer: Peer<Called>): Role | undefined => peer.data as Role | undefined;
