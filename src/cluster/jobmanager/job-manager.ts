@@ -100,6 +100,7 @@ export class JobManager {
   /** Requests of clients that are answered later. */
   readonly #requests = new Map<number, { readonly resolve: (value: unknown) => void; readonly reject: (error: Error) => void }>();
   #lastRequest = 0;
+  #overtaken = false;
   #whenClosed: () => void = () => undefined;
   #whenIdle: (() => void) | undefined;
   #acting = false;
@@ -159,6 +160,7 @@ export class JobManager {
     const { leadership, recovered } = this.#highAvailability ?? {};
     leadership?.keep((reason) => {
       this.#note(`${reason}; this one ends, and leaves the jobs to it`);
+      this.#overtaken = true;
       void this.abandon();
     });
     if (recovered !== undefined) this.#decide(() => this.#dispatcher.recover(recovered));
@@ -170,6 +172,11 @@ export class JobManager {
     if (this.#highAvailability === undefined) return 0;
     const configuration = this.#configuration;
     return configuration.get(options.haLeaseTimeout) + configuration.get(options.haRecoveryTimeout) + LEADER_START_MS;
+  }
+
+  /** It ended, or is about to, because another JobManager leads. */
+  get wasOvertaken(): boolean {
+    return this.#overtaken;
   }
 
   /** Ends at once and leaves its jobs as they are to the next leader. */

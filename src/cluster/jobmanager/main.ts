@@ -22,7 +22,7 @@ import { Leadership } from "./leadership.ts";
 /**
  * Runs a JobManager in this process until it is told to end.
  * @param args flags, without node and the script.
- * @returns the exit code: 0, or 1 when it could not start (the reason is on stderr).
+ * @returns the exit code: 0, or 1 when it could not start or another JobManager has taken the lead (the reason is on stderr).
  */
 export async function jobManagerMain(args: readonly string[]): Promise<number> {
   let folder: { remove(): void } | undefined;
@@ -55,7 +55,8 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
     if (process.connected) process.send?.({ ready: bound });
     await jobManager.closed;
     unlisten();
-    return 0;
+    // Whoever looks after this process starts it again, as a standby.
+    return jobManager.wasOvertaken ? 1 : 0;
   } catch (error) {
     process.stderr.write(`${error instanceof DreyError ? error.message : (error as Error).stack}\n`);
     return 1;

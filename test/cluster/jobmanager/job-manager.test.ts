@@ -402,7 +402,7 @@ describe("high availability", () => {
     await client.rpc.close();
     await taskManager.client.close();
     zombie.process.kill("SIGCONT");
-    expect(await zombie.exited).toEqual([0, null]);
+    expect(await zombie.exited).toEqual([1, null]);
     const next = await new FakeClient("client", successor.address).hello();
     expect((await next.rpc.call("jobs", {})).jobs).toMatchObject([{ job }]);
     expect(await loadManifest(new FileStorage(`${root}/default/checkpoints/${job}/chk-1`))).toMatchObject({ job, checkpoint: 1, epoch: 1 });
