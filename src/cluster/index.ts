@@ -23,7 +23,7 @@ export {
   BroadcastProcessFunction, BroadcastStream, IntervalJoin, IntervalJoined, JoinedKeys, JoinedStreams, JoinedWindows,
   KeyedBroadcastProcessFunction, ProcessJoinFunction, coGroup, fullJoin, intervalJoin,
   join, leftJoin, rightJoin,
-  aggregatingState, DataSet, GroupedDataSet, reducingState, StateError, twoPhaseSink, AsyncFunction,
+  aggregatingState, DataSet, GroupedDataSet, reducingState, StateError, twoPhaseSink, AsyncFunction, top,
 } from "../core/index.ts";
 export {
   allowedLateness, batch, countWindow, countWindowAll, evictor, lateTo, processWindow, reduceWindow, trigger, windowAll,

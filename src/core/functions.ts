@@ -5,6 +5,7 @@
  */
 export { average, count, sum } from "./operators/aggregates.ts";
 export { BroadcastProcessFunction, KeyedBroadcastProcessFunction } from "./operators/broadcast-process.ts";
+export { top } from "./operators/top-n.ts";
 export { AsyncFunction } from "./operators/map-async.ts";
 export { ProcessJoinFunction } from "./operators/interval-join.ts";
 export { CoProcessFunction, KeyedProcessFunction, ProcessFunction, sideOutput } from "./operators/function.ts";

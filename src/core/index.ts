@@ -66,6 +66,7 @@ export type {
 } from "./operators/function.ts";
 export type { OperatorList } from "./state/operator-states.ts";
 export { average, count, sum } from "./operators/aggregates.ts";
+export { top } from "./operators/top-n.ts";
 export type { AggregateFunction } from "./operators/aggregates.ts";
 export type { WindowContext } from "./operators/window.ts";
 export { aggregatingState, listState, mapState, reducingState, valueState } from "./state/descriptors.ts";

@@ -2,6 +2,7 @@
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { DataStream } from "./data-stream.ts";
+import type { StreamNode } from "../graph/stream-graph.ts";
 import { functionOf, specOf } from "./spec.ts";
 
 /** What a loop is made of. */
@@ -26,9 +27,10 @@ export function iterated<T, R>(
   stream: DataStream<T>, step: (loop: DataStream<T>) => LoopEnds<T, R>, { maxWait = 100 }: IterateOptions,
 ): DataStream<R> {
   const { environment } = stream;
+  const spec = { kind: "iterate", maxWaitMs: durationMs(maxWait, "iterate(…, { maxWait })"), waves: true };
   const head = environment.add({
     name: "iterate",
-    spec: specOf("iterate", { maxWaitMs: durationMs(maxWait, "iterate(…, { maxWait })") }),
+    spec,
     inputs: stream.edges(0),
     // What is behind the head may wait for it, so nothing shares its thread; and it takes what comes back while it waits itself.
     chaining: "never",
@@ -46,7 +48,18 @@ export function iterated<T, R>(
   if (feedback.some(({ from }) => from === head)) {
     throw new GraphError("The feedback of iterate() is the loop itself, so nothing would ever leave it; put an operator between.");
   }
+  spec.waves = feedback.every(({ from }) => passesWatermarks(from, head));
   head.inputs = [...head.inputs, ...feedback];
   const exit = environment.add({ name: "loop exit", spec: specOf("loopExit", {}), inputs: ends.output.edges(0) });
   return new DataStream<R>(environment, [{ from: exit, partitioning: undefined, sideOutput: undefined }]);
+}
+
+/** Whether watermarks of a loop's head reach this operator on all ways from there: `withTimestamps` in the loop makes its own. */
+function passesWatermarks(node: StreamNode, head: StreamNode): boolean {
+  if (node === head || !isBehind(node, head)) return true;
+  return node.spec.kind !== "timestamps" && node.inputs.every((edge) => edge.feedback === true || passesWatermarks(edge.from, head));
+}
+
+function isBehind(node: StreamNode, head: StreamNode): boolean {
+  return node.inputs.some((edge) => edge.feedback !== true && (edge.from === head || isBehind(edge.from, head)));
 }

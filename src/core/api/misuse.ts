@@ -11,5 +11,5 @@ export interface Misuse<Sentence extends string> {
 
 /** Nothing, or the sentence when a function's result is a promise. */
 export type Synchronous<Result, Name extends string> = Result extends PromiseLike<unknown>
-  ? Misuse<`${Name} takes a synchronous function; do asynchronous work in a source or in open()`>
+  ? Misuse<`${Name} takes a synchronous function; mapAsync() takes an asynchronous one`>
   : unknown;

@@ -176,6 +176,8 @@ const strategyOf = (node: StreamNode): WatermarkStrategy | undefined =>
 
 function decide(edge: StreamEdge, to: StreamNode, parallelismOf: (node: StreamNode) => number): Partitioning {
   const same = parallelismOf(edge.from) === parallelismOf(to);
+  // The heads of a loop agree on its end through ways from every subtask to each of them.
+  if (edge.feedback === true && ["forward", "rescale"].includes(edge.partitioning?.kind ?? "forward")) return REBALANCE;
   if (edge.partitioning === undefined) return same ? FORWARD : REBALANCE;
   if (edge.partitioning.kind === "forward" && !same) {
     throw new GraphError(

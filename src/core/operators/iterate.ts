@@ -7,9 +7,10 @@
  *
  * When the input has ended and nothing has come back for `maxWaitMs`, the heads find out whether the loop is empty, by waves (Dijkstra's
  * and Safra's token, sent along every way at once): a wave is a watermark beyond all times. A head sends the next one when the last has
- * come back on all its ways, and says whether it had no record in between. Where ways meet, the lowest watermark goes on, so one that
- * says "no record" comes back only if every head said so; then nothing is under way, since each wave pushes all records before it out of
- * the loop. Where an operator in the loop holds watermarks back for ever, the loop ends after GIVE_UP_MS of silence.
+ * come back on all its ways, and says whether it had no record in between. Where ways meet, the lowest watermark goes on; and the ways back
+ * lead from every subtask to every head, so that no head is ahead of a wave that is still under way. Therefore the first watermark of a
+ * wave that a head gets says "no record" only if every head said so; then nothing is under way, since each wave pushes all records
+ * before it out of the loop.
  *
  * A checkpoint goes round the loop: the head sends the barrier, takes in everything that comes back before it, sends nothing, and its
  * state is what it has taken in then (runtime/task.ts).
@@ -23,6 +24,8 @@ import { FeedbackQueue, type FeedbackRecord } from "./feedback-queue.ts";
 export interface IterateSpec extends OperatorSpec {
   readonly kind: "iterate";
   readonly maxWaitMs: number;
+  /** Watermarks go round the loop. Otherwise it ends when nothing has come back for `maxWaitMs`. */
+  readonly waves: boolean;
 }
 
 export const iterateOperator: OperatorKind<IterateSpec> = {
@@ -52,7 +55,6 @@ export const loopExitOperator: OperatorKind<LoopExitSpec> = {
 
 /** Watermarks of waves: beyond every point of time that a Date can be. An odd one says "no record". */
 const WAVES = 8.7e15;
-const GIVE_UP_MS = 10_000;
 /** Records that are handed on before the task looks at its channels again. */
 const SLICE_ROWS = 1_024;
 
@@ -60,6 +62,7 @@ class IterateOperator implements Operator {
   readonly holdsWatermarks = true;
   readonly takesFeedback = true;
   readonly #maxWaitMs: number;
+  readonly #waves: boolean;
   readonly #context: OperatorContext;
   readonly #queue: FeedbackQueue;
   readonly #list: OperatorList<FeedbackRecord>;
@@ -70,11 +73,12 @@ class IterateOperator implements Operator {
   /** The last wave sent, from 1. */
   #wave = 0;
   #recordSinceWave = false;
-  /** The lowest watermark that came back. */
-  #cameBack = 0;
+  /** The first watermark of the last wave, once it has come back on all ways. */
+  #cameBack: number | undefined;
 
-  constructor({ maxWaitMs }: IterateSpec, context: OperatorContext) {
+  constructor({ maxWaitMs, waves }: IterateSpec, context: OperatorContext) {
     this.#maxWaitMs = maxWaitMs;
+    this.#waves = waves;
     this.#context = context;
     this.#queue = new FeedbackQueue(context.classes);
     this.#list = context.states.list<FeedbackRecord>("feedback", "split");
@@ -98,7 +102,7 @@ class IterateOperator implements Operator {
   }
 
   feedbackWatermark(watermark: number): void {
-    this.#cameBack = watermark;
+    if (this.#wave > 0 && this.#cameBack === undefined && watermark >= WAVES + 2 * this.#wave) this.#cameBack = watermark;
   }
 
   onWatermark(watermark: number): void {
@@ -113,11 +117,10 @@ class IterateOperator implements Operator {
   owes(): boolean {
     if (this.#over) return false;
     if (this.#queue.size > 0) return true;
-    const quietMs = this.#context.now() - this.#quietSinceMs();
-    const wave = WAVES + 2 * this.#wave;
-    const empty = this.#wave > 0 && this.#cameBack === wave + 1;
-    if (!empty && quietMs < this.#maxWaitMs + GIVE_UP_MS) {
-      if (this.#wave === 0 ? quietMs >= this.#maxWaitMs : this.#cameBack >= wave) this.#sendWave();
+    const quiet = this.#context.now() >= this.#quietSinceMs() + this.#maxWaitMs;
+    const empty = this.#waves ? this.#cameBack === WAVES + 2 * this.#wave + 1 : quiet;
+    if (!empty) {
+      if (this.#waves && (this.#wave === 0 ? quiet : this.#cameBack !== undefined)) this.#sendWave();
       return true;
     }
     this.#over = true;
@@ -128,7 +131,7 @@ class IterateOperator implements Operator {
   nextProcessingTime(): number {
     if (this.#queue.size > 0) return Number.NEGATIVE_INFINITY;
     if (!this.#inputEnded || this.#over) return Number.POSITIVE_INFINITY;
-    return this.#quietSinceMs() + this.#maxWaitMs + (this.#wave === 0 ? 0 : GIVE_UP_MS);
+    return this.#wave === 0 ? this.#quietSinceMs() + this.#maxWaitMs : Number.POSITIVE_INFINITY;
   }
 
   onProcessingTime(): void {
@@ -151,6 +154,7 @@ class IterateOperator implements Operator {
   #sendWave(): void {
     const noRecord = this.#wave > 0 && !this.#recordSinceWave;
     this.#wave++;
+    this.#cameBack = undefined;
     this.#recordSinceWave = false;
     this.#context.emitWatermark(WAVES + 2 * this.#wave + (noRecord ? 1 : 0));
   }

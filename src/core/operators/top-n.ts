@@ -3,6 +3,8 @@
  * stands first.
  */
 import type { KeySelector, OperatorSpec } from "../graph/stream-graph.ts";
+import { GraphError, describe } from "../types/errors.ts";
+import type { AggregateFunction } from "./aggregates.ts";
 import type { OperatorKind } from "./operator.ts";
 import { KeyedStep } from "./keyed-step.ts";
 
@@ -26,6 +28,21 @@ export const topNOperator: OperatorKind<TopNSpec> = {
     });
   },
 };
+
+/**
+ * The `count` highest records of a window or group, best first: `window(…).aggregate(top(3, (ride) => ride.fare))`. Of equal records the
+ * earlier stands first.
+ * @param by what to compare: higher is better.
+ */
+export function top<T>(count: number, by: (value: T) => number): AggregateFunction<T, readonly T[], readonly T[]> {
+  if (!Number.isInteger(count) || count < 1) throw new GraphError(`top() got ${describe(count)}; give an integer ≥ 1.`);
+  return {
+    createAccumulator: () => [],
+    add: (value, best) => withRecord(best, value, count, by),
+    getResult: (best) => best,
+    merge: (a, b) => b.reduce((best, value) => withRecord(best, value, count, by), a),
+  };
+}
 
 /** The best with another record; the same array when it is not among them. */
 export function withRecord<T>(best: readonly T[], value: T, count: number, by: (value: T) => number): readonly T[] {

@@ -50,6 +50,14 @@ describe("iterate", () => {
     expect(await output.keyBy(() => 0).window(tumbling(10)).count().map((it) => `${it.end}: ${it.count}`).collect()).toEqual(["10: 3", "20: 1"]);
   });
 
+  test("a loop that makes timestamps of its own ends when it is quiet", async () => {
+    const rows = env().of({ at: 1, left: 3 }).iterate((loop) => {
+      const stepped = loop.map((it) => ({ at: it.at + 1, left: it.left - 1 })).withTimestamps((it) => it.at);
+      return { feedback: stepped.filter((it) => it.left > 0), output: stepped.filter((it) => it.left === 0) };
+    }, { maxWait: 300 });
+    expect(await rows.collect()).toEqual([{ at: 4, left: 0 }]);
+  });
+
   test("the graph tells the loop, and a loop that is none is an error", () => {
     const program = env();
     collatz(program, [1]).print();

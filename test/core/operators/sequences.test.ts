@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { dedupe, distinct, distinctUntilChanged, keyBy, localEnvironment, map, maxBy, min, pairwise, scan, skip, startWith, take, takeWhile, throttle, topN } from "../../../src/core/index.ts";
+import { dedupe, distinct, distinctUntilChanged, keyBy, localEnvironment, map, maxBy, min, pairwise, scan, skip, startWith, take, takeWhile, throttle, top, topN, session, sliding, tumbling } from "../../../src/core/index.ts";
 
 const env = (parallelism = 1): ReturnType<typeof localEnvironment> => localEnvironment({ parallelism, printLogs: false });
 const sales = [
@@ -56,6 +56,18 @@ describe("rolling aggregations", () => {
   test("topN tells the best whenever they change", async () => {
     const rows = await env().from([["a", 1], ["a", 5], ["b", 2], ["a", 0], ["a", 3]] as const).keyBy(([key]) => key).topN(2, ([, x]) => x).collect();
     expect(rows.map((best) => best.map(([key, x]) => `${key}${x}`).join(" "))).toEqual(["a1", "a5 a1", "b2", "a5 a3"]);
+  });
+});
+
+describe("the top of a window", () => {
+  test.each([["tumbling", tumbling(20)], ["sliding", sliding(20, 10)], ["session", session(15)]] as const)("in %s windows", async (_kind, windows) => {
+    const rows = [5, 9, 1, 7, 3, 8].map((n, at) => ({ n, at: at * 4 }));
+    const best = await env().from(rows).withTimestamps((row) => row.at).keyBy(() => 0).window(windows)
+      .aggregate(top(2, (row) => row.n), (rows, { window: { start, end } }) => ({ start, end, best: rows.map((row) => row.n) })).collect();
+    const expected = (start: number, end: number): number[] =>
+      rows.filter((row) => row.at >= start && row.at < end).map((row) => row.n).sort((a, b) => b - a).slice(0, 2);
+    for (const it of best) expect(it.best).toEqual(expected(it.start, it.end));
+    expect(best.length).toBeGreaterThan(0);
   });
 });
 
