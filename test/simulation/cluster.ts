@@ -27,7 +27,7 @@ const TASK_MANAGERS = 3;
 /** Misfortune from here on … */
 const TROUBLE_FROM_MS = 400;
 /** … for so long; then it is calm. */
-const TROUBLE_MS = 5_000;
+const TROUBLE_MS = 3_500;
 /** In the calm the job must end within. */
 const CALM_MS = 60_000;
 
@@ -65,7 +65,7 @@ export class Cluster {
     };
     this.#configuration = Configuration.of(options);
     this.oracle = new Oracle({
-      rows: 1_200,
+      rows: 900,
       keys: 6,
       rowsPerSecond: 400,
       windowMs: 60,
@@ -138,7 +138,7 @@ export class Cluster {
   #misfortune(): void {
     const { world, wire } = this;
     const kinds = [
-      "crash", "pause", "cut", "one-way cut", "link", "storage", "throw", "leader", "sleeping leader", "weather", "rescale",
+      "crash", "pause", "cut", "one-way cut", "link", "storage", "storage and leader", "throw", "leader", "sleeping leader", "weather", "rescale",
     ] as const;
     const kind = world.pick(kinds);
     const victim = world.pick(this.#taskManagers.filter((it) => it.isAlive));
@@ -167,6 +167,15 @@ export class Cluster {
         this.#storageWeather.failures = world.between(0.05, 0.6);
         this.#storageWeather.slowMs = world.between(5, 400);
         return world.after(world.between(100, 900), () => this.#fairStorage());
+      case "storage and leader":
+        // What is not certain to be stored is asked for soon.
+        this.#storageWeather.failures = 0.7;
+        world.after(world.between(100, 400), () => {
+          this.leader?.crash();
+          this.#fairStorage();
+          this.#elect();
+        });
+        return;
       case "throw":
         this.oracle.throwOnce = true;
         return;

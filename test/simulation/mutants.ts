@@ -1,5 +1,7 @@
 /** Mistakes that the protocol must not make, made on purpose: the simulation has to notice each. */
 import type { CheckpointTrigger } from "../../src/core/runtime/checkpoint.ts";
+import type { OperatorRestore } from "../../src/core/state/snapshot.ts";
+import type { RestoreDeployment } from "../../src/cluster/protocol/checkpoint-messages.ts";
 import type { Cluster } from "./cluster.ts";
 
 export const MUTANTS = [
@@ -7,13 +9,13 @@ export const MUTANTS = [
   "commit early",
   /** A checkpoint counts although nobody knows whether its manifest was stored. */
   "commit on timeout",
-  /** What is said outside of its session is heard. */
-  "no fencing",
+  /** A manifest of which only a part was written counts as stored. */
+  "torn manifest",
   /** A segment that was sent again is taken again. */
   "no dedupe",
   /** Barriers are not aligned. */
   "skip alignment",
-  /** After a restart, key groups go to the wrong subtasks. */
+  /** A subtask that is restored begins with one key group too few. */
   "wrong key groups",
 ] as const;
 export type Mutant = (typeof MUTANTS)[number];
@@ -25,3 +27,13 @@ export function bent(cluster: Cluster, trigger: CheckpointTrigger): CheckpointTr
 
 /** Whether a segment that was moved stays to be moved again. */
 export const dropsRepeat = (cluster: Cluster): boolean => cluster.has("no dedupe") && cluster.world.chance(0.002);
+
+/** What a restored task reads. */
+export function misread(cluster: Cluster, restore: RestoreDeployment): RestoreDeployment {
+  if (!cluster.has("wrong key groups")) return restore;
+  const operators = (restore.operators as readonly OperatorRestore[]).map((operator) => ({
+    ...operator,
+    sections: operator.sections.map((section) => (section.kind === "keyed" ? { ...section, blocks: section.blocks.slice(1) } : section)),
+  }));
+  return { ...restore, operators };
+}

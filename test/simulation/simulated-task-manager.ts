@@ -18,7 +18,7 @@ import { StateReports, executionKey } from "../../src/cluster/taskmanager/state-
 import { snapshotFile } from "../../src/cluster/taskmanager/thread-messages.ts";
 import type { Dispatcher } from "../../src/cluster/jobmanager/dispatcher.ts";
 import type { Cluster } from "./cluster.ts";
-import { bent } from "./mutants.ts";
+import { bent, misread } from "./mutants.ts";
 import type { SimulatedJobManager } from "./simulated-job-manager.ts";
 import type { Addressee } from "./wire.ts";
 
@@ -183,7 +183,7 @@ export class SimulatedTaskManager implements Addressee {
       const { world } = this.#cluster;
       const signal = new AbortController().signal;
       const restored =
-        restore === undefined ? undefined : await readRestore(restore, this.#cluster.storageAt(restore.folder), signal);
+        restore === undefined ? undefined : await readRestore(misread(this.#cluster, restore), this.#cluster.storageAt(restore.folder), signal);
       if (!this.#isRunning(running)) return;
       const spec = this.#cluster.oracle.compile().tasks[vertexIndex];
       if (spec === undefined) throw new Error(`no task spec ${vertexIndex}`);
