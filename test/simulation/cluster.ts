@@ -140,7 +140,7 @@ export class Cluster {
     const kinds = [
       "crash", "pause", "cut", "one-way cut", "link", "storage", "storage and leader", "throw", "leader", "sleeping leader", "weather", "rescale",
     ] as const;
-    const kind = world.pick(kinds);
+    const kind = world.pick(kinds) as (typeof kinds)[number];
     const victim = world.pick(this.#taskManagers.filter((it) => it.isAlive));
     this.#faults++;
     world.note(`FAULT ${kind} ${victim?.name ?? ""}`);

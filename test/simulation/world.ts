@@ -80,7 +80,7 @@ export class World {
       this.#drop();
       this.nowMs = Math.max(this.nowMs, next.atMs);
       await next.what();
-      for (let turn = 0; turn < TURNS; turn++) await undefined;
+      for (let turn = 0; turn < TURNS; turn++) await Promise.resolve();
     }
   }
 
