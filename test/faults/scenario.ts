@@ -1,5 +1,13 @@
 /** What the fault scenarios share: a cluster with short deadlines, a job of the oracle on it, and ways to wait. */
-import { type ClusterClient, type CheckpointOverview, Environment, type JobDetails, type JobHandle, LocalCluster, environment } from "drey";
+import {
+  type CheckpointOverview,
+  type ClusterClient,
+  type Environment,
+  type JobDetails,
+  type JobHandle,
+  LocalCluster,
+  environment,
+} from "drey";
 import { expect } from "vitest";
 import { Oracle, type OracleOptions } from "./oracle.ts";
 
