@@ -109,14 +109,14 @@ describe("a subscriber", () => {
   });
 
   it("sees every row once while the job is rescaled", { timeout: 90_000 }, async () => {
-    const { env, job, seen } = await submitted(10_000, 3_000);
+    const { env, job, seen } = await submitted(40_000, 4_000);
     for (const parallelism of [3, 1]) {
       await completed(job, (await job.checkpoints()).completed + 1);
       await job.rescale(parallelism);
     }
     await seen.ended;
     expect(seen.wrong).toEqual([]);
-    expect(seen.rows).toBe(10_000);
+    expect(seen.rows).toBe(40_000);
     await env.close();
   });
 });

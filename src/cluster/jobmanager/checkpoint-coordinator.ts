@@ -99,6 +99,8 @@ export class CheckpointCoordinator {
   #dueMs = Number.POSITIVE_INFINITY;
   #lastEndMs = Number.NEGATIVE_INFINITY;
   #failuresInRow = 0;
+  /** The job has ended, and this folder goes as soon as nothing is being stored in it. */
+  #leaves: string | undefined;
 
   constructor(options: CheckpointCoordinatorOptions) {
     this.#options = options;
@@ -278,6 +280,13 @@ export class CheckpointCoordinator {
 
   /** A manifest was stored; `error`: it was certainly not. */
   stored(checkpoint: number, error?: Error): void {
+    this.#stored(checkpoint, error);
+    if (this.#leaves === undefined || this.isStoring) return;
+    this.#options.emit({ kind: "discard", job: this.#options.job, folders: [this.#leaves] });
+    this.#leaves = undefined;
+  }
+
+  #stored(checkpoint: number, error?: Error): void {
     const pending = this.#pending.get(checkpoint);
     if (pending?.manifest === undefined) return;
     if (error !== undefined) {
@@ -323,7 +332,9 @@ export class CheckpointCoordinator {
     const { retention, folder } = settings;
     const retains = retention === "retain-on-cancellation" || (retention === "delete-on-cancellation" && state === "FAILED");
     if ((retains && state !== "FINISHED") || this.#lastId === 0) return;
-    emit({ kind: "discard", job, folders: [folder] });
+    // What is being stored would come after.
+    if (this.isStoring) this.#leaves = folder;
+    else emit({ kind: "discard", job, folders: [folder] });
   }
 
   // ------------------------------------------------------------------------------------------------------------ inside

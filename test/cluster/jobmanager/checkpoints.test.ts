@@ -142,6 +142,20 @@ describe("taking checkpoints", () => {
     expect(plane.manifests.size).toBe(0);
   });
 
+  test("what is being stored when the job ends goes, too", () => {
+    const plane = new ControlPlane(EVERY_SECOND);
+    plane.join("tm", 1);
+    const job = plane.submit(pair("job", 1));
+    plane.pass(1_000);
+    plane.storing = "hangs";
+    plane.pass(1_000);
+    plane.reportAll(job, "FINISHED");
+    expect(state(plane, job)).toBe("FINISHED");
+    expect(plane.did("discard")).toEqual([]);
+    plane.act((dispatcher) => dispatcher.manifestStored(job, 2));
+    expect(plane.did("discard").map(({ folders }) => folders)).toEqual([[`memory://checkpoints/${job}`]]);
+  });
+
   test("externalised checkpoints outlive their job", () => {
     for (const [retention, end, stay] of [
       ["retain-on-cancellation", "cancel", true],
