@@ -7,7 +7,7 @@
 //
 // Apache Flink 2.1 (the same scenario: 2 TaskManagers of 2 slots, checkpoints every second; 2 cores): 14.3 to 21.2 s by default, 1.09 s
 // with heartbeats and restart delays tuned.
-// Last: see docs/performance.md.
+// Last: see docs/recovery.md.
 import { parseArgs } from "node:util";
 import { LocalCluster, discard, environment } from "drey";
 
