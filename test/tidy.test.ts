@@ -45,7 +45,8 @@ const mayKnow: Readonly<Record<string, readonly string[]>> = {
   // Of core/state what a snapshot is as data, and how one is dealt out.
   "cluster/jobmanager": ["cluster/rest", "cluster/storage", "cluster/protocol", "core/graph", "core/state", "core/data", "core/types"],
   "cluster/taskmanager": ["cluster/exchange", "cluster/code", "cluster/storage", "cluster/protocol", "core/runtime", "core/*"],
-  "cluster/client": ["cluster/code", "cluster/protocol", "core/*"],
+  // Whoever reads a savepoint needs no cluster, only its manifest.
+  "cluster/client": ["cluster/code", "cluster/protocol", "cluster/storage", "core/*"],
   "cluster/configuration-file": ["core/types"],
   // Starts roles as processes: by the address of their file, not by importing them.
   "cluster/local": ["cluster/client", "cluster/protocol", "cluster/configuration-file", "core/*"],

@@ -58,6 +58,8 @@ export type {
 } from "../core/index.ts";
 export { ClusterClient } from "./client/cluster-client.ts";
 export type { ClusterClientOptions, ClusterListener } from "./client/cluster-client.ts";
+export { Savepoint, openSavepoint } from "./client/savepoint.ts";
+export type { KeyedEntry, PlainStateOf, SavepointOperator, SavepointState, SavepointTimer } from "./client/savepoint.ts";
 export { LocalCluster } from "./local/mini-cluster.ts";
 export type { LocalClusterOptions } from "./local/mini-cluster.ts";
 export type { ClusterOverview, SlotInfo, TaskManagerInfo } from "./protocol/cluster-overview.ts";

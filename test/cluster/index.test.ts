@@ -11,6 +11,6 @@ describe("the door `drey`", () => {
       Object.keys(drey)
         .filter((name) => !names.includes(name))
         .sort(),
-    ).toEqual(["ClusterClient", "LocalCluster", "connect", "environment"]);
+    ).toEqual(["ClusterClient", "LocalCluster", "Savepoint", "connect", "environment", "openSavepoint"]);
   });
 });

@@ -13,8 +13,12 @@ import {
   type OperatorList, type ProcessContext, ProcessFunction, ProcessWindowFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type TimerContext, type ValueState, aggregatingState,
   average, count, countEvictor, countTrigger, cumulative, listState, mapState, milliseconds, purging, reducingState, session, sliding, sum, tumbling, valueState,
 } from "../../src/core/index.ts";
+import { DataStream as Stream } from "../../src/core/api/data-stream.ts";
 import { connectorKinds } from "../../src/core/connectors/index.ts";
+import type { SavepointSpec } from "../../src/core/connectors/savepoint-source.ts";
 import { operatorKinds } from "../../src/core/operators/index.ts";
+import { SubtaskStates } from "../../src/core/state/operator-states.ts";
+import type { OperatorSnapshot } from "../../src/core/state/snapshot.ts";
 import { type HarnessSnapshot, type StreamRecord, type TestHarness, testHarness } from "../../src/core/testing/index.ts";
 
 interface Row {
@@ -39,6 +43,19 @@ const folder = mkdtempSync(join(tmpdir(), "drey-restore-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 const lines = join(folder, "lines.txt");
 writeFileSync(lines, Array.from({ length: 200 }, (_, i) => `line ${i}`).join("\n"));
+
+const stored = ((): OperatorSnapshot => {
+  const states = new SubtaskStates();
+  for (let key = 0; key < 90; key++) {
+    states.keyed.setCurrentKey(key);
+    states.keyed.state(listState<number>("numbers")).update([key, key + 1]);
+  }
+  const frozen = states.freeze(1, "savepoint");
+  const written: Uint8Array[] = [];
+  while (!frozen.work(100, (bytes) => written.push(bytes) > 0));
+  writeFileSync(join(folder, "state"), Buffer.concat(written));
+  return frozen.finish("state", 0);
+})();
 
 /** State of every kind, and timers of both clocks. */
 class Everything extends KeyedProcessFunction<string, Row, string> {
@@ -219,8 +236,19 @@ const cases: Readonly<Record<string, Readonly<Record<string, Case>>>> = {
       }, { rowsPerSecond: 500 })),
     },
   },
+  savepoint: { "keyed state": { build: (rows) => rows.map(told).union(fromSavepoint(rows)) } },
   files: { lines: { build: (rows) => rows.map(told).union(rows.environment.fromText(lines)) } },
 };
+
+/** What a savepoint holds of 90 keys, as text. */
+function fromSavepoint({ environment }: Rows): DataStream<string> {
+  const spec: SavepointSpec = {
+    kind: "savepoint", folder, snapshots: [stored], maxParallelism: 128, part: { kind: "keyed", descriptor: listState("numbers") }, nowMs: 0,
+  };
+  const from = environment.add({ name: "savepoint", spec });
+  return new Stream<{ key: number; value: number[] }>(environment, [{ from, partitioning: undefined, sideOutput: undefined }])
+    .map(({ key, value }) => `${key} ${value}`);
+}
 
 /** Kinds without a pipeline here, and why. */
 const elsewhere: Readonly<Record<string, string>> = {

@@ -8,6 +8,7 @@ import { generatorSource } from "./generator.ts";
 import { iterableSource } from "./iterable.ts";
 import { materializeSink, materializedSource } from "./materialized.ts";
 import { printSink } from "./print.ts";
+import { savepointSource } from "./savepoint-source.ts";
 import { twoPhaseSink } from "./two-phase.ts";
 
 /** The registry; a new connector is a line here. */
@@ -23,4 +24,5 @@ export const connectorKinds: readonly OperatorKind[] = [
   discardSink,
   materializeSink,
   materializedSource,
+  savepointSource,
 ];

@@ -1,0 +1,190 @@
+/** A savepoint of a job on real processes, read as data: it says what the job had come to, whoever reads it and at whatever parallelism. */
+import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  BroadcastProcessFunction, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
+  ProcessFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type Savepoint, aggregatingState, average, environment, listState, localEnvironment, mapState,
+  openSavepoint, reducingState, valueState,
+} from "drey";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+
+interface Row {
+  readonly key: string;
+  readonly n: number;
+}
+
+class Everything extends KeyedProcessFunction<string, Row, [string, number, number]> {
+  override processElement(row: Row, context: ProcessContext<string>, out: Collector<[string, number, number]>): void {
+    const count = context.state(valueState<number>("count", 0));
+    count.update((count.value() ?? 0) + 1);
+    context.state(listState<number>("numbers")).add(row.n);
+    context.state(mapState<number, string>("by rest")).put(row.n % 3, `n ${row.n}`);
+    context.state(reducingState<number>("highest", Math.max)).add(row.n);
+    context.state(aggregatingState("mean", average((n: number) => n))).add(row.n);
+    if (row.n < 100) context.timers.registerProcessingTimeTimer(4e12 + row.n);
+    out.collect([context.key, row.n, count.value() ?? 0]);
+  }
+}
+
+class Remembering extends ProcessFunction<[string, number, number], [string, number, number]> {
+  kept!: OperatorList<string>;
+  all!: OperatorList<number>;
+  override open(context: RuntimeContext): void {
+    this.kept = context.listState("kept");
+    this.all = context.unionListState("all");
+  }
+  override processElement(row: [string, number, number], _context: ProcessContext, out: Collector<[string, number, number]>): void {
+    if (row[1] < 50) this.kept.add(`${row[0]} ${row[1]}`);
+    if (row[1] < 30) this.all.add(row[1]);
+    out.collect(row);
+  }
+}
+
+const rules = mapState<string, number>("rules");
+class Ruled extends BroadcastProcessFunction<[string, number, number], Row, [string, number, number]> {
+  override processElement(row: [string, number, number], _context: ReadOnlyBroadcastContext, out: Collector<[string, number, number]>): void {
+    out.collect(row);
+  }
+  override processBroadcastElement(rule: Row, context: Parameters<BroadcastProcessFunction<Row, Row, Row>["processBroadcastElement"]>[1]): void {
+    context.broadcastState(rules).put(rule.key, rule.n);
+  }
+}
+
+let cluster: LocalCluster;
+let folder: string;
+let place: string;
+let savepoint: Savepoint;
+/** By key, the numbers that the job had emitted when it stopped. */
+const emitted = new Map<string, number[]>();
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "drey-savepoint-"));
+  cluster = await LocalCluster.start({ taskManagers: 2, slots: 2 });
+  const env = environment({ cluster, parallelism: 3, printLogs: false }).enableCheckpointing("1 s");
+  const ruling = env.of<Row>({ key: "a", n: 1 }, { key: "b", n: 2 }).broadcast(rules);
+  const rows = env
+    .generate((n): Row => ({ key: `key ${n % 17}`, n }), { rowsPerSecond: 2_000 })
+    .keyBy((row) => row.key)
+    .process(new Everything()).uid("everything")
+    .process(new Remembering()).uid("remembering")
+    .connect(ruling).process(new Ruled()).uid("ruled");
+  const job = await env.submit({ name: "remembered", outputs: { rows } });
+  const ended = new Promise<void>((resolve, reject) => {
+    job.outputs.rows.subscribe({
+      next: ([key, n]) => (emitted.has(key) ? emitted.get(key)!.push(n) : emitted.set(key, [n])), complete: resolve, error: reject,
+    });
+  });
+  await vi.waitFor(() => expect([...emitted.values()].flat().length).toBeGreaterThan(1_000), { timeout: 30_000, interval: 50 });
+  place = await job.stopWithSavepoint({ folder });
+  await ended;
+  await env.close();
+  savepoint = await openSavepoint(place);
+}, 60_000);
+afterAll(async () => {
+  await cluster.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const byKey = <T>(rows: readonly { readonly key: string; readonly value: T }[]): Record<string, T> => {
+  expect(new Set(rows.map(({ key }) => key)).size).toBe(rows.length);
+  return Object.fromEntries(rows.map(({ key, value }) => [key, value]));
+};
+const expected = <T>(of: (numbers: readonly number[]) => T): Record<string, T> =>
+  Object.fromEntries([...emitted].map(([key, numbers]) => [key, of(numbers)]));
+const numbers = (a: number, b: number): number => a - b;
+
+describe("a savepoint", () => {
+  it("tells the job's operators and what states they have", () => {
+    expect(savepoint).toMatchObject({ jobName: "remembered", kind: "savepoint", folder: place });
+    const everything = savepoint.operators.find(({ uid }) => uid === "everything")!;
+    expect(everything).toMatchObject({ kind: "process", parallelism: 3, maxParallelism: 128 });
+    expect(everything.states.map(({ name, kind, type }) => `${kind} ${name} ${type}`).sort()).toEqual([
+      "keyed by rest map", "keyed count value", "keyed highest reducing", "keyed mean aggregating", "keyed numbers list",
+      "timers event timers", "timers processing timers",
+    ]);
+    expect(everything.states.find(({ name }) => name === "numbers")!.bytes).toBeGreaterThan(1_000);
+  });
+
+  const places: [string, () => Environment][] = [
+    ["one subtask of a cluster", () => environment({ cluster, parallelism: 1, printLogs: false })],
+    ["four subtasks of a cluster", () => environment({ cluster, parallelism: 4, printLogs: false })],
+    ["two tasks in this thread", () => localEnvironment({ parallelism: 2 })],
+  ];
+  it.each(places)("gives %s all that the job had come to, each key and item once", { timeout: 60_000 }, async (_where, open) => {
+    const env = open();
+    const state = <T>(set: { collect(): Promise<{ readonly key: string; readonly value: T }[]> }): Promise<Record<string, T>> => set.collect().then(byKey);
+    expect(await state(savepoint.keyedState(env, "everything", valueState<number>("count")))).toEqual(expected((all) => all.length));
+    const lists = await state(savepoint.keyedState(env, "everything", listState<number>("numbers")));
+    expect(Object.fromEntries(Object.entries(lists).map(([key, all]) => [key, all.toSorted(numbers)]))).toEqual(expected((all) => all.toSorted(numbers)));
+    const maps = await state(savepoint.keyedState(env, "everything", mapState<number, string>("by rest")));
+    expect(Object.fromEntries(Object.entries(maps).map(([key, pairs]) => [key, pairs.map(([rest]) => rest).toSorted(numbers)])))
+      .toEqual(expected((all) => [...new Set(all.map((n) => n % 3))].toSorted(numbers)));
+    expect(await state(savepoint.keyedState(env, "everything", reducingState<number>("highest", Math.max)))).toEqual(expected((all) => Math.max(...all)));
+    const means = await state(savepoint.keyedState(env, "everything", aggregatingState("mean", average((n: number) => n))));
+    for (const [key, mean] of Object.entries(expected((all) => all.reduce((a, b) => a + b) / all.length))) expect(means[key]).toBeCloseTo(mean, 6);
+    expect((await savepoint.operatorState<string>(env, "remembering", "kept").collect()).sort())
+      .toEqual(Array.from({ length: 50 }, (_, n) => `key ${n % 17} ${n}`).sort());
+    expect((await savepoint.operatorState<number>(env, "remembering", "all").collect()).sort(numbers)).toEqual(Array.from({ length: 30 }, (_, n) => n));
+    expect(byKey(await savepoint.broadcastState<number>(env, "ruled", "rules").collect())).toEqual({ a: 1, b: 2 });
+    const timers = await savepoint.timers(env, "everything").collect();
+    expect(timers.toSorted((a, b) => a.timeMs - b.timeMs)).toEqual(
+      Array.from({ length: 100 }, (_, n) => ({ key: `key ${n % 17}`, timeMs: 4e12 + n, name: "processing" })),
+    );
+    await env.close();
+  });
+
+  it("is a data set like any other: it can be joined and filtered", { timeout: 20_000 }, async () => {
+    const env = localEnvironment();
+    const counts = savepoint.keyedState(env, "everything", valueState<number>("count"));
+    const highest = savepoint.keyedState(env, "everything", reducingState<number>("highest", Math.max));
+    const joined = await counts.join(highest).where((row) => row.key).equalTo((row) => row.key).with((a, b) => ({ key: a.key as string, value: [a.value, b.value] })).collect();
+    expect(byKey(joined)).toEqual(expected((all) => [all.length, Math.max(...all)]));
+  });
+});
+
+describe("who asks for what is not there", () => {
+  const env = localEnvironment();
+  it("is told which operators there are", () => {
+    expect(() => savepoint.keyedState(env, "everythng", valueState("count"))).toThrow(/has no operator "everythng"\. With state it has: .*"everything" \(Everything\)/);
+    expect(() => savepoint.timers(env, "x")).toThrow(/has no operator "x"/);
+  });
+  it("is told which states the operator has", () => {
+    expect(() => savepoint.keyedState(env, "everything", valueState("cnt"))).toThrow(/has no state "cnt"\. It has: .*"count" \(value\)/);
+  });
+  it("is told what kind the state is", () => {
+    expect(() => savepoint.keyedState(env, "everything", listState("count"))).toThrow('"count" of "everything" is value state, but is asked for as list state');
+    expect(() => savepoint.operatorState(env, "everything", "count")).toThrow("is keyed state; use keyedState()");
+    expect(() => savepoint.operatorState(env, "ruled", "rules")).toThrow("is broadcast state; use broadcastState()");
+  });
+  it("is told that a place is none, or holds no savepoint", async () => {
+    await expect(openSavepoint("s3://bucket/savepoint")).rejects.toThrow(/"s3:\/\/bucket\/savepoint".*folders of this machine only/);
+    await expect(openSavepoint(folder)).rejects.toThrow("it has no file _metadata");
+    expect((await openSavepoint(join(place, "_metadata"))).folder).toBe(place);
+  });
+  it("is told that the manifest is of something else, of a newer version, or cut off", async () => {
+    const whole = readFileSync(join(place, "_metadata"));
+    const copy = (bytes: Uint8Array): string => {
+      const to = mkdtempSync(join(folder, "copy-"));
+      writeFileSync(join(to, "_metadata"), bytes);
+      return to;
+    };
+    await expect(openSavepoint(copy(Buffer.from("something of Flink's, perhaps")))).rejects.toThrow("is not the checkpoint of a drey");
+    await expect(openSavepoint(copy(whole.subarray(0, whole.length - 9)))).rejects.toThrow("it was cut off");
+    const newer = Buffer.from(whole);
+    newer.writeUInt32BE(99, "drey checkpoint\n".length);
+    await expect(openSavepoint(copy(newer))).rejects.toThrow("has version 99");
+  });
+  it("is told which file of a copied savepoint is cut off or missing", async () => {
+    const copy = mkdtempSync(join(folder, "copy-"));
+    cpSync(place, copy, { recursive: true });
+    const files = readdirSync(copy).filter((name) => name !== "_metadata");
+    const read = async (): Promise<unknown> => (await openSavepoint(copy)).keyedState(localEnvironment(), "everything", valueState("count")).collect().catch(corrupt);
+    for (const name of files) truncateSync(join(copy, name), 10);
+    expect(await read()).toMatchObject({ name: CorruptCheckpointError.name, message: expect.stringMatching(/ends after 10 bytes.*it was cut off/) as unknown });
+    for (const name of files) rmSync(join(copy, name));
+    expect(await read()).toMatchObject({ name: CorruptCheckpointError.name, message: expect.stringMatching(/is not there, and the state of everything is in it/) as unknown });
+  });
+});
+
+const corrupt = (error: unknown): unknown => (error instanceof CorruptCheckpointError || !(error instanceof Error) ? error : corrupt(error.cause));
