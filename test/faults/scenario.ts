@@ -12,7 +12,7 @@ import { expect } from "vitest";
 import { Oracle, type OracleOptions } from "./oracle.ts";
 
 /** Short, so that silence is found out soon. */
-const SHORT = { "heartbeat.interval": "150 ms", "heartbeat.timeout": "3 s", "metrics.interval": "200 ms" };
+export const SHORT = { "heartbeat.interval": "150 ms", "heartbeat.timeout": "3 s", "metrics.interval": "200 ms" };
 
 export interface ScenarioOptions extends OracleOptions {
   readonly taskManagers?: number;
@@ -23,10 +23,16 @@ export interface ScenarioOptions extends OracleOptions {
   readonly unaligned?: boolean;
 }
 
+/** What a scenario needs of its cluster. */
+interface TestCluster {
+  connect(): Promise<ClusterClient>;
+  stop(): Promise<void>;
+}
+
 /** A running scenario. Everything it started ends with it. */
-export class Scenario implements AsyncDisposable {
+export class Scenario<Cluster extends TestCluster = LocalCluster> implements AsyncDisposable {
   readonly oracle: Oracle;
-  readonly cluster: LocalCluster;
+  readonly cluster: Cluster;
   readonly client: ClusterClient;
   readonly env: Environment;
   readonly job: JobHandle;
@@ -34,7 +40,7 @@ export class Scenario implements AsyncDisposable {
   checkpoints: CheckpointOverview | undefined;
   readonly completedIds: number[] = [];
 
-  constructor(oracle: Oracle, cluster: LocalCluster, client: ClusterClient, env: Environment, job: JobHandle) {
+  constructor(oracle: Oracle, cluster: Cluster, client: ClusterClient, env: Environment, job: JobHandle) {
     this.oracle = oracle;
     this.cluster = cluster;
     this.client = client;
@@ -51,9 +57,14 @@ export class Scenario implements AsyncDisposable {
   }
 
   static async start(options: ScenarioOptions): Promise<Scenario> {
-    const { taskManagers = 2, slots = 2, checkpointEveryMs = 150, parallelism = 2, unaligned = false } = options;
+    const { taskManagers = 2, slots = 2 } = options;
+    return Scenario.on(await LocalCluster.start({ taskManagers, slots, options: { ...SHORT, ...options.options } }), options);
+  }
+
+  /** The same on a cluster that was started with SHORT in another way; it is stopped with the scenario. */
+  static async on<Cluster extends TestCluster>(cluster: Cluster, options: ScenarioOptions): Promise<Scenario<Cluster>> {
+    const { checkpointEveryMs = 150, parallelism = 2, unaligned = false } = options;
     const oracle = new Oracle({ ...options, parallelism });
-    const cluster = await LocalCluster.start({ taskManagers, slots, options: { ...SHORT, ...options.options } });
     const client = await cluster.connect();
     const env = environment({ cluster: client, parallelism, printLogs: false, configuration: { ...options.options } });
     env.enableCheckpointing(checkpointEveryMs, { tolerableFailures: 1_000, unaligned });

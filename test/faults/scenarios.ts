@@ -2,9 +2,12 @@
  * Faults in real processes: tasks that throw, TaskManagers that are killed, stopped or crash, checkpoints that rot. Each scenario runs the
  * oracle's job (oracle.ts) through its misfortune and then asks for the content of the output: nothing lost, nothing twice.
  */
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { once as event } from "node:events";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, statSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { JobFailedError, discard, environment } from "drey";
 import { describe, expect, test, vi } from "vitest";
 import { ask, asked, once } from "./oracle.ts";
@@ -118,6 +121,24 @@ describe("TaskManagers", () => {
     await it.verdict(1);
   });
 
+  test("7: a TaskManager whose main loop is stuck while its sockets live is lost, and comes back when it goes on", async ({ skip }) => {
+    await using it = await Scenario.start({ rows: 32_000, rowsPerSecond: 4_000 });
+    await it.checkpointed(2);
+    const [pid] = (await it.busyTaskManagers()) as [number];
+    const busy = spawn(process.execPath, [program("busy-loop.mjs"), String(pid), "7000"], { stdio: ["ignore", "pipe", "inherit"] });
+    const [code] = await Promise.race([event(busy.stdout, "data").then(() => [undefined]), event(busy, "exit")]);
+    skip(code === 2, "the inspector of the TaskManager can't be reached: its port is taken");
+    try {
+      await it.restored(1);
+      expect(isAlive(pid)).toBe(true);
+    } finally {
+      busy.kill("SIGKILL");
+    }
+    await it.until("it is back", async () => (await it.client.overview()).taskManagers.some((tm) => tm.pid === pid));
+    await it.verdict(1);
+    expect(it.cluster.restarts).toBe(0);
+  });
+
   test("10: a crash of the whole process inside a function is survived", async () => {
     await using it = await Scenario.start({
       ...SHORT_RUN,
@@ -150,6 +171,38 @@ describe("checkpoints", () => {
     process.kill(pids[0] as number, "SIGKILL");
     await it.restored(1);
     await it.verdict(1);
+  });
+
+  test("17: a full disk costs checkpoints, which are tolerated, and nothing else", async ({ skip }) => {
+    using folder = new TestFolder();
+    const disk = join(folder.path, "disk");
+    mkdirSync(disk);
+    try {
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=600k", "tmpfs", disk], { stdio: "pipe" });
+    } catch (error) {
+      skip(`a small disk can't be mounted here: ${(error as Error).message.trim()}`);
+    }
+    try {
+      await using it = await Scenario.start({ rows: 24_000, rowsPerSecond: 4_000, options: { "execution.checkpointing.dir": disk } });
+      await it.checkpointed(2);
+      const filler = join(disk, "filler");
+      fill(filler);
+      const before = it.checkpoints?.failed ?? 0;
+      await it.until("checkpoints fail", () => {
+        // What an old checkpoint that is deleted had, the filler takes.
+        fill(filler);
+        return (it.checkpoints?.failed ?? 0) >= before + 3;
+      });
+      expect((await it.job.details()).state).toBe("RUNNING");
+      expect(it.checkpoints?.restored).toBe(0);
+      rmSync(filler);
+      await it.checkpointed((it.checkpoints?.completed ?? 0) + 2);
+      process.kill((await it.busyTaskManagers())[0] as number, "SIGKILL");
+      await it.restored(1);
+      await it.verdict(1);
+    } finally {
+      execFileSync("umount", ["-l", disk]);
+    }
   });
 
   test.each([["aligned", false], ["unaligned", true]])("18: a slow consumer holds nobody's memory, and checkpoints go on (%s)", async (_name, unaligned) => {
@@ -226,6 +279,50 @@ describe("JobManagers", () => {
     expect([...seen.values()].filter((times) => times !== 1)).toEqual([]);
   });
 });
+
+describe("everybody", () => {
+  test("21: all processes of a cluster and its client that slept for longer than a heartbeat's timeout go on, and nobody is lost", async () => {
+    const sleeper = spawn(process.execPath, [program("sleeper.mjs")], { stdio: ["ignore", "pipe", "inherit"] });
+    const lines: string[] = [];
+    let text = "";
+    sleeper.stdout.setEncoding("utf8").on("data", (part: string) => {
+      text += part;
+      lines.splice(0, lines.length, ...text.split("\n").slice(0, -1));
+    });
+    try {
+      await until("rows come", () => lines.length > 0, 40_000);
+      const pids = [sleeper.pid as number, ...(JSON.parse(lines[0] as string) as number[])];
+      for (const pid of pids) process.kill(pid, "SIGSTOP");
+      await new Promise((resolve) => setTimeout(resolve, 5_000));
+      for (const pid of pids) process.kill(pid, "SIGCONT");
+      await deadline(event(sleeper, "exit"), 60_000, "the program's end");
+      expect(JSON.parse(lines[1] as string)).toEqual({ rows: 12_000, twice: 0, attempts: 0, restored: 0, restarts: 0 });
+      expect(sleeper.exitCode).toBe(0);
+    } finally {
+      // Its processes end with it, those that sleep once they are woken.
+      sleeper.kill("SIGKILL");
+      for (const pid of lines.length > 0 ? (JSON.parse(lines[0] as string) as number[]) : []) if (isAlive(pid)) process.kill(pid, "SIGCONT");
+    }
+  });
+});
+
+/** Takes what room a disk has left. */
+function fill(path: string): void {
+  const file = openSync(path, "a");
+  try {
+    for (const bytes of [16_384, 4_096, 512]) {
+      try {
+        for (;;) if (writeSync(file, Buffer.alloc(bytes)) < bytes) break;
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
+      }
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+const program = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
 
 /** A folder that is gone after the test. */
 class TestFolder implements Disposable {

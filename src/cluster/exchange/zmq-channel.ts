@@ -12,8 +12,8 @@
  * Back pressure is the credits' alone: the sockets' high-water marks are off, so sending never waits, and what ZeroMQ holds is bounded by
  * the credits that were granted. One pump sends for all sockets, one message per link and turn.
  *
- * Trusts heartbeats of the control plane to notice a peer that is silent but connected, and CURVE (or the folder of an ipc:// address) to
- * keep strangers away: whoever can say hello under a TaskManager's id is taken for it.
+ * Trusts heartbeats of the control plane to notice a process that is silent but connected, TCP to notice a machine that is, and CURVE (or
+ * the folder of an ipc:// address) to keep strangers away: whoever can say hello under a TaskManager's id is taken for it.
  */
 import { Dealer, Router } from "zeromq";
 import { ConfigurationError, ConnectionError, DeadlineError, InvariantError, ProtocolError, describe } from "../../core/types/errors.ts";
@@ -55,6 +55,8 @@ export interface DataLinksOptions {
   onPeerLost(peerId: string, reason: string): void;
   /** How long a channel may wait for its peer; default 30,000 ms. */
   readonly openTimeoutMs?: number;
+  /** A peer whose machine acknowledges nothing for so long is lost; default 5,000 ms. Systems without TCP_USER_TIMEOUT take longer. */
+  readonly silenceTimeoutMs?: number;
   /** The largest segment that is sent or accepted, header included; default 1 MiB. */
   readonly maxSegmentBytes?: number;
 }
@@ -121,6 +123,7 @@ export class DataLinks {
   readonly bell: BellDescriptor = createBell();
   private readonly options: DataLinksOptions;
   private readonly openTimeoutMs: number;
+  private readonly silenceTimeoutMs: number;
   private readonly maxSegmentBytes: number;
   private readonly router: Router;
   private readonly peers = new Map<string, Peer>();
@@ -146,6 +149,7 @@ export class DataLinks {
     this.options = options;
     this.taskManagerId = options.taskManagerId;
     this.openTimeoutMs = options.openTimeoutMs ?? 30_000;
+    this.silenceTimeoutMs = options.silenceTimeoutMs ?? 5_000;
     this.maxSegmentBytes = options.maxSegmentBytes ?? 1024 * 1024;
     const { curve } = options;
     this.router = new Router({
@@ -247,8 +251,12 @@ export class DataLinks {
       receiveHighWaterMark: 0,
       handshakeInterval: 5_000,
       maxMessageSize: BATCH_BYTES + entryBytes(this.maxSegmentBytes),
+      // Who waits for an answer learns by the first of these that the way is broken, who only listens by the others. The machine
+      // answers, not the process: one that is stopped, or busy, is for the control plane to judge.
+      tcpMaxRetransmitTimeout: this.silenceTimeoutMs,
       tcpKeepalive: 1,
-      tcpKeepaliveIdle: 15,
+      tcpKeepaliveIdle: Math.max(1, Math.round(this.silenceTimeoutMs / 1_000)),
+      tcpKeepaliveInterval: 1,
     };
   }
 

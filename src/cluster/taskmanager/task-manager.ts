@@ -189,6 +189,7 @@ export class TaskManager {
       address: dataAddress,
       ...(keys === undefined ? {} : { curve: { ...keys.own, serverKey: keys.own.publicKey, zapDomain: this.#domain } }),
       maxSegmentBytes: segmentBytes,
+      silenceTimeoutMs: configuration.get(options.heartbeatTimeout),
       onPeerLost: (peer, reason) => this.#log(`TaskManager ${this.id} lost TaskManager ${peer}: ${reason}`),
     });
     this.#slots = new SlotTable(this.id, slots, heapBytes, networkBytes);
