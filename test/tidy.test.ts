@@ -52,7 +52,8 @@ const mayKnow: Readonly<Record<string, readonly string[]>> = {
   "cluster/local": ["cluster/client", "cluster/protocol", "cluster/configuration-file", "core/*"],
   "cluster/cli": ["cluster/*", "core/*"],
   cluster: ["cluster/*", "core/*"],
-  notebook: ["cluster", "cluster/client", "cluster/local", "cluster/code", "cluster/protocol", "core/*"],
+  // Of cluster/storage the manifests: what a checkpoint holds is drawn from them.
+  notebook: ["cluster", "cluster/client", "cluster/local", "cluster/code", "cluster/protocol", "cluster/storage", "core/*"],
 };
 
 /** Packages, and what of Node is a socket, a thread or a process, with the rooms they live in. What is not named here may be used anywhere. */

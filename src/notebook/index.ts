@@ -1,4 +1,8 @@
 /** The door `drey/notebook`: pictures of jobs, charts and tables of their results, and one cluster per kernel. */
+export { attempts } from "./views/attempts.ts";
+export type { AttemptsOptions } from "./views/attempts.ts";
+export { barriers } from "./views/barriers.ts";
+export type { BarriersOptions } from "./views/barriers.ts";
 export { chart } from "./views/chart.ts";
 export type { ChartAxis, ChartKind, ChartSeries, ChartSpec, ChartValue, RowChart } from "./views/chart-spec.ts";
 export { checkpoints } from "./views/checkpoints.ts";
@@ -9,8 +13,12 @@ export { display, liveDisplay } from "./display.ts";
 export type { DisplayOutlet, LiveDisplay } from "./display.ts";
 export { graph } from "./views/graph.ts";
 export type { GraphOptions } from "./views/graph.ts";
+export { JobHistory } from "./views/job-history.ts";
+export type { FailedAttempt, StateEntered } from "./views/job-history.ts";
 export { jobPanel } from "./views/job.ts";
 export type { JobPanelOptions } from "./views/job.ts";
+export { keyGroups } from "./views/key-groups.ts";
+export type { KeyGroupsOptions, StoredCheckpoint } from "./views/key-groups.ts";
 export { live } from "./live.ts";
 export type { LiveOptions, LivelyJob, WatchableJob } from "./live.ts";
 export { liveTable, plot } from "./live-rows.ts";

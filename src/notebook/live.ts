@@ -1,10 +1,12 @@
 /**
  * A running job in a cell or a terminal: its panel, redrawn as the job reports, and in the end its record as a static picture.
  */
-import type { JobDetails, MetricsReport } from "../core/graph/job-status.ts";
+import type { CheckpointOverview, JobDetails, MetricsReport } from "../core/graph/job-status.ts";
 import { isFinal } from "../core/graph/job-status.ts";
 import type { JobListener } from "../core/runtime/executor.ts";
 import { liveDisplay } from "./display.ts";
+import type { Picture } from "./picture.ts";
+import { JobHistory } from "./views/job-history.ts";
 import { jobPanel } from "./views/job.ts";
 import type { LiveAction } from "./widget.ts";
 
@@ -13,6 +15,8 @@ export interface WatchableJob {
   details(): Promise<JobDetails>;
   watch(listener: JobListener): () => void;
   metricsHistory(): Promise<readonly MetricsReport[]>;
+  /** Absent: its checkpoints can't be asked for. */
+  readonly snapshots?: { overview(): Promise<CheckpointOverview> };
 }
 
 /** A job whose changes are Observables: a JobHandle. */
@@ -21,6 +25,9 @@ export interface LivelyJob {
   readonly status$: Listened<JobDetails>;
   readonly metrics$: Listened<MetricsReport>;
   metricsHistory(): Promise<readonly MetricsReport[]>;
+  /** Absent: its panel tells of no checkpoints. */
+  readonly checkpoints$?: Listened<CheckpointOverview>;
+  checkpoints?(): Promise<CheckpointOverview>;
 }
 
 interface Listened<T> {
@@ -30,6 +37,8 @@ interface Listened<T> {
 export interface LiveOptions {
   /** Stops watching; the job goes on, the panel stays as it is. */
   readonly signal?: AbortSignal;
+  /** Gets what the job goes through, for pictures afterwards (`attempts`, `report`); default: one of its own. */
+  readonly history?: JobHistory;
 }
 
 /** Metrics reports that a live panel keeps; it draws the latest only. */
@@ -45,8 +54,12 @@ export async function live(job: LivelyJob | WatchableJob, options: LiveOptions =
   const place = liveDisplay("cancel" in job ? actionsOf(job as ControllableJob) : []);
   let reports: MetricsReport[] = [];
   let details: JobDetails | undefined;
+  let checkpoints: CheckpointOverview | undefined;
+  const history = options.history ?? new JobHistory();
+  const panel = (of: JobDetails): Picture =>
+    jobPanel(of, { metrics: reports, history, ...(checkpoints === undefined ? {} : { checkpoints }) });
   const draw = (): void => {
-    if (details !== undefined) place.update(jobPanel(details, { metrics: reports }));
+    if (details !== undefined) place.update(panel(details));
   };
   // Time goes on between reports, and the panel shows it.
   const clock = setInterval(draw, 1_000);
@@ -60,6 +73,7 @@ export async function live(job: LivelyJob | WatchableJob, options: LiveOptions =
       unwatch = watch(job, {
         status: (now) => {
           details = now;
+          history.add(now);
           draw();
           if (isFinal(now.state)) resolve();
         },
@@ -67,19 +81,30 @@ export async function live(job: LivelyJob | WatchableJob, options: LiveOptions =
           reports = [...reports.slice(1 - KEPT_REPORTS), report];
           draw();
         },
+        checkpoints: (now) => {
+          checkpoints = now;
+          draw();
+        },
         lost: reject,
       });
     });
     details ??= await job.details();
     // The last reports may have come after the job's end was told, or before anybody watched.
-    if (isFinal(details.state)) reports = [...(await job.metricsHistory().catch(() => reports))];
+    if (isFinal(details.state)) {
+      reports = [...(await job.metricsHistory().catch(() => reports))];
+      checkpoints = (await overviewOf(job).catch(() => undefined)) ?? checkpoints;
+    }
     return details;
   } finally {
     clearInterval(clock);
     signal?.removeEventListener("abort", stop);
     unwatch();
-    await place.finish(details === undefined ? undefined : jobPanel(details, { metrics: reports }));
+    await place.finish(details === undefined ? undefined : panel(details));
   }
+}
+
+async function overviewOf(job: LivelyJob | WatchableJob): Promise<CheckpointOverview | undefined> {
+  return "watch" in job ? job.snapshots?.overview() : job.checkpoints?.();
 }
 
 /** What a panel's buttons ask of a job: a JobHandle has it. */
@@ -102,12 +127,16 @@ function actionsOf(job: ControllableJob): LiveAction[] {
   return [cancel, { label: "Savepoint", run: async () => `savepoint: ${await savepoint.call(job)}` }];
 }
 
-function watch(job: LivelyJob | WatchableJob, listener: Required<Pick<JobListener, "status" | "metrics" | "lost">>): () => void {
+type FullListener = Required<Pick<JobListener, "status" | "metrics" | "checkpoints" | "lost">>;
+
+function watch(job: LivelyJob | WatchableJob, listener: FullListener): () => void {
   if ("watch" in job) return job.watch(listener);
   const error = (reason: unknown): void => listener.lost(reason instanceof Error ? reason : new Error(String(reason)));
   const status = job.status$.subscribe({ next: listener.status, error });
   const metrics = job.metrics$.subscribe({ next: listener.metrics, error });
+  const checkpoints = job.checkpoints$?.subscribe({ next: listener.checkpoints, error });
   return () => {
+    checkpoints?.unsubscribe();
     status.unsubscribe();
     metrics.unsubscribe();
   };

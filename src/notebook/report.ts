@@ -2,10 +2,14 @@
  * A job as one HTML file: what it was, how it ran, what came out. The file needs nothing but itself: it opens from a disk, without a
  * network, in a light or a dark room, on paper, and without scripts (images instead of interactive charts).
  */
-import { type JobDetails, type MetricsReport, isFinal } from "../core/graph/job-status.ts";
+import { type CheckpointOverview, type JobDetails, type MetricsReport, isFinal } from "../core/graph/job-status.ts";
 import type { StreamGraph } from "../core/graph/stream-graph.ts";
 import type { Picture } from "./picture.ts";
+import { attempts } from "./views/attempts.ts";
+import { barriers } from "./views/barriers.ts";
+import { checkpoints as checkpointsPicture } from "./views/checkpoints.ts";
 import { graph } from "./views/graph.ts";
+import type { JobHistory } from "./views/job-history.ts";
 import { jobPanel } from "./views/job.ts";
 import { latestLoads, loadSamples } from "./views/load.ts";
 import { metricsChart } from "./views/metrics.ts";
@@ -20,6 +24,10 @@ export interface ReportOptions {
   readonly details: JobDetails;
   readonly streamGraph?: StreamGraph;
   readonly metrics?: readonly MetricsReport[];
+  /** What `job.checkpoints()` tells; a job without checkpoints has no section about them. */
+  readonly checkpoints?: CheckpointOverview;
+  /** What the job went through, as `live` collected it; default: what `details` tells. */
+  readonly history?: JobHistory;
   /** Pictures of the results, in this order. */
   readonly charts?: readonly Picture[];
   readonly tables?: readonly Picture[];
@@ -42,6 +50,18 @@ export function report(options: ReportOptions): string {
         metricsChart(metrics, { graph: details.graph, show: "lag" }),
       ].filter((picture) => picture.figure?.data.length !== 0)
     : [];
+  const { checkpoints, history } = options;
+  const past = { ...(checkpoints === undefined ? {} : { checkpoints }), ...(history === undefined ? {} : { history }) };
+  const numbers = new Set([...(history?.attempts ?? []), ...details.executions].map(({ attempt }) => attempt));
+  // Attempts may begin at any number.
+  const repeated = numbers.size > 1;
+  const checkpointPictures =
+    checkpoints === undefined || checkpoints.latest.length === 0
+      ? []
+      : [
+          checkpointsPicture(checkpoints, { width: 1080 }),
+          ...(checkpoints.latest.some((it) => it.state === "COMPLETED" && it.subtasks.length > 1) ? [barriers(details, checkpoints)] : []),
+        ];
   const interactive = options.interactive ?? charts.length + overTime.length > 0;
   const figure = (picture: Picture): string => {
     const markup = interactive ? picture.html() : withoutScripts(picture);
@@ -72,10 +92,14 @@ export function report(options: ReportOptions): string {
     .join("")}</dl>
 </header>
 <main>
-${section("How it went", "States of the job and of its subtasks over time.", [jobPanel(details, { metrics, nowMs, width: 1080 })])}\
+${section("How it went", "States of the job and of its subtasks over time.", [
+  jobPanel(details, { metrics, nowMs, width: 1080, ...past }),
+  ...(repeated ? [attempts(details, { nowMs, width: 1080, ...past })] : []),
+])}\
 ${section("Results", "What came out of the job.", charts, true)}\
 ${section("Tables", "Rows, as they arrived.", tables)}\
 ${section("Over time", OVER_TIME, overTime, true)}\
+${section("Checkpoints", CHECKPOINTS, checkpointPictures)}\
 ${section("The three graphs", THREE_GRAPHS, [
   ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
   graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
@@ -92,6 +116,8 @@ ${interactive ? plotlyLibrary() : ""}
 }
 
 const OVER_TIME = "How the slots spent their time, how many records each vertex moved, how far event time had come.";
+const CHECKPOINTS =
+  "What each took, and what its slowest subtask spent the time on. Below: when the barrier of the latest reached each subtask.";
 const THREE_GRAPHS =
   "What was written, what was scheduled, and what ran where. " +
   "Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.";

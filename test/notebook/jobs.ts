@@ -1,7 +1,9 @@
 /** Made-up jobs for tests of pictures: a program of nine operators, its executions, an overview and a minute of metrics. */
 import { compileJob } from "../../src/core/graph/chaining.ts";
 import type { JobGraph } from "../../src/core/graph/job-graph.ts";
-import type { ExecutionInfo, JobDetails, MetricsReport, SubtaskMetrics } from "../../src/core/graph/job-status.ts";
+import type {
+  CheckpointInfo, CheckpointOverview, CheckpointSubtaskInfo, ExecutionInfo, JobDetails, MetricsReport, SubtaskMetrics,
+} from "../../src/core/graph/job-status.ts";
 import { type Partitioning, type StreamGraph, type StreamNode, streamGraph, streamNode } from "../../src/core/graph/stream-graph.ts";
 import { type JobId, jobId, taskManagerId } from "../../src/core/types/ids.ts";
 
@@ -113,6 +115,56 @@ export function minuteOfMetrics(seconds = 60): MetricsReport[] {
   }
   return reports;
 }
+
+/** The job restarted once: v3/1 failed on a line of the user's, everything began again. What it told then, and what it tells now. */
+export function restartedOnce(evil = ""): { readonly before: JobDetails; readonly now: JobDetails } {
+  const details = nineExecutions(evil);
+  const error = {
+    name: "UserFunctionError",
+    code: "DREY_USER_FUNCTION",
+    domain: "user" as const,
+    message: "map threw at rides.ts:17:22",
+    details: { file: "/home/me/rides.ts", line: 17, column: 22, text: `return r.zone.name;${evil}` },
+    cause: { name: "TypeError", code: "", domain: "user" as const, message: `no zone${evil}` },
+  };
+  const timestamps = { CREATED: START, WAITING: START + 5, RUNNING: START + 20, RESTARTING: START + 25_000 };
+  const executions = details.executions.map((it): ExecutionInfo =>
+    it.vertex === "v3" && it.subtask === 1
+      ? { ...it, state: "FAILED", error, timestamps: { ...it.timestamps, FAILED: START + 25_000 } }
+      : { ...it, state: "CANCELED", timestamps: { ...it.timestamps, CANCELED: START + 25_400 } },
+  );
+  const again = details.executions.map((it) => ({
+    ...it,
+    attempt: 2,
+    timestamps: Object.fromEntries(Object.entries(it.timestamps).map(([state, ms]) => [state, ms + 26_500])),
+  }));
+  return {
+    before: { ...details, state: "RESTARTING", timestamps, executions },
+    now: { ...details, timestamps: { ...timestamps, RUNNING: START + 27_000 }, executions: again },
+  };
+}
+
+/** Checkpoint `id` of the nine operators, triggered `id` times ten seconds after the start: v3 aligns for 100 ms. */
+export function nineCheckpoint(id: number, more: Partial<CheckpointInfo> = {}): CheckpointInfo {
+  const subtasks = nineExecutions().executions.map(({ vertex, subtask }): CheckpointSubtaskInfo => {
+    const startDelayMs = 40 * (Number(vertex.slice(1)) - 1);
+    const alignmentMs = vertex === "v3" ? 100 : 0;
+    return {
+      vertex, subtask, durationMs: startDelayMs + alignmentMs + 30, bytes: 4_096, writtenBytes: 1_024,
+      startDelayMs, alignmentMs, syncMs: 4, asyncMs: 20, channelBytes: 0,
+    };
+  });
+  return {
+    id, kind: "checkpoint", state: "COMPLETED", triggeredAtMs: START + id * 10_000, durationMs: 300,
+    bytes: 4_096 * subtasks.length, writtenBytes: 1_024 * subtasks.length,
+    acknowledged: subtasks.length, expected: subtasks.length, subtasks, ...more,
+  };
+}
+
+/** The overview of these checkpoints. */
+export const overviewOf = (latest: readonly CheckpointInfo[], more: Partial<CheckpointOverview> = {}): CheckpointOverview => ({
+  job: JOB, completed: latest.length, failed: 0, inProgress: 0, restored: 0, latest, ...more,
+});
 
 /** What a ClusterOverview tells about two TaskManagers of two slots that run the job. */
 export function twoTaskManagers(evil = ""): { readonly taskManagers: readonly OverviewRow[] } {

@@ -2,7 +2,8 @@ import { afterEach, expect, test, vi } from "vitest";
 import type { JobDetails } from "../../src/core/graph/job-status.ts";
 import type { JobListener } from "../../src/core/runtime/executor.ts";
 import { live } from "../../src/notebook/live.ts";
-import { minuteOfMetrics, nineExecutions } from "./jobs.ts";
+import { JobHistory } from "../../src/notebook/views/job-history.ts";
+import { START, minuteOfMetrics, nineCheckpoint, nineExecutions, overviewOf, restartedOnce } from "./jobs.ts";
 
 const KERNEL = Symbol.for("drey.display");
 const globals = globalThis as { [KERNEL]?: unknown };
@@ -72,7 +73,7 @@ test("a signal stops the watching, not the job", async () => {
 });
 
 test("takes a handle, whose changes are Observables", async () => {
-  kernel();
+  const sent = kernel();
   let subscribed = 0;
   const listened = <T>(values: readonly T[]) => ({
     subscribe(observer: { next(value: T): void }) {
@@ -86,7 +87,25 @@ test("takes a handle, whose changes are Observables", async () => {
     metricsHistory: async () => minuteOfMetrics(1),
     status$: listened([nineExecutions(), nineExecutions("", "FINISHED")]),
     metrics$: listened(minuteOfMetrics(1)),
+    checkpoints$: listened([overviewOf([nineCheckpoint(1)])]),
+    checkpoints: async () => overviewOf([nineCheckpoint(1), nineCheckpoint(2)]),
   };
   expect((await live(handle)).state).toBe("FINISHED");
   expect(subscribed).toBe(0);
+  expect(sent.at(-1)?.data["text/plain"]).toContain("checkpoint 2 complete · took 300 ms");
+});
+
+test("keeps what the job went through, for the panel and for pictures afterwards", async () => {
+  const sent = kernel();
+  const { control, tell } = job();
+  const history = new JobHistory();
+  const watching = live(control, { history });
+  const { before, now } = restartedOnce();
+  tell().status?.(before);
+  tell().checkpoints?.(overviewOf([nineCheckpoint(1)], { restored: 1, restoredFrom: 1 }));
+  tell().status?.({ ...now, state: "FINISHED", endedAtMs: START + 62_000 });
+  await watching;
+  expect(history.failures.map(({ vertex, subtask }) => `${vertex}/${subtask}`)).toEqual(["v3/1"]);
+  expect(sent.at(-1)?.data["text/plain"]).toContain("restarted once");
+  expect(sent.at(-1)?.data["text/plain"]).toContain("restored once, last from 1");
 });

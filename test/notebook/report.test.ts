@@ -3,7 +3,8 @@ import type { JobDetails } from "../../src/core/graph/job-status.ts";
 import { report } from "../../src/notebook/report.ts";
 import { chart } from "../../src/notebook/views/chart.ts";
 import { table } from "../../src/notebook/views/table.ts";
-import { EVIL, START, minuteOfMetrics, nineExecutions, nineNodes } from "./jobs.ts";
+import { JobHistory } from "../../src/notebook/views/job-history.ts";
+import { EVIL, START, minuteOfMetrics, nineCheckpoint, nineExecutions, nineNodes, overviewOf, restartedOnce } from "./jobs.ts";
 
 const rows = [
   { zone: "Manhattan", rides: 254 },
@@ -70,6 +71,16 @@ describe("a report", () => {
     expect(new Set(scripts)).toEqual(new Set(["<script>"]));
     expect(scripts).toHaveLength(html.split("<div data-drey-figure=").length);
     expect(html.match(/<script/g)?.length).toBe(html.match(/<\/script>/g)?.length);
+  });
+
+  test("has a section about checkpoints and attempts where there were any, without scripts", () => {
+    const { before, now } = restartedOnce(EVIL);
+    const history = new JobHistory();
+    history.add(before);
+    const html = report({ details: now, history, checkpoints: overviewOf([nineCheckpoint(1)]), interactive: false, nowMs: START + 62_000 });
+    for (const text of ["<h2>Checkpoints</h2>", "Barriers of checkpoint 1", "Attempts of", "restarted once"]) expect(html).toContain(text);
+    expect(html).not.toContain("<script");
+    expect(report({ details: details(), checkpoints: overviewOf([]), interactive: false })).not.toContain("<h2>Checkpoints</h2>");
   });
 
   test("of a job that has just begun is a report too", () => {

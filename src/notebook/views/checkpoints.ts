@@ -28,8 +28,35 @@ export function checkpoints(overview: CheckpointOverview, options: CheckpointsOp
   });
 }
 
+/**
+ * The checkpoints of a job in a line or two, for its panel: the latest that is complete, with its age, time and size; counts; what it went
+ * back to. None for a job that takes no checkpoints.
+ * @param nowMs the present, for ages; undefined: of a job that has ended.
+ */
+export function checkpointLines(overview: CheckpointOverview, nowMs: number | undefined): string[] {
+  if (overview.latest.length === 0 && overview.completed + overview.failed + overview.inProgress + overview.restored === 0) return [];
+  const last = overview.latest.findLast(({ state }) => state === "COMPLETED");
+  const failed = overview.latest.findLast(({ state }) => state === "FAILED");
+  const told = last === undefined ? ["no checkpoint is complete yet"] : [
+    `${last.kind} ${last.id} complete${nowMs === undefined ? "" : ` ${duration(Math.max(0, nowMs - last.triggeredAtMs - lengthOf(last)))} ago`}`,
+    `took ${duration(lengthOf(last))}`,
+    sizeOf(last),
+  ];
+  const lines = [[...told, summaryOf(overview)].join(" · ")];
+  // An older failure has been made good by what completed since.
+  if (failed !== undefined && failed.id > (last?.id ?? 0)) lines.push(`${failed.kind} ${failed.id} failed: ${failed.failure ?? "for an unknown reason"}`);
+  return lines;
+}
+
+/** Something that a subtask spends time on. */
+export interface CheckpointPhase {
+  readonly name: string;
+  readonly colour: Colour;
+  readonly ms: (it: CheckpointSubtaskInfo) => number;
+}
+
 /** What a subtask spent its part of a checkpoint on, in the order in which it happens. */
-const PHASES: readonly { readonly name: string; readonly colour: Colour; readonly ms: (it: CheckpointSubtaskInfo) => number }[] = [
+export const CHECKPOINT_PHASES: readonly CheckpointPhase[] = [
   { name: "waiting for the barrier", colour: "idle", ms: (it) => it.startDelayMs },
   { name: "aligning", colour: "backPressured", ms: (it) => it.alignmentMs },
   { name: "standing still", colour: "bad", ms: (it) => it.syncMs },
@@ -75,7 +102,7 @@ function checkpointText(overview: CheckpointOverview, shown: readonly Checkpoint
         ? pen.bad(plainText(it.failure))
         : slow === undefined
           ? ""
-          : pen.dim(PHASES.flatMap(({ name, ms }) => (ms(slow) >= 1 ? [`${duration(ms(slow))} ${name}`] : [])).join(", ")),
+          : pen.dim(CHECKPOINT_PHASES.flatMap(({ name, ms }) => (ms(slow) >= 1 ? [`${duration(ms(slow))} ${name}`] : [])).join(", ")),
     ];
   });
   return [pen.strong(summaryOf(overview)), ...aligned(rows, "llrll", "  ")].join("\n");
@@ -127,7 +154,7 @@ function drawCheckpoints(overview: CheckpointOverview, shown: readonly Checkpoin
     ),
   );
   let at = 20;
-  for (const { name, colour } of PHASES) {
+  for (const { name, colour } of CHECKPOINT_PHASES) {
     pieces.push(rectangle(at, y + 34, 11, 11, { rx: 2, fill: colour }), textAt(at + 16, y + 44, name, { size: 11, colour: "muted" }));
     at += textWidth(name, 11) + 34;
   }
@@ -164,7 +191,7 @@ function drawCheckpoint(it: CheckpointInfo, x: Scale, y: number, width: number):
 function phases(it: CheckpointSubtaskInfo, length: number, x: Scale, y: number, height: number, who: string): Markup[] {
   const bars: Markup[] = [rectangle(x.at(0), y, x.at(length) - x.at(0), height, { rx: 2, fill: "endedSoft" })];
   let from = 0;
-  for (const { name, colour, ms } of PHASES) {
+  for (const { name, colour, ms } of CHECKPOINT_PHASES) {
     const spent = Math.min(ms(it), length - from);
     if (spent <= 0) continue;
     const hint = element("title", {}, words(`${who}: ${duration(ms(it))} ${name}`));

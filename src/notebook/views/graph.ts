@@ -88,7 +88,7 @@ const LOAD = 24;
 const SUBTASK_ROW = 22;
 const WIDEST = 272;
 /** Subtasks of one vertex that are drawn one by one; the rest is counted. */
-const MOST_SUBTASKS = 24;
+export const MOST_SUBTASKS = 24;
 
 /** Where everything stands; boxes do not overlap. */
 export function placePlan(plan: Plan, withLoad: boolean, flow: "right" | "down" = "right"): PlacedPlan {
@@ -240,7 +240,7 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
     );
   }
   const shown = box.subtasks.slice(0, MOST_SUBTASKS);
-  const rowY = (index: number): number => y + HEADER + 18 + index * SUBTASK_ROW;
+  const rowY = (index: number): number => subtaskRow(it, index).y;
   return group(
     frame,
     textAt(x + PAD, y + 19, box.name, { size: 12, weight: 600, maxWidth: width - 60 }),
@@ -267,6 +267,14 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
       : []),
   );
 }
+
+/** Where the `index`-th subtask stands in the box of its vertex, pixels; of a plan of executions. */
+export const subtaskRow = (it: PlacedBox, index: number): { x: number; y: number; width: number; height: number } => ({
+  x: it.x + 11,
+  y: it.y + HEADER + 18 + index * SUBTASK_ROW,
+  width: it.width - 19,
+  height: SUBTASK_ROW - 4,
+});
 
 function pill(right: number, top: number, text: string): Markup {
   const width = textWidth(text, 10.5, true) + 12;
@@ -318,7 +326,7 @@ function drawLabel(it: PlacedArrow): Markup {
 }
 
 /** Channels that are drawn one by one; beyond it an arrow between the vertices says enough. */
-const MOST_CHANNELS = 160;
+export const MOST_CHANNELS = 160;
 
 function drawnByChannel(it: PlacedArrow, placed: PlacedPlan): boolean {
   const from = placed.boxes.find((p) => p.box.id === it.arrow.from) as PlacedBox;
@@ -341,7 +349,7 @@ function drawnByChannel(it: PlacedArrow, placed: PlacedPlan): boolean {
 function drawChannels(it: PlacedArrow, placed: PlacedPlan, arrowhead: string): Markup {
   const from = placed.boxes.find((p) => p.box.id === it.arrow.from) as PlacedBox;
   const to = placed.boxes.find((p) => p.box.id === it.arrow.to) as PlacedBox;
-  const portY = (p: PlacedBox, row: number): number => p.y + HEADER + 18 + row * SUBTASK_ROW + SUBTASK_ROW / 2 - 2;
+  const portY = (p: PlacedBox, row: number): number => subtaskRow(p, row).y + SUBTASK_ROW / 2 - 2;
   const x1 = from.x + from.width;
   const x2 = to.x;
   const middle = (x1 + x2) / 2;

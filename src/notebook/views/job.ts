@@ -2,21 +2,29 @@
  * A job on one panel: its state and for how long, why it waits or failed, and for each vertex what its subtasks did when (a timeline),
  * how busy they are and how many records they moved. Drawn again and again while the job runs; the last drawing is its record.
  */
-import type { ExecutionInfo, JobDetails, MetricsReport } from "../../core/graph/job-status.ts";
-import { isFinal } from "../../core/graph/job-status.ts";
+import type { CheckpointOverview, ExecutionInfo, JobDetails, MetricsReport } from "../../core/graph/job-status.ts";
+import { isFinal, isTaskFinal } from "../../core/graph/job-status.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import { Picture } from "../picture.ts";
 import { timeScale } from "./axis.ts";
+import { checkpointLines } from "./checkpoints.ts";
+import { lineOf, rootOf } from "./failure.ts";
+import { type FailedAttempt, JobHistory } from "./job-history.ts";
 import { bar, drawLegend } from "./load-bar.ts";
 import { type Load, type LoadSample, latestLoads, loadSamples, meanLoad } from "./load.ts";
 import { duration, moment, percent, shortNumber } from "./numbers.ts";
+import { attemptStretches, stretches } from "./stretches.ts";
 import { stateColour, stateSign, stateSoftColour, stateText } from "./states.ts";
-import { type Colour, type Drawing, type Markup, drawing, element, group, line, rectangle, textAt, textWidth, words } from "./svg.ts";
+import { type Drawing, type Markup, drawing, element, group, line, rectangle, textAt, textWidth, words } from "./svg.ts";
 import { type Pen, aligned, cut, plainText, shareBar } from "./terminal.ts";
 
 export interface JobPanelOptions {
   readonly title?: string;
   readonly metrics?: readonly MetricsReport[];
+  /** Its checkpoints; a job without any has no lines about them. */
+  readonly checkpoints?: CheckpointOverview;
+  /** What it went through, with the attempts before restarts; default: what `details` tells. */
+  readonly history?: JobHistory;
   /** The present, for a job that still runs: milliseconds since the epoch, default `Date.now()`. */
   readonly nowMs?: number;
   readonly width?: number;
@@ -26,7 +34,7 @@ export interface JobPanelOptions {
 export function jobPanel(details: JobDetails, options: JobPanelOptions = {}): Picture {
   const title = options.title ?? `Job ${details.name}`;
   const nowMs = options.nowMs ?? Date.now();
-  const facts = factsOf(details, loadSamples(options.metrics ?? []), nowMs);
+  const facts = factsOf(details, options, nowMs);
   return new Picture({ title, text: (pen) => panelText(facts, pen), svg: () => drawPanel(facts, title, options.width ?? 820) });
 }
 
@@ -38,7 +46,12 @@ interface VertexFacts {
   readonly states: readonly (readonly [state: string, count: number])[];
   /** Latest attempts, by subtask. */
   readonly executions: readonly ExecutionInfo[];
+  /** The highest attempt. */
   readonly attempts: number;
+  /** How far event time is behind the clock, milliseconds, at its slowest subtask; absent without watermarks. */
+  readonly lagMs?: number;
+  /** That event time: the lowest watermark, milliseconds since the epoch. */
+  readonly watermarkMs?: number;
   readonly load?: Load;
   readonly records: number;
   readonly recordsPerSecond: number;
@@ -49,16 +62,33 @@ interface JobFacts {
   readonly endMs: number;
   readonly vertices: readonly VertexFacts[];
   readonly failure?: WireError;
+  readonly line?: string;
   readonly hasLoad: boolean;
+  readonly history: JobHistory;
+  /** Empty for a job without checkpoints. */
+  readonly checkpoints: readonly string[];
+  readonly progress: string;
+  /** Failures that the job survived, the latest last. */
+  readonly survived: readonly FailedAttempt[];
 }
 
-function factsOf(details: JobDetails, samples: readonly LoadSample[], nowMs: number): JobFacts {
-  const loads = [...latestLoads(samples, details.job).values()];
+function factsOf(details: JobDetails, options: JobPanelOptions, nowMs: number): JobFacts {
+  const loads = [...latestLoads(loadSamples(options.metrics ?? []), details.job).values()];
   const ended = isFinal(details.state);
+  // What is drawn later is the history of now.
+  const history = options.history?.copy() ?? new JobHistory();
+  history.add(details);
+  const endMs = details.endedAtMs ?? Math.max(nowMs, details.startedAtMs);
+  const line = details.failure === undefined ? undefined : lineOf(details.failure);
   return {
     details,
-    endMs: details.endedAtMs ?? Math.max(nowMs, details.startedAtMs),
+    endMs,
     hasLoad: loads.length > 0 && !ended,
+    history,
+    checkpoints: options.checkpoints === undefined ? [] : checkpointLines(options.checkpoints, ended ? undefined : nowMs),
+    progress: progressOf(details, loads),
+    survived: survivedOf(history, details),
+    ...(line === undefined ? {} : { line }),
     ...(details.failure === undefined ? {} : { failure: rootOf(details.failure) }),
     vertices: details.graph.vertices.map((vertex) => {
       const latest = new Map<number, ExecutionInfo>();
@@ -75,6 +105,7 @@ function factsOf(details: JobDetails, samples: readonly LoadSample[], nowMs: num
         parallelism: vertex.parallelism,
         states: [...counts],
         executions,
+        ...lagOf(own),
         attempts: Math.max(1, ...executions.map((it) => it.attempt)),
         ...(load === undefined ? {} : { load }),
         records: own.reduce((sum, it) => sum + Math.max(it.recordsIn, it.recordsOut), 0),
@@ -84,10 +115,52 @@ function factsOf(details: JobDetails, samples: readonly LoadSample[], nowMs: num
   };
 }
 
-/** The deepest cause: what really happened. */
-function rootOf(error: WireError): WireError {
-  return error.cause === undefined ? error : rootOf(error.cause);
+/** Only where event time is near the clock's is the difference a lag; else it is what the data are about. */
+const NEAR_MS = 86_400_000;
+
+function lagOf(loads: readonly LoadSample[]): Pick<VertexFacts, "lagMs" | "watermarkMs"> {
+  const told = loads.flatMap(({ atMs, watermarkMs }) => (watermarkMs === undefined ? [] : [{ atMs, watermarkMs }]));
+  const slowest = told.sort((a, b) => a.watermarkMs - b.watermarkMs)[0];
+  return slowest === undefined ? {} : { watermarkMs: slowest.watermarkMs, lagMs: Math.max(0, slowest.atMs - slowest.watermarkMs) };
 }
+
+function lagText({ lagMs, watermarkMs }: VertexFacts): string {
+  if (lagMs === undefined || watermarkMs === undefined) return "";
+  return lagMs < NEAR_MS ? `lag ${duration(lagMs)}` : `at ${moment(watermarkMs)}`;
+}
+
+/** How far it is: of a stream without an end, how much it has read. */
+function progressOf(details: JobDetails, loads: readonly LoadSample[]): string {
+  const total = details.graph.vertices.reduce((sum, vertex) => sum + vertex.parallelism, 0);
+  const done = details.executions.filter(({ state }) => isTaskFinal(state)).length;
+  const targets = new Set(details.graph.edges.filter((it) => it.feedback !== true).map((it) => it.target as string));
+  const read = loads.filter((it) => !targets.has(it.vertex));
+  const records = read.reduce((sum, it) => sum + Math.max(it.recordsIn, it.recordsOut), 0);
+  return [
+    ...(done === 0 || isFinal(details.state) ? [] : [`${done} of ${total} tasks ended`]),
+    ...(records === 0 ? [] : [`${shortNumber(records)} records read`]),
+  ].join(" · ");
+}
+
+/** Of a job that failed, the last attempts are its failure, and told as that. */
+function survivedOf(history: JobHistory, details: JobDetails): FailedAttempt[] {
+  const last = (it: FailedAttempt): boolean =>
+    details.executions.some(({ vertex, subtask, attempt }) => vertex === it.vertex && subtask === it.subtask && attempt === it.attempt);
+  return history.failures.filter((it) => details.failure === undefined || !last(it));
+}
+
+/** A failure that the job survived, in a line. */
+function survivedText(it: FailedAttempt): string {
+  const root = rootOf(it.error);
+  const line = lineOf(it.error);
+  const place = line === undefined || root.message.includes(line) ? "" : ` at ${line}`;
+  return `${it.vertex}/${it.subtask} attempt ${it.attempt} failed at ${moment(it.failedAtMs).slice(11)}: ${root.name}: ${root.message}${place}`;
+}
+
+/** Survived failures that are told. */
+const MOST_FAILURES = 3;
+const restartsText = ({ history }: JobFacts): string =>
+  history.restarts === 0 ? "" : `restarted ${history.restarts === 1 ? "once" : `${history.restarts} times`}`;
 
 const runningTime = ({ details, endMs }: JobFacts): string => duration(endMs - details.startedAtMs);
 const statesText = (vertex: VertexFacts): string => vertex.states.map(([state, count]) => `${count} ${state.toLowerCase()}`).join(", ");
@@ -101,6 +174,12 @@ function panelText(facts: JobFacts, pen: Pen): string {
   if (details.waitingFor !== undefined && !isFinal(details.state))
     lines.push(`  ${pen.waiting(`waits: ${plainText(details.waitingFor)}`)}`);
   if (facts.failure !== undefined) lines.push(`  ${pen.bad(`${plainText(facts.failure.name)}: ${plainText(facts.failure.message)}`)}`);
+  if (facts.line !== undefined) lines.push(`    ${pen.dim(`at ${plainText(facts.line)}`)}`);
+  const about = [facts.progress, restartsText(facts)].filter((it) => it !== "").join(" · ");
+  if (about !== "") lines.push(`  ${about}`);
+  lines.push(...facts.survived.slice(-MOST_FAILURES).map((it) => `  ${pen.bad(plainText(survivedText(it)))}`));
+  lines.push(...facts.checkpoints.map((it) => `  ${plainText(it)}`));
+  const lags = vertices.some((vertex) => facts.hasLoad && vertex.lagMs !== undefined);
   const rows = vertices.map((vertex) => [
     pen.dim(vertex.id),
     cut(plainText(vertex.name), 44),
@@ -113,27 +192,14 @@ function panelText(facts: JobFacts, pen: Pen): string {
           facts.hasLoad ? `${percent(vertex.load.busy)} busy` : "",
           `${shortNumber(vertex.records)} records`,
           facts.hasLoad ? `${shortNumber(vertex.recordsPerSecond)}/s` : "",
+          ...(lags ? [lagText(vertex)] : []),
         ]),
   ]);
-  return [...lines, ...aligned(rows, "llrllrrr", "  ")].join("\n");
+  return [...lines, ...aligned(rows, "llrllrrrr", "  ")].join("\n");
 }
 
 // ----------------------------------------------------------------------------------------------------------------- SVG
 
-const STATE_COLOURS: Readonly<Record<string, Colour>> = {
-  CREATED: "idle",
-  WAITING: "waiting",
-  SCHEDULED: "idle",
-  DEPLOYING: "waiting",
-  INITIALIZING: "series5",
-  RUNNING: "good",
-  FINISHED: "ended",
-  CANCELING: "ended",
-  CANCELLING: "ended",
-  CANCELED: "ended",
-  FAILING: "bad",
-  FAILED: "bad",
-};
 /** Subtasks of a vertex that have a line of their own. */
 const MOST_LINES = 16;
 const LEFT = 236;
@@ -174,7 +240,20 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
     y += height + 10;
   };
   if (details.waitingFor !== undefined && !isFinal(details.state)) notice([`Waits: ${details.waitingFor}`], "WAITING");
-  if (failure !== undefined) notice([failure.name, ...wrapped(failure.message, width - 70, 4)], "FAILED");
+  const codeLine = facts.line === undefined ? [] : [`at ${facts.line}`];
+  if (failure !== undefined) notice([failure.name, ...wrapped(failure.message, width - 70, 4), ...codeLine], "FAILED");
+  if (facts.survived.length > 0) {
+    const told = facts.survived.slice(-MOST_FAILURES).flatMap((it) => wrapped(survivedText(it), width - 70, 2));
+    const head = [restartsText(facts), `${facts.survived.length} attempts failed`].filter((it) => it !== "").join(" · ");
+    notice([facts.survived.length === 1 ? head.replace("attempts", "attempt") : head, ...told], "WAITING");
+  }
+  const progress = [facts.progress, facts.survived.length > 0 ? "" : restartsText(facts)].filter((it) => it !== "").join(" · ");
+  const about = [...(progress === "" ? [] : [progress]), ...facts.checkpoints];
+  for (const text of about) {
+    pieces.push(textAt(20, y + 10, text, { size: 11.5, maxWidth: width - 40 }));
+    y += 18;
+  }
+  if (about.length > 0) y += 4;
 
   const x = timeScale(
     details.startedAtMs,
@@ -186,13 +265,14 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
   const top = y;
   pieces.push(
     textAt(20, y + 12, "job", { size: 11, colour: "muted" }),
-    ...stretches(details.timestamps, details.state, endMs, x.at, y + 3, 10),
+    ...stretches(facts.history.states, { endMs, at: x.at, y: y + 3, height: 10, who: "job" }),
   );
   y += 24;
   for (const vertex of vertices) {
     const lines = Math.max(1, Math.min(MOST_LINES, vertex.executions.length));
     const each = Math.min(8, Math.max(4, 28 / lines));
-    const height = Math.max(38, lines * (each + 2) + 10);
+    const lag = facts.hasLoad ? lagText(vertex) : "";
+    const height = Math.max(lag === "" ? 38 : 52, lines * (each + 2) + 10);
     pieces.push(
       line(20, y, width - 20, y, "grid"),
       element(
@@ -211,7 +291,13 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
       ...vertex.executions
         .slice(0, MOST_LINES)
         .flatMap((it, index) =>
-          stretches(it.timestamps, it.state, endMs, x.at, y + 6 + index * (each + 2), each, `${vertex.id}/${it.subtask}`),
+          attemptStretches(facts.history.attemptsOf(vertex.id, it.subtask), {
+            endMs,
+            at: x.at,
+            y: y + 6 + index * (each + 2),
+            height: each,
+            who: `${vertex.id}/${it.subtask}`,
+          }),
         ),
     );
     const from = width - RIGHT + 16;
@@ -229,6 +315,7 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
           colour: "muted",
           maxWidth: RIGHT - 36,
         }),
+        ...(lag === "" ? [] : [textAt(from, y + 46, lag, { size: 10.5, colour: "muted", maxWidth: RIGHT - 36 })]),
       );
     }
     y += height;
@@ -255,34 +342,6 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
     ...pieces,
   );
 }
-
-/** The states that were gone through, as stretches of a line; the present one reaches to the end. */
-function stretches(
-  timestamps: Readonly<Record<string, number>>,
-  state: string,
-  endMs: number,
-  at: (value: number) => number,
-  y: number,
-  height: number,
-  who = "job",
-): Markup[] {
-  const entered = Object.entries(timestamps)
-    .filter(([, ms]) => Number.isFinite(ms))
-    .sort(([, a], [, b]) => a - b);
-  return entered.flatMap(([name, ms], index) => {
-    const over = isOver(name);
-    const until = entered[index + 1]?.[1] ?? (over ? ms : endMs);
-    const hint = element("title", {}, words(`${who} ${name}${over ? ` at ${moment(ms)} UTC` : ` for ${duration(until - ms)}`}`));
-    const colour = STATE_COLOURS[name] ?? "ended";
-    // A final state has no length; a mark says how it ended.
-    if (over) return name === state ? [element("rect", { x: at(ms) - 1, y, width: 3, height, rx: 1, fill: colour }, hint)] : [];
-    return [
-      element("rect", { x: at(ms), y, width: Math.max(1, at(until) - at(ms)), height, rx: Math.min(3, height / 2), fill: colour }, hint),
-    ];
-  });
-}
-
-const isOver = (state: string): boolean => state === "FINISHED" || state === "CANCELED" || state === "FAILED";
 
 /** A text on at most `most` lines of `width` pixels. */
 function wrapped(text: string, width: number, most: number): string[] {
