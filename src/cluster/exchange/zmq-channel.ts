@@ -255,7 +255,7 @@ export class DataLinks {
       // answers, not the process: one that is stopped, or busy, is for the control plane to judge.
       tcpMaxRetransmitTimeout: this.silenceTimeoutMs,
       tcpKeepalive: 1,
-      tcpKeepaliveIdle: Math.max(1, Math.round(this.silenceTimeoutMs / 1_000)),
+      tcpKeepaliveIdle: Math.min(15, Math.max(1, Math.round(this.silenceTimeoutMs / 1_000))),
       tcpKeepaliveInterval: 1,
     };
   }
