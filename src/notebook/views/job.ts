@@ -106,7 +106,7 @@ function factsOf(details: JobDetails, options: JobPanelOptions, nowMs: number): 
         states: [...counts],
         executions,
         ...lagOf(own),
-        attempts: Math.max(1, ...executions.map((it) => it.attempt)),
+        attempts: Math.max(0, ...executions.map((it) => it.attempt)),
         ...(load === undefined ? {} : { load }),
         records: own.reduce((sum, it) => sum + Math.max(it.recordsIn, it.recordsOut), 0),
         recordsPerSecond: own.reduce((sum, it) => sum + Math.max(it.recordsInPerSecond, it.recordsOutPerSecond), 0),
@@ -272,6 +272,8 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
     const lines = Math.max(1, Math.min(MOST_LINES, vertex.executions.length));
     const each = Math.min(8, Math.max(4, 28 / lines));
     const lag = facts.hasLoad ? lagText(vertex) : "";
+    // Attempts of a cluster begin at 0.
+    const again = vertex.attempts > 1 || facts.history.restarts > 0;
     const height = Math.max(lag === "" ? 38 : 52, lines * (each + 2) + 10);
     pieces.push(
       line(20, y, width - 20, y, "grid"),
@@ -284,7 +286,7 @@ function drawPanel(facts: JobFacts, title: string, width: number): Drawing {
         textAt(
           46,
           y + 32,
-          `×${vertex.parallelism} · ${statesText(vertex) || "not deployed"}${vertex.attempts > 1 ? ` · attempt ${vertex.attempts}` : ""}`,
+          `×${vertex.parallelism} · ${statesText(vertex) || "not deployed"}${again ? ` · attempt ${vertex.attempts}` : ""}`,
           { size: 10.5, colour: "muted", maxWidth: LEFT - 62 },
         ),
       ),

@@ -204,7 +204,8 @@ function drawKeyGroups(maps: readonly KeyGroupMap[], title: string, width: numbe
   }
   pieces.push(
     textAt(LEFT - 10, y + 11, "bytes", { size: 11, colour: "muted", anchor: "end" }),
-    rectangle(LEFT, y + 1, 22, 12, { fill: "idle" }),
+    // Shades lie upon the colour of what is owned, here as in the map.
+    rectangle(LEFT, y + 1, (SHADES + 1) * 22, 12, { fill: "idle" }),
   );
   for (let shade = 1; shade <= SHADES; shade++) {
     pieces.push(rectangle(LEFT + shade * 22, y + 1, 22, 12, { fill: "busy", "fill-opacity": shade / SHADES }));
