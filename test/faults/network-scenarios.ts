@@ -8,7 +8,8 @@ import { describe, expect, test, vi } from "vitest";
 import { type Machine, Network, NetworkCluster, PORT, unavailable } from "./network.ts";
 import { SHORT, Scenario, latest } from "./scenario.ts";
 
-vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
+// More than all deadlines of one test together: each ends by itself, and takes its network with it.
+vi.setConfig({ testTimeout: 300_000 });
 
 const WHY_NOT = unavailable();
 /** About eight seconds of rows: longer than a heartbeat's timeout and what follows. */

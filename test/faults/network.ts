@@ -55,10 +55,15 @@ export class Network implements AsyncDisposable {
   #losing: ChildProcess | undefined;
 
   constructor() {
-    this.#namespace(this.#router);
-    // As a router does: what is not for it goes on.
-    execFileSync("ip", ["netns", "exec", this.#router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
-    this.here = this.#plug("here", undefined);
+    try {
+      this.#namespace(this.#router);
+      // As a router does: what is not for it goes on.
+      execFileSync("ip", ["netns", "exec", this.#router, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+      this.here = this.#plug("here", undefined);
+    } catch (error) {
+      this.#remove();
+      throw error;
+    }
   }
 
   /** Puts a machine into the network. */
@@ -117,6 +122,10 @@ export class Network implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#processes.map((it) => it.stop()));
     if (this.#losing !== undefined) await ended(this.#losing, "SIGKILL");
+    this.#remove();
+  }
+
+  #remove(): void {
     for (const namespace of this.#namespaces) ip("netns", "del", namespace);
     rmSync(this.folder, { recursive: true, force: true });
   }
