@@ -16,6 +16,7 @@ import {
 import { DataStream as Stream } from "../../src/core/api/data-stream.ts";
 import { connectorKinds } from "../../src/core/connectors/index.ts";
 import type { SavepointSpec } from "../../src/core/connectors/savepoint-source.ts";
+import { noClasses } from "../../src/core/data/classes.ts";
 import { operatorKinds } from "../../src/core/operators/index.ts";
 import { SubtaskStates } from "../../src/core/state/operator-states.ts";
 import type { OperatorSnapshot } from "../../src/core/state/snapshot.ts";
@@ -45,8 +46,8 @@ const lines = join(folder, "lines.txt");
 writeFileSync(lines, Array.from({ length: 200 }, (_, i) => `line ${i}`).join("\n"));
 
 const stored = ((): OperatorSnapshot => {
-  const states = new SubtaskStates();
-  for (let key = 0; key < 90; key++) {
+  const states = new SubtaskStates({ stateId: "stored", maxParallelism: 4, classes: noClasses, now: () => 0 });
+  for (let key = 0; key < 3_000; key++) {
     states.keyed.setCurrentKey(key);
     states.keyed.state(listState<number>("numbers")).update([key, key + 1]);
   }
@@ -240,10 +241,10 @@ const cases: Readonly<Record<string, Readonly<Record<string, Case>>>> = {
   files: { lines: { build: (rows) => rows.map(told).union(rows.environment.fromText(lines)) } },
 };
 
-/** What a savepoint holds of 90 keys, as text. */
+/** What a savepoint holds of 3,000 keys in four key groups, as text. */
 function fromSavepoint({ environment }: Rows): DataStream<string> {
   const spec: SavepointSpec = {
-    kind: "savepoint", folder, snapshots: [stored], maxParallelism: 128, part: { kind: "keyed", descriptor: listState("numbers") }, nowMs: 0,
+    kind: "savepoint", folder, snapshots: [stored], maxParallelism: 4, part: { kind: "keyed", descriptor: listState("numbers") }, nowMs: 0,
   };
   const from = environment.add({ name: "savepoint", spec });
   return new Stream<{ key: number; value: number[] }>(environment, [{ from, partitioning: undefined, sideOutput: undefined }])

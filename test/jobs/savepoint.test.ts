@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  BroadcastProcessFunction, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
+  BroadcastProcessFunction, CheckpointError, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
   ProcessFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type Savepoint, aggregatingState, average, environment, listState, localEnvironment, mapState,
   openSavepoint, reducingState, valueState,
 } from "drey";
@@ -76,7 +76,11 @@ beforeAll(async () => {
     });
   });
   await vi.waitFor(() => expect([...emitted.values()].flat().length).toBeGreaterThan(1_000), { timeout: 30_000, interval: 50 });
-  place = await job.stopWithSavepoint({ folder });
+  // A task may fail between the savepoint and the job's end; the job then goes on from there, and says so. No row comes twice.
+  place = await job.stopWithSavepoint({ folder }).catch((error: unknown) => {
+    if (error instanceof CheckpointError) return job.stopWithSavepoint({ folder });
+    throw error;
+  });
   await ended;
   await env.close();
   savepoint = await openSavepoint(place);
