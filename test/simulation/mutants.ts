@@ -18,7 +18,12 @@ export const MUTANTS = [
   /** A subtask that is restored begins with one key group too few. */
   "wrong key groups",
 ] as const;
-export type Mutant = (typeof MUTANTS)[number];
+/** Mistakes that few seeds show. */
+export const RARE_MUTANTS = [
+  /** A task's end is told before what it handed over for a checkpoint (a mistake that this simulation found). */
+  "end before acknowledgement",
+] as const;
+export type Mutant = (typeof MUTANTS)[number] | (typeof RARE_MUTANTS)[number];
 
 /** The trigger that a task gets. */
 export function bent(cluster: Cluster, trigger: CheckpointTrigger): CheckpointTrigger {

@@ -286,7 +286,12 @@ export class SimulatedTaskManager implements Addressee {
     const { execution } = running.deployment;
     const why = error === undefined ? "" : `: ${error.message}`;
     this.#cluster.world.note(`${this.name} ${execution.vertex}/${execution.subtask}#${execution.attempt} is ${state}${why}`);
-    this.#reports.report({ execution, state, atMs: this.#cluster.world.nowMs, ...(error === undefined ? {} : { error: toWire(error) }) });
+    const change = { execution, state, atMs: this.#cluster.world.nowMs, ...(error === undefined ? {} : { error: toWire(error) }) };
+    if (state !== "FINISHED" || this.#cluster.has("end before acknowledgement")) return this.#reports.report(change);
+    const session = this.#session;
+    void this.#snapshots.told(execution).then(() => {
+      if (session === this.#session) this.#reports.report(change);
+    });
   }
 
   #whenAwake(what: () => void): void {

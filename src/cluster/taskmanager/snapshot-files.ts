@@ -49,6 +49,8 @@ interface Part {
   finished: boolean;
   /** Nothing more is done for it, and what is there goes. */
   over: boolean;
+  /** Since the task has handed over everything: resolves when the JobManager knows, or need not know. */
+  told: Promise<void> | undefined;
 }
 
 /** The place of one checkpoint's files, once it is known; undefined: the checkpoint is over. */
@@ -119,15 +121,30 @@ export class SnapshotFiles {
   acknowledge(execution: ExecutionAddress, file: string, ack: CheckpointAck): void {
     const part = this.#part(execution, ack.checkpoint, file);
     if (part === undefined) return;
+    let told: () => void = () => undefined;
+    part.told = new Promise((resolve) => (told = resolve));
     this.#then(part, async () => {
       await part.writer?.finish();
       part.finished = true;
       // Not waited for: what is told is no part of the file's work.
-      void Promise.resolve(this.#options.before?.(execution, ack.checkpoint)).then(() => {
+      void Promise.resolve(this.#options.before?.(execution, ack.checkpoint)).then(async () => {
         // Its task may have failed before everything had left.
-        if (!part.over) void this.#tell(part, "acknowledge", () => this.#options.acknowledge(execution, ack));
+        if (!part.over) await this.#tell(part, "acknowledge", () => this.#options.acknowledge(execution, ack));
+        told();
       });
+    }, () => {
+      if (!part.finished) told();
     });
+  }
+
+  /**
+   * Resolves when the JobManager knows what an execution handed over for checkpoints. A task's end is told after that: of a task that ended
+   * without a word on a checkpoint the JobManager concludes that all its records went before the barrier.
+   */
+  async told(execution: ExecutionAddress): Promise<void> {
+    const key = executionKey(execution);
+    const parts = [...(this.#jobs.get(execution.job)?.parts.values() ?? [])].filter((part) => executionKey(part.execution) === key);
+    await Promise.all(parts.map((part) => part.told));
   }
 
   /** The task gives the checkpoint up. */
@@ -208,7 +225,7 @@ export class SnapshotFiles {
     const key = `${executionKey(execution)}@${checkpoint}`;
     let part = checkpoints.parts.get(key);
     if (part === undefined) {
-      part = { execution, checkpoint, file, work: Promise.resolve(), storage: undefined, writer: undefined, finished: false, over: false };
+      part = { execution, checkpoint, file, work: Promise.resolve(), storage: undefined, writer: undefined, finished: false, over: false, told: undefined };
       checkpoints.parts.set(key, part);
     }
     return part.over ? undefined : part;

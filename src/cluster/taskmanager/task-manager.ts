@@ -402,7 +402,10 @@ export class TaskManager {
         this.#logs.flush();
         if (session.signal.aborted) return;
         if (isTaskFinal(change.state)) this.#client.notify("metrics", this.#metrics.lastReport(task));
-        this.#states.report(change);
+        if (change.state !== "FINISHED") return this.#states.report(change);
+        void this.#snapshots.told(execution).then(() => {
+          if (!session.signal.aborted) this.#states.report(change);
+        });
       },
       onLine: (line) => this.#logs.take({ job: execution.job, vertex: execution.vertex, subtask: execution.subtask, ...line }),
       onCheckpoint: (report) => {
