@@ -22,6 +22,8 @@ export const MUTANTS = [
 export const RARE_MUTANTS = [
   /** A task's end is told before what it handed over for a checkpoint (a mistake that this simulation found). */
   "end before acknowledgement",
+  /** A leader that is overtaken while it stores a manifest lets the checkpoint count (another one). */
+  "no second look at the lead",
 ] as const;
 export type Mutant = (typeof MUTANTS)[number] | (typeof RARE_MUTANTS)[number];
 

@@ -4,12 +4,12 @@
  */
 import { describe, expect, test } from "vitest";
 import { simulate } from "./cluster.ts";
-import { MUTANTS } from "./mutants.ts";
+import { MUTANTS, RARE_MUTANTS } from "./mutants.ts";
 
 const FROM = Number(process.env["DREY_SIM_FROM"] ?? 1);
 const SEEDS = Number(process.env["DREY_SIM_SEEDS"] ?? 300);
 /** Seeds in which a mutant has to be found. */
-const MUTANT_SEEDS = 60;
+const MUTANT_SEEDS = 100;
 const MINUTES = 60_000;
 
 test(
@@ -27,7 +27,15 @@ test("a seed determines everything that happens", async () => {
   for (const seed of [7, 77]) expect((await simulate(seed)).fingerprint).toBe((await simulate(seed)).fingerprint);
 });
 
+/** Seeds that once found a mistake. */
+const FOUND: Readonly<Record<(typeof RARE_MUTANTS)[number], number>> = { "end before acknowledgement": 355, "no second look at the lead": 221 };
+
 describe("a mistake in the protocol is noticed", () => {
+  test.each(RARE_MUTANTS)("%s, by the seed that found it", async (mutant) => {
+    expect((await simulate(FOUND[mutant])).failure).toBeUndefined();
+    expect((await simulate(FOUND[mutant], mutant)).failure).toBeDefined();
+  }, 60_000);
+
   test.each(MUTANTS)(
     "%s",
     async (mutant) => {

@@ -458,17 +458,20 @@ export class JobManager {
    */
   async #store({ job, checkpoint, folder, manifest }: Extract<Effect, { kind: "storeManifest" }>): Promise<void> {
     const tell = (error?: Error): void => this.#decide(() => this.#dispatcher.manifestStored(job, checkpoint, error));
+    const overtaken = async (): Promise<boolean> => (await this.#highAvailability?.leadership.holds()) === false;
     const storage = storageAt(folder);
     try {
-      if ((await this.#highAvailability?.leadership.holds()) === false) {
-        return tell(new CheckpointError("another JobManager leads by now"));
+      if (await overtaken()) return tell(new CheckpointError("another JobManager leads by now"));
+      if (!(await storeManifest(storage, manifest))) {
+        return tell(new CheckpointError(`${folder} has a manifest already, of another JobManager`));
       }
-      if (await storeManifest(storage, manifest)) return tell();
-      return tell(new CheckpointError(`${folder} has a manifest already, of another JobManager`));
+      // One that took the lead meanwhile may have looked for checkpoints before this one was there, and gone on without it. One that takes
+      // it from here on finds it.
+      return tell((await overtaken()) ? new CheckpointError("another JobManager leads by now") : undefined);
     } catch (error) {
       for (let retryMs = 50; this.#closing === undefined; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
         try {
-          if ((await this.#highAvailability?.leadership.holds()) !== false) await storage.delete(MANIFEST_NAME);
+          if (!(await overtaken())) await storage.delete(MANIFEST_NAME);
           return tell(error as Error);
         } catch (again) {
           this.#note(`job ${job}: whether checkpoint ${checkpoint} exists is not known: ${(again as Error).message}`);
