@@ -49,8 +49,8 @@ interface Part {
   finished: boolean;
   /** Nothing more is done for it, and what is there goes. */
   over: boolean;
-  /** Since the task has handed over everything: resolves when the JobManager knows, or need not know. */
-  told: Promise<void> | undefined;
+  /** Once the task has handed over everything: resolves when the JobManager knows, or need not know. */
+  told: Promise<void>;
 }
 
 /** The place of one checkpoint's files, once it is known; undefined: the checkpoint is over. */
@@ -225,7 +225,17 @@ export class SnapshotFiles {
     const key = `${executionKey(execution)}@${checkpoint}`;
     let part = checkpoints.parts.get(key);
     if (part === undefined) {
-      part = { execution, checkpoint, file, work: Promise.resolve(), storage: undefined, writer: undefined, finished: false, over: false, told: undefined };
+      part = {
+        execution,
+        checkpoint,
+        file,
+        work: Promise.resolve(),
+        storage: undefined,
+        writer: undefined,
+        finished: false,
+        over: false,
+        told: Promise.resolve(),
+      };
       checkpoints.parts.set(key, part);
     }
     return part.over ? undefined : part;
