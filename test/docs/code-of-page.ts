@@ -84,7 +84,13 @@ export async function run(block: Block, first: Block): Promise<void> {
       out += `await $check(async () => (${expression}), () => (${expected}), ${lineAt(statement.start) + offset - 1});\n`;
     } else out += `${text}\n`;
   }
-  const modules = { drey: { ...drey, environment: drey.localEnvironment }, rxjs, "drey/testing": testing, "node:fs": await import("node:fs") };
+  const opened: drey.Environment[] = [];
+  const environment = (...options: Parameters<typeof drey.localEnvironment>): drey.Environment => {
+    const env = drey.localEnvironment(...options);
+    opened.push(env);
+    return env;
+  };
+  const modules = { drey: { ...drey, environment, localEnvironment: environment }, rxjs, "drey/testing": testing, "node:fs": await import("node:fs") };
   const given = namesIn(source, Object.keys(drey)).filter((name) => !new RegExp(`import \\{[^}]*\\b${name}\\b[^}]*\\}`).test(source));
   const AsyncFunction = (async () => undefined).constructor as new (...parts: string[]) => (...values: unknown[]) => Promise<void>;
   const body_ = `const { ${given.join(", ")} } = $modules.drey;\n${out}`;
@@ -95,6 +101,8 @@ export async function run(block: Block, first: Block): Promise<void> {
     await new AsyncFunction("$modules", "$check", body_)(modules, check);
   } finally {
     process.chdir(before);
+    // What loops left on disk for their next step goes with their environment.
+    for (const env of opened) await env.close();
     rmSync(folder, { recursive: true, force: true });
   }
 }
