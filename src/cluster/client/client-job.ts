@@ -12,7 +12,7 @@ import type { JobControl, JobListener, ResultReader, RowFeed, SnapshotControl } 
 import { ConnectionError, NotFoundError, toWire } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { JobTopic, ResultPosition } from "../protocol/messages.ts";
-import type { Connection, JobManagerCaller } from "./connection.ts";
+import type { Connection } from "./connection.ts";
 import { FeedSender } from "./feed-sender.ts";
 import { ResultStream } from "./result-reader.ts";
 
@@ -57,34 +57,33 @@ export class ClientJob implements JobControl {
   }
 
   async details(): Promise<JobDetails> {
-    const details = await this.#connection.use((jobManager) =>
-      jobManager.call("job", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }),
-    );
-    return this.#withFeedFailure(details);
+    return this.#withFeedFailure(await this.#connection.call("job", { job: this.id }));
   }
 
-  async cancel(deadlineMs: number = this.#connection.deadlineMs): Promise<void> {
+  async cancel(): Promise<void> {
+    await this.#connection.call("cancel", { job: this.id });
+  }
+
+  /** Cancels for a client that closes: asks once, and waits for the end of the job; each for so long at the most. */
+  async leave(deadlineMs: number): Promise<void> {
     await this.#connection.use((jobManager) => jobManager.call("cancel", { job: this.id }, { deadlineMs }));
+    await this.#over(deadlineMs);
   }
 
   /** What is asked of its checkpoints. */
   readonly snapshots: SnapshotControl = {
-    overview: () => this.#ask((jobManager, deadlineMs) => jobManager.call("checkpoints", { job: this.id }, { deadlineMs })),
-    // What may take as long as a checkpoint has the conversation's own deadline.
-    trigger: async () => (await this.#ask((jobManager) => jobManager.call("triggerCheckpoint", { job: this.id }))).checkpoint,
+    overview: () => this.#connection.call("checkpoints", { job: this.id }),
+    trigger: async () => (await this.#connection.call("triggerCheckpoint", { job: this.id })).checkpoint,
     savepoint: async (target) => {
-      const request = { job: this.id, ...(target === undefined ? {} : { target }) };
-      return (await this.#ask((jobManager) => jobManager.call("savepoint", request))).location;
+      return (await this.#connection.call("savepoint", { job: this.id, ...(target === undefined ? {} : { target }) })).location;
     },
-    stop: async (how) => (await this.#ask((jobManager) => jobManager.call("stopWithSavepoint", { job: this.id, ...how }))).location,
-    rescale: (parallelism) => this.#ask((jobManager) => jobManager.call("rescale", { job: this.id, parallelism })),
+    stop: async (how) => (await this.#connection.call("stopWithSavepoint", { job: this.id, ...how })).location,
+    rescale: (parallelism) => this.#connection.call("rescale", { job: this.id, parallelism }),
   };
 
   async queryState(name: string, key: unknown): Promise<unknown> {
     const attachments = [new Uint8Array(new BatchEncoder({ classes: this.#classes }).encodeRow(key, Number.NaN))];
-    const { reply, attachments: values } = await this.#ask((jobManager, deadlineMs) =>
-      jobManager.callForAttachments("queryState", { job: this.id, name }, { attachments, deadlineMs }),
-    );
+    const { reply, attachments: values } = await this.#connection.callForAttachments("queryState", { job: this.id, name }, attachments);
     if (!reply.declared) {
       throw new NotFoundError(`no running task of job "${this.name}" has a keyed state ${JSON.stringify(name)} for this key.`);
     }
@@ -93,10 +92,7 @@ export class ClientJob implements JobControl {
   }
 
   async metricsHistory(): Promise<readonly MetricsReport[]> {
-    const answer = await this.#connection.use((jobManager) =>
-      jobManager.call("metricsHistory", { job: this.id }, { deadlineMs: this.#connection.deadlineMs }),
-    );
-    return answer.reports;
+    return (await this.#connection.call("metricsHistory", { job: this.id })).reports;
   }
 
   watch(listener: JobListener): () => void {
@@ -116,9 +112,7 @@ export class ClientJob implements JobControl {
   async openResult(name: string): Promise<ResultReader> {
     const release = this.#connection.hold();
     try {
-      const { subtasks, skip, from } = await this.#connection.use((jobManager) =>
-        jobManager.call("openResult", { job: this.id, name }, { deadlineMs: this.#connection.deadlineMs }),
-      );
+      const { subtasks, skip, from } = await this.#connection.call("openResult", { job: this.id, name });
       const stream: ResultStream = new ResultStream({
         name: `result "${name}" of job "${this.name}"`,
         subtasks,
@@ -216,7 +210,7 @@ export class ClientJob implements JobControl {
   }
 
   /** Resolves when the job has ended, or after `deadlineMs`. */
-  async over(deadlineMs: number): Promise<void> {
+  async #over(deadlineMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     let stop: (() => void) | undefined;
     await new Promise<void>((resolve) => {
@@ -247,7 +241,9 @@ export class ClientJob implements JobControl {
     if (from === undefined) return;
     try {
       const request = { job: this.id, name, from };
-      const opened = await this.#ask((jobManager, deadlineMs) => jobManager.call("openResult", request, { deadlineMs }));
+      // Once: should this connection break, too, the next one asks.
+      const { deadlineMs } = this.#connection;
+      const opened = await this.#connection.use((jobManager) => jobManager.call("openResult", request, { deadlineMs }));
       this.#positions.delete(name);
       if (this.#results.get(name) === stream) stream.resume(opened, from);
     } catch (error) {
@@ -315,10 +311,6 @@ export class ClientJob implements JobControl {
       ...(listeners.some(({ log }) => log !== undefined) ? (["log"] as const) : []),
       ...(listeners.some(({ checkpoints }) => checkpoints !== undefined) ? (["checkpoints"] as const) : []),
     ];
-  }
-
-  #ask<T>(ask: (jobManager: JobManagerCaller, deadlineMs: number) => Promise<T>): Promise<T> {
-    return this.#connection.use((jobManager) => ask(jobManager, this.#connection.deadlineMs));
   }
 
   #askToBeTold(): void {

@@ -12,14 +12,14 @@ import type { CompiledJob } from "../../core/graph/job-graph.ts";
 import type { JobSummary } from "../../core/graph/job-status.ts";
 import type { JobControl, JobExecutor, SubmitOptions } from "../../core/runtime/executor.ts";
 import { ConfigurationError, ConnectionError } from "../../core/types/errors.ts";
-import type { JobId } from "../../core/types/ids.ts";
+import { type JobId, newJobId } from "../../core/types/ids.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { bundleDigest, encodeBundle } from "../code/bundle.ts";
 import { clientKeys } from "../protocol/key-file.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import type { ClusterOverview, SlotInfo, TaskManagerInfo } from "../protocol/cluster-overview.ts";
 import { ClientJob } from "./client-job.ts";
-import { Connection, type JobManagerCaller } from "./connection.ts";
+import { Connection } from "./connection.ts";
 import { captureJob } from "./job-code.ts";
 
 export interface ClusterClientOptions {
@@ -116,13 +116,8 @@ export class ClusterClient implements JobExecutor {
     try {
       const code = await captureJob(job, classes);
       const bytes = encodeBundle(code.bundle);
-      const { job: id } = await this.#connection.use((jobManager) =>
-        jobManager.call(
-          "submit",
-          { graph: job.graph, code: bundleDigest(bytes), attached, ...(from === undefined ? {} : { from }) },
-          { attachments: [bytes], deadlineMs: this.#connection.deadlineMs },
-        ),
-      );
+      const request = { job: newJobId(), graph: job.graph, code: bundleDigest(bytes), attached, ...(from === undefined ? {} : { from }) };
+      const { job: id } = (await this.#connection.callForAttachments("submit", request, [bytes])).reply;
       const control = this.#track(id, job.graph.name, code.classes);
       if (attached) control.attach();
       const segmentBytes = Configuration.of(job.graph.options, `job "${job.graph.name}"`).get(optionsByName.segmentBytes);
@@ -140,7 +135,7 @@ export class ClusterClient implements JobExecutor {
   async job(id: JobId): Promise<JobControl> {
     const known = this.#jobs.get(id);
     if (known !== undefined) return known;
-    const details = await this.#ask((jobManager, deadlineMs) => jobManager.call("job", { job: id }, { deadlineMs }));
+    const details = await this.#connection.call("job", { job: id });
     return this.#track(id, details.name, []);
   }
 
@@ -151,12 +146,12 @@ export class ClusterClient implements JobExecutor {
 
   /** Running and finished jobs, the latest last. */
   async jobs(): Promise<readonly JobSummary[]> {
-    return (await this.#ask((jobManager, deadlineMs) => jobManager.call("jobs", {}, { deadlineMs }))).jobs;
+    return (await this.#connection.call("jobs", {})).jobs;
   }
 
   /** The cluster as it is now. */
   overview(): Promise<ClusterOverview> {
-    return this.#ask((jobManager, deadlineMs) => jobManager.call("overview", {}, { deadlineMs }));
+    return this.#connection.call("overview", {});
   }
 
   /** Tells a listener about TaskManagers, slots and jobs, at once and on every change. @returns ends the listening. */
@@ -168,7 +163,7 @@ export class ClusterClient implements JobExecutor {
       if (!this.#clusterListeners.delete(listener) || this.#clusterListeners.size > 0) return;
       void this.#connection.present?.call("watchCluster", { on: false }).catch(() => undefined);
     };
-    this.#ask((jobManager, deadlineMs) => jobManager.call("watchCluster", { on: true }, { deadlineMs })).catch((error: Error) => {
+    this.#connection.call("watchCluster", { on: true }).catch((error: Error) => {
       if (this.#clusterListeners.has(listener)) listener.lost?.(error);
       stop();
     });
@@ -197,12 +192,12 @@ export class ClusterClient implements JobExecutor {
 
   /** Removes a savepoint with its files; `location` is its place as the JobManager sees it. @throws CorruptCheckpointError without one. */
   async disposeSavepoint(location: string): Promise<void> {
-    await this.#connection.use((jobManager) => jobManager.call("disposeSavepoint", { location }));
+    await this.#connection.call("disposeSavepoint", { location });
   }
 
   /** Ends the cluster: running jobs are cancelled, then its processes end. */
   async shutdownCluster(): Promise<void> {
-    await this.#ask((jobManager, deadlineMs) => jobManager.call("shutdownCluster", {}, { deadlineMs }));
+    await this.#connection.call("shutdownCluster", {});
   }
 
   /**
@@ -212,13 +207,9 @@ export class ClusterClient implements JobExecutor {
   async close(): Promise<void> {
     // Asked for here, so that the jobs end now and not after the grace that a lost connection has.
     const attached = [...this.#jobs.values()].filter((job) => job.isAttached);
-    await Promise.allSettled(attached.map((job) => job.cancel(FAREWELL_MS).then(() => job.over(FAREWELL_MS))));
+    await Promise.allSettled(attached.map((job) => job.leave(FAREWELL_MS)));
     await this.#connection.close();
     this.#lost(new ConnectionError(`the client of ${this.address} was closed.`), true);
-  }
-
-  #ask<T>(ask: (jobManager: JobManagerCaller, deadlineMs: number) => Promise<T>): Promise<T> {
-    return this.#connection.use((jobManager) => ask(jobManager, this.#connection.deadlineMs));
   }
 
   #track(id: JobId, name: string, classes: readonly ShippedClass[]): ClientJob {

@@ -4,18 +4,19 @@
  * ZeroMQ socket would keep it alive, and needs no `close()`.
  *
  * Where jobs outlive their JobManager (it says so in its answer to `hello`), a connection that breaks is mended: whoever waits goes on
- * waiting, up to the time that a new leader may take, and is told to say again what it wants. Elsewhere it is not: the JobManager has
- * cancelled what was attached to it, so everybody who waits is told. Whoever asks next gets a new connection, which the JobManager takes
- * for another client.
+ * waiting, up to the time that a new leader may take, and is told to say again what it wants; questions that it took with it are asked
+ * again, if that is harmless (`repeatable-calls.ts`). Elsewhere it is not: the JobManager has cancelled what was attached to it, so
+ * everybody who waits is told. Whoever asks next gets a new connection, which the JobManager takes for another client.
  */
 import { randomUUID } from "node:crypto";
 import { ConnectionError, ProtocolError } from "../../core/types/errors.ts";
 import { type Configuration, options } from "../../core/types/options.ts";
-import type { Handlers } from "../protocol/conversation.ts";
+import type { Attachments, Handlers, ReplyOf, ReplyWithAttachments, RequestOf } from "../protocol/conversation.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
 import { type ClientConversation, type ClientEvents, clientConversation, clientEvents } from "../protocol/messages.ts";
 import { RpcClient } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
+import { type AskedCall, afterLoss } from "./repeatable-calls.ts";
 
 /** What is asked of the JobManager once a session has begun. */
 export type JobManagerCaller = RpcClient<ClientConversation, ClientEvents>;
@@ -43,6 +44,8 @@ export class Connection {
   readonly #identity = `client-${process.pid}-${randomUUID().slice(0, 8)}`;
   /** As the last JobManager said. */
   #resumesWithinMs = 0;
+  /** How often a session broke. */
+  #losses = 0;
   /** While the connection is broken and may come back. */
   #interrupted: { readonly resume: (jobManager: JobManagerCaller) => void; readonly giveUp: (error: Error) => void } | undefined;
   #session: Promise<JobManagerCaller> | undefined;
@@ -60,11 +63,53 @@ export class Connection {
     return this.#options.configuration.get(options.clientTimeout);
   }
 
-  /** Runs `work` with a session, connecting if there is none. @throws ConnectionError when nobody answers, and what `work` throws. */
+  /** Runs `work` with one session, connecting if there is none. @throws ConnectionError when nobody answers, and what `work` throws. */
   async use<T>(work: (jobManager: JobManagerCaller) => Promise<T>): Promise<T> {
     const release = this.hold();
     try {
       return await work(await this.#connected());
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Asks the JobManager. Each answer has the deadline of the conversation, or `client.timeout`; a question that is asked again because its
+   * connection broke has in addition the time that the next leader may take.
+   * @throws ConnectionError when nobody answers, or when the connection broke under a question that is asked once only: then it says what
+   * is not known. DeadlineError, and whatever the JobManager answers.
+   */
+  async call<M extends AskedCall>(method: M, request: RequestOf<ClientConversation, M>): Promise<ReplyOf<ClientConversation, M>> {
+    return (await this.callForAttachments(method, request)).reply;
+  }
+
+  /** As `call`, with opaque bytes in both directions. */
+  async callForAttachments<M extends AskedCall>(
+    method: M,
+    request: RequestOf<ClientConversation, M>,
+    attachments: Attachments = [],
+  ): Promise<ReplyWithAttachments<ReplyOf<ClientConversation, M>>> {
+    const deadlineMs = (clientConversation[method] as { readonly deadlineMs?: number }).deadlineMs ?? this.deadlineMs;
+    const ask = (jobManager: JobManagerCaller): Promise<ReplyWithAttachments<ReplyOf<ClientConversation, M>>> =>
+      jobManager.callForAttachments(method, request, { attachments, deadlineMs });
+    const after = afterLoss[method];
+    const release = this.hold();
+    try {
+      for (const startedMs = performance.now(); ; ) {
+        const losses = this.#losses;
+        const jobManager = await this.#connected();
+        const wasLost = (): boolean => this.#losses !== losses && this.#session !== undefined;
+        const isLate = (): boolean => performance.now() - startedMs > deadlineMs + this.#resumesWithinMs;
+        try {
+          const answer = await ask(jobManager);
+          // What this session was told, the next does not know.
+          if (!after.repeated || !wasLost()) return answer;
+        } catch (error) {
+          if (!(error instanceof ConnectionError)) throw error;
+          if (!after.repeated) throw new ConnectionError(`${error.message} ${after.unknown}`, { cause: error });
+          if (!wasLost() || isLate()) throw error;
+        }
+      }
     } finally {
       release();
     }
@@ -156,6 +201,7 @@ export class Connection {
   #lost(client: JobManagerCaller, reason: string, final: boolean): void {
     // Before `hello` is answered, the call itself fails.
     if (this.#present !== client) return;
+    this.#losses++;
     if (!final && this.#resumesWithinMs > 0) return this.#interrupt(client, reason);
     this.#giveUp(client, reason);
   }

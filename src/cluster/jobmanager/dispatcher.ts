@@ -7,7 +7,7 @@
  * It trusts its caller for identities: a client or a TaskManager is who the transport says it is, and lost when the transport says so.
  */
 import type { CheckpointOverview, JobDetails, JobSummary, LogLine, MetricsReport } from "../../core/graph/job-status.ts";
-import { ConnectionError, GraphError, NotFoundError, TaskManagerLostError } from "../../core/types/errors.ts";
+import { ConflictError, ConnectionError, GraphError, NotFoundError, TaskManagerLostError } from "../../core/types/errors.ts";
 import { type JobId, type TaskManagerId, newJobId } from "../../core/types/ids.ts";
 import { Configuration, options } from "../../core/types/options.ts";
 import type { CheckpointAck } from "../protocol/checkpoint-messages.ts";
@@ -287,17 +287,22 @@ export class Dispatcher {
   }
 
   /**
-   * Accepts a job.
+   * Accepts a job. One that this client named and submitted before is not accepted twice: it asks again because it got no answer.
    * @param manifest of the savepoint that the request names, if it names one.
-   * @throws GraphError, ConfigurationError or ProtocolError when it can't run, CheckpointError when it does not fit its savepoint,
-   * ConnectionError when the JobManager is about to end.
+   * @throws ConflictError when another client has a job of this id; GraphError, ConfigurationError or ProtocolError when it can't run,
+   * CheckpointError when it does not fit its savepoint, ConnectionError when the JobManager is about to end.
    */
   submit(
     client: string,
-    { graph, code, attached, from }: RequestOf<ClientConversation, "submit">,
+    { job: named, graph, code, attached, from }: RequestOf<ClientConversation, "submit">,
     bytes: Uint8Array | undefined,
     manifest?: CheckpointManifest,
   ): JobId {
+    const known = named === undefined ? undefined : this.#jobs.get(named);
+    if (known !== undefined) {
+      if (known.submitter === client) return known.id;
+      throw new ConflictError(`there is a job ${known.id} already, ${JSON.stringify(known.name)} of another client; submit under another id.`);
+    }
     if (this.#closing !== undefined) throw new ConnectionError(`the JobManager takes no jobs any more: ${this.#closing}.`);
     requireSound(graph);
     const [feed] = graph.feeds;
@@ -316,16 +321,17 @@ export class Dispatcher {
         ? {}
         : { from: { id: manifest.checkpoint, folder: from.savepoint, manifest, owned: false } };
     const job = this.#admit({
-      job: (this.#options.newJobId ?? newJobId)(),
+      job: named ?? (this.#options.newJobId ?? newJobId)(),
       graph,
       code,
       configuration: ofJob,
       ...owner,
+      submitter: client,
       ...begins,
     }, bytes);
     this.#note(`job ${job.id} ${JSON.stringify(graph.name)} was submitted${attached ? "" : ", detached"}`);
     const checkpoints = job.checkpointFolder;
-    const begun = from === undefined ? {} : { from };
+    const begun = { submitter: client, ...(from === undefined ? {} : { from }) };
     this.#do({ kind: "archiveJob", record: { job: job.id, graph, code, ...owner, ...begun, checkpoints, submittedAtMs: clocks.wallMs() } });
     job.start();
     return job.id;
@@ -335,11 +341,11 @@ export class Dispatcher {
   recover(jobs: readonly RecoveredJob[]): void {
     const { configuration, clocks } = this.#options;
     for (const recovered of jobs) {
-      const { graph, code, bytes, owner, lost } = recovered;
+      const { graph, code, bytes, owner, submitter, lost } = recovered;
       let job: JobMaster;
       try {
         const ofJob = configuration.with(Configuration.of(graph.options, `job ${JSON.stringify(graph.name)}`));
-        const owned = owner === undefined ? {} : { owner };
+        const owned = { ...(owner === undefined ? {} : { owner }), ...(submitter === undefined ? {} : { submitter }) };
         job = this.#admit({ job: recovered.job, graph, code, configuration: ofJob, ...owned, recovered }, bytes);
       } catch (error) {
         // It stays in the archive, for a JobManager that can.
@@ -355,7 +361,7 @@ export class Dispatcher {
   }
 
   #admit(
-    described: Pick<JobMasterOptions, "job" | "graph" | "code" | "configuration" | "owner" | "from" | "recovered">,
+    described: Pick<JobMasterOptions, "job" | "graph" | "code" | "configuration" | "owner" | "submitter" | "from" | "recovered">,
     bytes: Uint8Array | undefined,
   ): JobMaster {
     const { clocks, epoch, checkpointRoot, random = Math.random } = this.#options;

@@ -27,6 +27,8 @@ export interface ArchivedJob {
   readonly code: string;
   /** The client that it lives and ends with. */
   readonly owner?: string;
+  /** The client that submitted it. */
+  readonly submitter?: string;
   readonly from?: SubmittedFrom;
   /** Folder of its checkpoints. */
   readonly checkpoints: string;

@@ -68,6 +68,8 @@ export interface JobMasterOptions {
   readonly configuration: Configuration;
   /** The client that the job lives and ends with, if it is attached; it also sends the rows of the job's feeds. */
   readonly owner?: string;
+  /** The client that submitted it. */
+  readonly submitter?: string;
   readonly clocks: Clocks;
   /** Of this JobManager. */
   readonly epoch: number;
@@ -105,6 +107,7 @@ export class JobMaster {
   readonly id: JobId;
   readonly code: string;
   readonly owner: string | undefined;
+  readonly submitter: string | undefined;
   readonly journal: JobJournal;
   readonly checkpoints: CheckpointCoordinator;
   /** Why it waits, while it waits for slots. */
@@ -148,7 +151,7 @@ export class JobMaster {
   #stops: { readonly location: string; readonly settled: (outcome: Stopped) => void }[] = [];
 
   constructor(jobMasterOptions: JobMasterOptions) {
-    const { job, graph, code, configuration, owner, clocks, epoch, checkpointRoot, random, dataAddress } = jobMasterOptions;
+    const { job, graph, code, configuration, owner, submitter, clocks, epoch, checkpointRoot, random, dataAddress } = jobMasterOptions;
     const { from, recovered, emit, log, changed } = jobMasterOptions;
     this.id = job;
     const before = recovered?.completed.at(-1);
@@ -158,6 +161,7 @@ export class JobMaster {
     this.#alignment = new WatermarkAlignment(graph);
     this.code = code;
     this.owner = owner;
+    this.submitter = submitter;
     this.#configuration = configuration;
     this.#clocks = clocks;
     this.#emit = emit;

@@ -457,9 +457,12 @@ export const taskManagerConversation: TaskManagerConversation = {
 export type ClientConversation = {
   /** Must come first. */
   readonly hello: Call<{ readonly version: string }, HelloReply>;
-  /** Attachment 0: the code bundle. With `attached`, the job is cancelled when the connection of this client is lost. */
+  /**
+   * Attachment 0: the code bundle. With `attached`, the job is cancelled when the connection of this client is lost. A client that names
+   * the job (at random) may ask again when it got no answer: the job is accepted once.
+   */
   readonly submit: Call<
-    { readonly graph: JobGraph; readonly code: string; readonly attached: boolean; readonly from?: SubmittedFrom },
+    { readonly job?: JobId; readonly graph: JobGraph; readonly code: string; readonly attached: boolean; readonly from?: SubmittedFrom },
     { readonly job: JobId }
   >;
   readonly jobs: Call<Record<string, never>, { readonly jobs: readonly JobSummary[] }>;
@@ -559,6 +562,8 @@ export const clientConversation: ClientConversation = {
   ),
   submit: call(
     v.strictObject({
+      // It names folders, too.
+      job: v.exactOptional(v.pipe(id<JobId>(), v.check((given) => /^[0-9a-f]{32}$/.test(given), "not an id of a job"))),
       graph: jobGraph,
       code: text(128),
       attached: v.boolean(),

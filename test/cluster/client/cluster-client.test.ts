@@ -1,10 +1,11 @@
 import { firstValueFrom, lastValueFrom, toArray } from "rxjs";
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { VERSION } from "../../../src/cluster/protocol/version.ts";
 import { ClusterClient } from "../../../src/cluster/client/cluster-client.ts";
 import { makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
 import { JobHandle } from "../../../src/core/api/job-handle.ts";
 import type { JobDetails } from "../../../src/core/graph/job-status.ts";
-import type { SubmitOptions } from "../../../src/core/runtime/executor.ts";
+import type { JobControl, SubmitOptions } from "../../../src/core/runtime/executor.ts";
 import {
   CaptureError,
   ConfigurationError,
@@ -161,6 +162,91 @@ describe("the connection", () => {
     await client.close();
     expect((await states).map(({ state }) => state)).toEqual(["RUNNING"]);
     await result;
+  });
+});
+
+describe("a connection that breaks between question and answer", () => {
+  const never = (): Promise<never> => new Promise(() => undefined);
+  const highlyAvailable = { hello: () => ({ version: VERSION, pid: 1, resumesWithinMs: 30_000 }) };
+
+  /** Asks a leader that says nothing, which another follows. */
+  async function askedAcross<T>(
+    ask: (client: ClusterClient) => Promise<T>, method: string, answers: Parameters<FakeJobManager["start"]>[0] = {},
+  ): Promise<{ readonly answer: Promise<T>; readonly manager: FakeJobManager }> {
+    const manager = await jobManager({ ...highlyAvailable, [method]: never });
+    const client = await connected(manager.address);
+    const answer = ask(client);
+    answer.catch(() => undefined);
+    await vi.waitFor(() => expect(manager.calls).toContain(method), 20_000);
+    await manager.drop();
+    await manager.start({ ...highlyAvailable, ...answers });
+    return { answer, manager };
+  }
+
+  it.each<[string, string, (client: ClusterClient) => Promise<unknown>]>([
+    ["jobs", "jobs", (client) => client.jobs()],
+    ["overview", "overview", (client) => client.overview()],
+    ["job", "job", (client) => client.job(JOB)],
+  ])("is made up for where the question is harmless: %s", async (_title, method, ask) => {
+    const { answer, manager } = await askedAcross(ask, method);
+    await answer;
+    expect(manager.calls.filter((it) => it === method)).toHaveLength(2);
+  });
+
+  it("is made up for again and again, as leaders come and go", async () => {
+    const { answer, manager } = await askedAcross((client) => client.jobs(), "jobs", { jobs: never });
+    await vi.waitFor(() => expect(manager.calls.filter((it) => it === "jobs")).toHaveLength(2), 20_000);
+    await manager.drop();
+    await manager.start(highlyAvailable);
+    expect(await answer).toEqual([]);
+  });
+
+  it("lets a job be submitted under the same id once more", async () => {
+    const ids: unknown[] = [];
+    const accepting = (request: { readonly job?: unknown }): { job: typeof JOB } => {
+      ids.push(request.job);
+      return { job: JOB };
+    };
+    const manager = await jobManager({ ...highlyAvailable, submit: (request) => (accepting(request), never()) });
+    const client = await connected(manager.address);
+    const submitted = client.submit(job, submitOptions({ attached: false }));
+    await vi.waitFor(() => expect(ids).toHaveLength(1), 20_000);
+    await manager.drop();
+    await manager.start({ ...highlyAvailable, submit: accepting });
+    expect((await submitted).id).toBe(JOB);
+    expect(ids).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), ids[0]]);
+  });
+
+  it("begins a result anew whose reading had not begun", async () => {
+    const { answer, manager } = await askedAcross(
+      async (client) => (await (await client.submit(job, submitOptions())).openResult("r")).next(), "openResult",
+    );
+    await vi.waitFor(() => expect(manager.calls).toContain("grantResult"), 20_000);
+    const [client] = manager.clients;
+    client?.notify("resultSegments", { job: JOB, name: "r", subtask: 0, attempt: 0, sequence: 0 }, [new SegmentWriter().rows({ x: 1 })]);
+    expect(await answer).toEqual([{ x: 1 }]);
+    expect(manager.calls.filter((it) => it === "openResult")).toHaveLength(2);
+  });
+
+  it.each<[string, (control: JobControl) => Promise<unknown> | undefined, RegExp]>([
+    ["savepoint", (control) => control.snapshots?.savepoint(), /not known whether the savepoint was taken/],
+    ["stopWithSavepoint", (control) => control.snapshots?.stop({ drain: false }), /not known whether the job ends/],
+    ["rescale", (control) => control.snapshots?.rescale(2), /not known whether the job is rescaled/],
+  ])("is told where the question must not be asked twice: %s", async (method, ask, unknown) => {
+    const { answer, manager } = await askedAcross(async (client) => ask(await client.job(JOB)), method);
+    await expect(answer).rejects.toThrow(ConnectionError);
+    await expect(answer).rejects.toThrow(unknown);
+    expect(manager.calls.filter((it) => it === method)).toHaveLength(1);
+  });
+
+  it("ends the question when jobs end with their JobManager", async () => {
+    const manager = await jobManager({ jobs: never });
+    const client = await connected(manager.address);
+    const answer = client.jobs();
+    answer.catch(() => undefined);
+    await vi.waitFor(() => expect(manager.calls).toContain("jobs"), 20_000);
+    await manager.drop();
+    await expect(answer).rejects.toThrow(/lost before it answered jobs/);
   });
 });
 

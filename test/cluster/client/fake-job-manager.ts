@@ -1,7 +1,7 @@
 /** A JobManager that says what a test wants, over a real socket. */
 import { createHash } from "node:crypto";
 import type { Handlers } from "../../../src/cluster/protocol/conversation.ts";
-import { type SocketFolder, makeSocketFolder } from "../../../src/cluster/protocol/addresses.ts";
+import { type SocketFolder, makeSocketFolder, removeSocketFile } from "../../../src/cluster/protocol/addresses.ts";
 import { type ClientConversation, type ClientEvents, clientConversation, clientEvents } from "../../../src/cluster/protocol/messages.ts";
 import { type Peer, RpcServer } from "../../../src/cluster/protocol/rpc.ts";
 import { VERSION } from "../../../src/cluster/protocol/version.ts";
@@ -42,8 +42,9 @@ export class FakeJobManager {
   /** How many connections there have been. */
   connections = 0;
   #server: RpcServer<ClientConversation, ClientEvents> | undefined;
+  #epoch = 0;
 
-  /** @param answers instead of the usual ones. */
+  /** Listens once more, as the next leader, after `drop`. @param answers instead of the usual ones. */
   async start(answers: Partial<Handlers<ClientConversation, Client>> = {}): Promise<this> {
     const handlers: Handlers<ClientConversation, Client> = {
       hello: () => ({ version: VERSION, pid: process.pid }),
@@ -88,7 +89,7 @@ export class FakeJobManager {
     ) as unknown as Handlers<ClientConversation, Client>;
     this.#server = new RpcServer({
       address: this.address,
-      epoch: 1,
+      epoch: ++this.#epoch,
       served: clientConversation,
       called: clientEvents,
       handlers: recorded,
@@ -105,6 +106,13 @@ export class FakeJobManager {
   /** Tells a client, or all, how the job is. */
   tell(status: JobDetails, client?: Client): void {
     for (const one of client === undefined ? this.clients : [client]) one.notify("jobStatus", status);
+  }
+
+  /** Its connections break, and nobody listens. */
+  async drop(): Promise<void> {
+    await this.#server?.close();
+    this.clients.clear();
+    removeSocketFile(this.address);
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { SegmentKind } from "../../../src/core/data/element.ts";
-import type { JobId } from "../../../src/core/types/ids.ts";
+import { type JobId, newJobId } from "../../../src/core/types/ids.ts";
 import { type JobState, isFinal } from "../../../src/core/graph/job-status.ts";
-import { CorruptCheckpointError } from "../../../src/core/types/errors.ts";
+import { ConflictError, CorruptCheckpointError } from "../../../src/core/types/errors.ts";
 import { encodeManifest } from "../../../src/cluster/storage/manifest.ts";
 import { MemoryStorage } from "../../../src/cluster/storage/memory-storage.ts";
 import { type ArchivedJob, JobArchive } from "../../../src/cluster/jobmanager/job-archive.ts";
@@ -69,6 +69,23 @@ describe("a JobManager that follows another", () => {
     const third = await lead();
     third.join("tm", 2);
     expect(third.tasksOf(job)[0]).toMatchObject({ restore: { checkpoint: 4 }, execution: { attempt: 200_000 } });
+  });
+
+  test("answers a client that asks again whether its job was accepted, and accepts it once", async () => {
+    const { persist, lead } = shared();
+    const first = await lead();
+    const named = { job: newJobId(), graph: pair("job", 2), code: CODE_DIGEST, attached: false };
+    const submitted = (plane: ControlPlane, client: string): JobId =>
+      plane.act((dispatcher) => dispatcher.submit(client, named, CODE));
+    expect(submitted(first, "client")).toBe(named.job);
+    expect(submitted(first, "client")).toBe(named.job);
+    expect(() => submitted(first, "another")).toThrow(ConflictError);
+    await persist(first);
+
+    const second = await lead();
+    expect(submitted(second, "client")).toBe(named.job);
+    expect(() => submitted(second, "another")).toThrow(ConflictError);
+    expect(second.dispatcher.jobs().map(({ job }) => job)).toEqual([named.job]);
   });
 
   test("goes on with a job at the parallelism that it was rescaled to", async () => {
