@@ -25,7 +25,7 @@ export { liveTable, plot } from "./live-rows.ts";
 export type { LivePlotOptions, LiveRows, LiveRowsOptions, LiveTableOptions } from "./live-rows.ts";
 export { metricsChart } from "./views/metrics.ts";
 export type { MetricsChartOptions } from "./views/metrics.ts";
-export type { LiveAction } from "./widget.ts";
+export type { LiveAction, LiveCount } from "./widget.ts";
 export { Picture } from "./picture.ts";
 export type { MimeBundle, PictureForms } from "./picture.ts";
 export type { PlotlyFigure } from "./views/plotly.ts";

@@ -51,9 +51,9 @@ const KEPT_REPORTS = 64;
  */
 export async function live(job: LivelyJob | WatchableJob, options: LiveOptions = {}): Promise<JobDetails> {
   const { signal } = options;
-  const place = liveDisplay("cancel" in job ? actionsOf(job as ControllableJob) : []);
   let reports: MetricsReport[] = [];
   let details: JobDetails | undefined;
+  const place = liveDisplay("cancel" in job ? actionsOf(job as ControllableJob, () => details) : []);
   let checkpoints: CheckpointOverview | undefined;
   const history = options.history ?? new JobHistory();
   const panel = (of: JobDetails): Picture =>
@@ -111,9 +111,10 @@ async function overviewOf(job: LivelyJob | WatchableJob): Promise<CheckpointOver
 interface ControllableJob {
   cancel(): Promise<void>;
   savepoint?(): Promise<string>;
+  rescale?(parallelism: number): Promise<void>;
 }
 
-function actionsOf(job: ControllableJob): LiveAction[] {
+function actionsOf(job: ControllableJob, details: () => JobDetails | undefined): LiveAction[] {
   const cancel: LiveAction = {
     label: "Cancel",
     confirm: "Cancel this job?",
@@ -122,9 +123,27 @@ function actionsOf(job: ControllableJob): LiveAction[] {
       return "cancelled";
     },
   };
-  const { savepoint } = job;
-  if (savepoint === undefined) return [cancel];
-  return [cancel, { label: "Savepoint", run: async () => `savepoint: ${await savepoint.call(job)}` }];
+  const actions = [cancel];
+  if (job.savepoint !== undefined) actions.push({ label: "Savepoint", run: async () => `savepoint: ${await job.savepoint?.()}` });
+  if (job.rescale !== undefined) {
+    actions.push({
+      label: "Rescale",
+      confirm: "Rescale this job? Its tasks stop for a moment, and go on with their state.",
+      count() {
+        const vertices = details()?.graph.vertices ?? [];
+        return {
+          now: Math.max(1, ...vertices.map(({ parallelism }) => parallelism)),
+          least: 1,
+          most: Math.max(1, ...vertices.map(({ maxParallelism }) => maxParallelism)),
+        };
+      },
+      run: async (parallelism = 1) => {
+        await job.rescale?.(parallelism);
+        return `rescaled to ${parallelism}`;
+      },
+    });
+  }
+  return actions;
 }
 
 type FullListener = Required<Pick<JobListener, "status" | "metrics" | "checkpoints" | "lost">>;

@@ -14,8 +14,17 @@ export interface LiveAction {
   readonly label: string;
   /** Asked before it is done; none: done at once. */
   readonly confirm?: string;
+  /** A whole number to be chosen beside it, `− 2 +`, that `run` gets: what it is now, and its bounds. None: `run` gets nothing. */
+  readonly count?: () => LiveCount;
   /** What is told when it is done; an error is told as well. */
-  run(): Promise<string | undefined>;
+  run(count?: number): Promise<string | undefined>;
+}
+
+/** A number that a button takes. */
+export interface LiveCount {
+  readonly now: number;
+  readonly least: number;
+  readonly most: number;
 }
 
 /** A picture in the page. Whoever opens it closes it. */
@@ -47,27 +56,35 @@ export function offerWidget(comms: Comms, actions: readonly LiveAction[]): LiveW
   let ready = false;
   const offeredAt = performance.now();
   let drawn: () => void = () => undefined;
-  const buttons = actions.map(({ label, confirm }) => ({ label, confirm: confirm ?? "" }));
+  const buttonsNow = (): object[] =>
+    actions.map(({ label, confirm, count }) => ({ label, confirm: confirm ?? "", count: count?.() ?? null }));
+  let buttons = buttonsNow();
   const state = (): Record<string, unknown> => ({ ...MODEL, _esm: PAGE_CODE, svg, told, buttons });
   const update = (changed: object): void => comm.send({ method: "update", state: changed, buffer_paths: [] });
-  const act = async (index: number): Promise<void> => {
-    try {
-      told = (await actions[index]?.run()) ?? "";
-    } catch (error) {
-      told = (error as Error).message;
-    }
+  const tell = (text: string): void => {
+    told = text;
     update({ told });
+  };
+  const act = async (index: number, count: number | undefined): Promise<void> => {
+    const action = actions[index];
+    if (action === undefined) return;
+    tell(`${action.label} …`);
+    try {
+      tell((await action.run(count)) ?? "");
+    } catch (error) {
+      tell(`✗ ${(error as Error).message}`);
+    }
   };
   const comm: Comm = comms.open(
     "jupyter.widget",
     { state: state(), buffer_paths: [] },
     {
       message(data) {
-        const { method, content } = data as { method?: string; content?: { drey?: string; button?: number } };
+        const { method, content } = data as { method?: string; content?: { drey?: string; button?: number; count?: number } };
         if (method === "request_state") update(state());
         else if (content?.drey === "ready") ready = true;
         else if (content?.drey === "drawn") drawn();
-        else if (content?.drey === "pressed") void act(Number(content.button));
+        else if (content?.drey === "pressed") void act(Number(content.button), content.count);
       },
       closed() {
         if (!ready) refused = true;
@@ -93,7 +110,9 @@ export function offerWidget(comms: Comms, actions: readonly LiveAction[]): LiveW
           clearTimeout(late);
           resolve();
         };
-        update({ svg });
+        const before = JSON.stringify(buttons);
+        buttons = buttonsNow();
+        update(JSON.stringify(buttons) === before ? { svg } : { svg, buttons });
       });
     },
     close() {
@@ -130,16 +149,33 @@ export default {
     const bar = document.createElement("div");
     const told = document.createElement("span");
     bar.style.cssText = "display:flex;gap:8px;align-items:center;font:13px system-ui,sans-serif;padding:2px 8px";
-    model.get("buttons").forEach(({ label, confirm }, button) => {
+    const press = (text, act) => {
       const element = document.createElement("button");
-      element.textContent = label;
+      element.textContent = text;
       element.style.cssText = "font:inherit;padding:2px 12px;border:1px solid currentColor;border-radius:12px;background:none;color:inherit;cursor:pointer";
-      element.onclick = () => {
-        if (confirm === "" || window.confirm(confirm)) model.send({ drey: "pressed", button });
+      element.onclick = act;
+      return element;
+    };
+    const offer = () => bar.replaceChildren(...model.get("buttons").flatMap(({ label, confirm, count }, button) => {
+      const chosen = document.createElement("output");
+      let n = count?.now;
+      const main = press(label, () => {
+        if (confirm === "" || window.confirm(confirm)) model.send({ drey: "pressed", button, count: n });
+      });
+      if (count === null) return [main];
+      const step = (by) => {
+        n = Math.min(count.most, Math.max(count.least, n + by));
+        chosen.textContent = n;
+        main.setAttribute("aria-label", label + " to " + n);
       };
-      bar.append(element);
-    });
-    bar.append(told);
+      const [less, more] = [press("−", () => step(-1)), press("+", () => step(1))];
+      less.setAttribute("aria-label", "less");
+      more.setAttribute("aria-label", "more");
+      step(0);
+      return [main, less, chosen, more];
+    }), told);
+    model.on("change:buttons", offer);
+    offer();
     el.append(picture, bar);
     const draw = () => requestAnimationFrame(() => {
       picture.innerHTML = model.get("svg");

@@ -36,6 +36,10 @@ describe("notebooks", () => {
     expect(outputsOf(read(name))).toEqual([]);
   });
 
+  test.each(names.flatMap((name) => [name, join("ko", name)]))("%s opens with drey's own kernel", (name) => {
+    expect(read(name).metadata).toMatchObject({ kernelspec: { name: "drey", language: "typescript" }, language_info: { name: "typescript" } });
+  });
+
   const korean = readdirSync(join(NOTEBOOKS, "ko")).filter((name) => name.endsWith(".ipynb"));
   test.each(korean)("ko/%s has the same code, in another language's prose", (name) => {
     const cellsOf = (notebook: Notebook, kind: string): string[] =>

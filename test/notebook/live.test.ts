@@ -109,3 +109,56 @@ test("keeps what the job went through, for the panel and for pictures afterwards
   expect(sent.at(-1)?.data["text/plain"]).toContain("restarted once");
   expect(sent.at(-1)?.data["text/plain"]).toContain("restored once, last from 1");
 });
+
+test("where the page can, buttons cancel, take a savepoint and rescale; what comes of it is told beside them", async () => {
+  const sent = kernel();
+  const states: Record<string, unknown>[] = [];
+  let page: (content: object) => void = () => undefined;
+  const comms = {
+    open(_: string, data: { state: Record<string, unknown> }, listener: { message(data: unknown): void }) {
+      states.push(data.state);
+      page = (content) => listener.message({ method: "custom", content });
+      return {
+        id: "1",
+        send(message: { state: Record<string, unknown> }) {
+          states.push(message.state);
+          if ("svg" in message.state) page({ drey: "drawn" });
+        },
+        close: () => undefined,
+      };
+    },
+  };
+  Object.assign(globals[KERNEL] as object, { comms });
+  const { control, tell } = job();
+  const done: string[] = [];
+  const handle = {
+    ...control,
+    cancel: async () => void done.push("cancel"),
+    savepoint: async () => "/savepoints/7",
+    rescale: async (parallelism: number) => {
+      if (parallelism > 4) throw new Error(`no slots for ${parallelism}`);
+      done.push(`rescale ${parallelism}`);
+    },
+  };
+  const watching = live(handle);
+  const latest = (key: string): unknown => states.findLast((state) => key in state)?.[key];
+  page({ drey: "ready" });
+  tell().status?.(nineExecutions());
+  await expect.poll(() => latest("buttons"), { timeout: 20_000 }).toMatchObject([
+    { label: "Cancel", confirm: "Cancel this job?", count: null },
+    { label: "Savepoint", confirm: "", count: null },
+    { label: "Rescale", count: { now: 2, least: 1, most: 128 } },
+  ]);
+  page({ drey: "pressed", button: 1 });
+  await expect.poll(() => latest("told"), { timeout: 20_000 }).toBe("savepoint: /savepoints/7");
+  page({ drey: "pressed", button: 2, count: 3 });
+  await expect.poll(() => latest("told"), { timeout: 20_000 }).toBe("rescaled to 3");
+  page({ drey: "pressed", button: 2, count: 5 });
+  await expect.poll(() => latest("told"), { timeout: 20_000 }).toBe("✗ no slots for 5");
+  page({ drey: "pressed", button: 0 });
+  await expect.poll(() => done, { timeout: 20_000 }).toEqual(["rescale 3", "cancel"]);
+  tell().status?.(nineExecutions("", "FINISHED"));
+  await watching;
+  expect(states.map(({ told }) => told)).toContain("Rescale …");
+  expect(sent.at(-1)?.data["text/plain"]).toMatch(/^✓ FINISHED/);
+});
