@@ -1,8 +1,7 @@
 /**
  * The head of the JobManager: accepts jobs, remembers them and finds their masters; gives the slots of the cluster to those that wait; and
  * tells clients what they watch. It decides only. Whatever happens outside comes in as a method call, whatever has to be done is taken out
- * with `takeEffects` after each call; it has no sockets, and no clocks but those it is given. A simulation can drive it as `job-manager.ts`
- * does.
+ * with `takeEffects` after each call, as `job-manager-endpoint.ts` does; it has no sockets, and no clocks but those it is given.
  *
  * It trusts its caller for identities: a client or a TaskManager is who the transport says it is, and lost when the transport says so.
  */

@@ -1,7 +1,7 @@
 /**
- * What decisions of the control plane want done, as data. The dispatcher and its job masters only return effects; `job-manager.ts`
- * performs them in order. An effect that fails comes back to the dispatcher as a fact (`deployed`, `released`) or as the loss of its
- * addressee; effects for somebody who is gone are dropped.
+ * What decisions of the control plane want done, as data. The dispatcher and its job masters only return effects;
+ * `job-manager-endpoint.ts` performs them in order. An effect that fails comes back to the dispatcher as a fact (`deployed`, `released`) or
+ * as the loss of its addressee; effects for somebody who is gone are dropped.
  */
 import type { WatermarkLimit } from "../../core/graph/watermark-alignment.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";

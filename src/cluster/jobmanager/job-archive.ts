@@ -55,10 +55,16 @@ const JOB: FileKind = { name: "job", version: 1 };
 export class JobArchive {
   readonly #storage: CheckpointStorage;
   readonly #note: (text: string) => void;
+  readonly #storageAt: (location: string) => CheckpointStorage;
 
-  constructor(storage: CheckpointStorage, note: (text: string) => void) {
+  /**
+   * @param note takes lines for whoever runs the cluster.
+   * @param placeOf gives the storages in which jobs have their checkpoints.
+   */
+  constructor(storage: CheckpointStorage, note: (text: string) => void, placeOf: (location: string) => CheckpointStorage = storageAt) {
     this.#storage = storage;
     this.#note = note;
+    this.#storageAt = placeOf;
   }
 
   /** Keeps a job. @throws CheckpointError when it can't be stored; then it must not be accepted. */
@@ -118,7 +124,7 @@ export class JobArchive {
     job: ArchivedJob,
     passed: ReadonlyMap<number, number>,
   ): Promise<Pick<RecoveredJob, "completed" | "lastId" | "lost">> {
-    const storage = storageAt(job.checkpoints);
+    const storage = this.#storageAt(job.checkpoints);
     const found = (await storage.list())
       .map((name) => /^chk-(\d+)\/(.+)$/.exec(name))
       .filter((match) => match !== null)
@@ -128,7 +134,7 @@ export class JobArchive {
     let lost: Error | undefined;
     if (job.from !== undefined) {
       try {
-        const manifest = await loadManifest(storageAt(job.from.savepoint));
+        const manifest = await loadManifest(this.#storageAt(job.from.savepoint));
         completed.push({ id: manifest.checkpoint, folder: job.from.savepoint, manifest, owned: false });
       } catch (error) {
         // It may have been removed since: the job's own checkpoints stand for it.

@@ -10,6 +10,7 @@
  */
 import type { CheckpointStorage } from "../storage/checkpoint-storage.ts";
 import type { Clocks } from "./clocks.ts";
+import { type Timers, systemTimers } from "./timers.ts";
 
 export interface LeadershipOptions {
   /** Shared by all JobManagers of the cluster. */
@@ -21,6 +22,8 @@ export interface LeadershipOptions {
   readonly leaseTimeoutMs: number;
   /** Takes lines for whoever runs the cluster. */
   readonly note: (text: string) => void;
+  /** Default: those of this process. */
+  readonly timers?: Timers;
 }
 
 /** Looks at the lease of another, and renewals of the own one, within a lease's timeout. */
@@ -34,11 +37,13 @@ export class Leadership {
   readonly #intervalMs: number;
   #epoch = 0;
   #beats = 0;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #timers: Timers;
+  #callOff: () => void = () => undefined;
   #over = false;
 
   constructor(options: LeadershipOptions) {
     this.#options = options;
+    this.#timers = options.timers ?? systemTimers;
     this.#intervalMs = Math.max(20, options.leaseTimeoutMs / LOOKS_PER_LEASE);
   }
 
@@ -97,9 +102,9 @@ export class Leadership {
         this.#over = true;
         return lost(reason);
       }
-      this.#timer = setTimeout(() => void beat(), this.#intervalMs);
+      this.#callOff = this.#timers.after(this.#intervalMs, () => void beat());
     };
-    this.#timer = setTimeout(() => void beat(), this.#intervalMs);
+    this.#callOff = this.#timers.after(this.#intervalMs, () => void beat());
   }
 
   /** Whether nobody has made a higher epoch. @throws CheckpointError when that can't be known. */
@@ -116,7 +121,7 @@ export class Leadership {
   /** Renews no more. */
   stop(): void {
     this.#over = true;
-    clearTimeout(this.#timer);
+    this.#callOff();
   }
 
   async #highest(): Promise<number> {
@@ -145,11 +150,11 @@ export class Leadership {
   #pause(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const done = (): void => {
-        clearTimeout(timer);
+        callOff();
         signal.removeEventListener("abort", done);
         resolve();
       };
-      const timer = setTimeout(done, this.#intervalMs);
+      const callOff = this.#timers.after(this.#intervalMs, done);
       signal.addEventListener("abort", done);
     });
   }
