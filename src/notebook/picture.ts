@@ -6,7 +6,7 @@
  */
 import { type Pen, penFor, plainPen } from "./views/terminal.ts";
 import { type PlotlyFigure, carriesPlotly, interactive } from "./views/plotly.ts";
-import { type Drawing, escapeMarkup, imageAddress } from "./views/svg.ts";
+import { type Drawing, escapeMarkup, fingerprint, imageAddress } from "./views/svg.ts";
 
 /** Data by MIME type, as Jupyter's `display_data` carries it. */
 export type MimeBundle = Readonly<Record<string, string>>;
@@ -17,6 +17,8 @@ export interface PictureForms {
   readonly title: string;
   readonly text: (pen: Pen) => string;
   readonly svg?: () => Drawing;
+  /** The drawing answers to the pointer and the keyboard, so where scripts run it stands in the page itself, and not as an image. */
+  readonly inline?: boolean;
   readonly plotly?: () => PlotlyFigure;
   /** Self-contained markup without scripts, shown instead of the image: for tables. */
   readonly html?: () => string;
@@ -66,7 +68,8 @@ export class Picture {
     const { width, height } = drawing;
     const shown = `src="${imageAddress(drawing)}" width="${width}" height="${height}" alt="${escapeMarkup(this.title)}"`;
     const image = `<img ${shown} style="max-width:100%;height:auto">`;
-    return this.figure === undefined ? `<div>${image}</div>` : interactive(this.figure, drawing, image, options.carryPlotly ?? false);
+    if (this.figure !== undefined) return interactive(this.figure, drawing, image, options.carryPlotly ?? false);
+    return this.#forms.inline === true ? unpacked(drawing, image) : `<div>${image}</div>`;
   }
 
   /** The static bundle: `text/html`, `image/svg+xml` where there is a drawing, `text/plain`. */
@@ -85,6 +88,21 @@ export class Picture {
     return drawing === undefined ? this.bundle() : { "image/svg+xml": drawing.markup, "text/plain": this.text() };
   }
 }
+
+/** The image, and where scripts run the document that is in it. */
+function unpacked(drawing: Drawing, image: string): string {
+  const mark = fingerprint(drawing.markup);
+  return `<div data-drey-drawing="${mark}">${image}</div><script>(${UNPACK})("${mark}")</script>`;
+}
+
+// Runs in the reader's browser; a text, so that no compiler's helper gets into it.
+const UNPACK = `mark=>{
+for(const box of document.querySelectorAll('[data-drey-drawing="'+mark+'"]')){
+const image=box.querySelector("img");if(!image)continue;
+const bytes=Uint8Array.from(atob(image.src.slice(image.src.indexOf(",")+1)),c=>c.charCodeAt(0));
+box.innerHTML=new TextDecoder().decode(bytes);
+}
+}`;
 
 // Symbols of other programs, so they are no part of the class's type.
 Object.defineProperties(Picture.prototype, {

@@ -22,8 +22,10 @@ describe("a picture", () => {
     expect(bundle["text/plain"]).toMatch(/^Rides\n/);
   });
 
-  test("of a graph needs no script at all", () => {
-    expect(graph(nineNodes()).bundle()["text/html"]).not.toContain("<script");
+  test("of a graph is an image, and stands in the page itself where scripts run", () => {
+    const [box, script] = (graph(nineNodes()).bundle()["text/html"] ?? "").split("<script>");
+    expect(box).toMatch(/^<div data-drey-drawing="\w+"><img src="data:image\/svg\+xml;base64,[\w+/=]+" [^>]*><\/div>$/);
+    expect(script?.length).toBeLessThan(600);
   });
 
   test("of a table is HTML and text", () => {

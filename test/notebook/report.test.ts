@@ -66,10 +66,10 @@ describe("a report", () => {
   test("escapes names everywhere", () => {
     const html = readable(full(EVIL));
     expect(html).not.toContain("<script>alert");
-    // One script shows each figure, one holds the library.
+    // One script shows each figure or graph, one holds the library.
     const scripts = [...html.matchAll(/<script[^>]*>/g)].map((match) => match[0]);
     expect(new Set(scripts)).toEqual(new Set(["<script>"]));
-    expect(scripts).toHaveLength(html.split("<div data-drey-figure=").length);
+    expect(scripts).toHaveLength(html.split(/<div data-drey-(?:figure|drawing)=/).length);
     expect(html.match(/<script/g)?.length).toBe(html.match(/<\/script>/g)?.length);
   });
 

@@ -3,6 +3,7 @@
  * where boxes stand and how arrows run; this file decides how big a box is and how it is drawn.
  *
  * Boxes never overlap: each is laid out with the size that it is drawn with. Names that do not fit are cut, and shown whole on hover.
+ * An operator, its vertex and its subtasks light up together in all three.
  */
 import { Graph, layout } from "@dagrejs/dagre";
 import { type AnyGraph, type Plan, type PlanArrow, type PlanBox, type PlanSubtask, explain, planOf } from "../../core/graph/explain.ts";
@@ -11,6 +12,7 @@ import { targetsOf } from "../../core/graph/job-graph.ts";
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
 import { Picture } from "../picture.ts";
 import { type Load, type LoadMoment, type LoadSample, loadSamples, loadsAt, meanLoad, subtaskName } from "./load.ts";
+import { type LinkName, linkName, linkStyle, linked } from "./links.ts";
 import { bar, drawLegend } from "./load-bar.ts";
 import { percent } from "./numbers.ts";
 import { stateColour, stateSign } from "./states.ts";
@@ -26,7 +28,6 @@ import {
   round,
   textAt,
   textWidth,
-  words,
 } from "./svg.ts";
 
 export interface GraphOptions {
@@ -47,6 +48,7 @@ export function graph(of: AnyGraph, options: GraphOptions = {}): Picture {
   const job = "executions" in of ? (of as JobDetails).job : undefined;
   return new Picture({
     title,
+    inline: true,
     text: () => explain(of),
     svg: () => drawGraph(plan, title, options, loadsAt(options.moment ?? "latest", loadSamples(options.metrics ?? []), job)),
   });
@@ -196,17 +198,21 @@ function drawGraph(plan: Plan, title: string, options: GraphOptions, loads: Read
       { transform: `translate(${margin} ${top})` },
       ...placed.arrows.filter((it) => !direct.includes(it)).map((it) => drawArrow(it, arrowhead)),
       ...direct.map((it) => drawChannels(it, placed, arrowhead)),
-      ...placed.boxes.map((it) =>
-        element("g", {}, element("title", {}, words(hint(it.box))), drawBox(it, plan, roleOf(it.box), loadOf(it.box), loads)),
-      ),
+      ...placed.boxes.map((it) => drawBox(it, plan, roleOf(it.box), loadOf(it.box), loads)),
       ...placed.arrows.filter((it) => it.label !== "").map(drawLabel),
     ),
+    ...(plan.boxes.length === 0 ? [] : [linkStyle(plan.boxes.flatMap((box) => linksOf(plan, box)))]),
     ...(withLoad ? [drawLegend(margin, height - 14)] : []),
   );
 }
 
+/** What a box stands for: itself, and of a vertex each operator in it. */
+const linksOf = (plan: Plan, box: PlanBox): LinkName[] => [box.id, ...box.operators.map(({ id }) => id)].map((id) => linkName(plan.name, id));
+
 function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined, loads: ReadonlyMap<string, LoadSample>): Markup {
   const { box, x, y, width, height } = it;
+  const links = linksOf(plan, box);
+  const whole = (...content: readonly Markup[]): Markup => linked(links, hint(box), true, ...content);
   const frame = group(
     rectangle(x, y, width, height, { rx: 8, fill: "panel", stroke: "line" }),
     // The strip says source, sink or between; it is cut by the frame's own corner.
@@ -214,7 +220,7 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
   );
   const parallelism = box.parallelism === undefined ? group() : pill(x + width - 8, y + 7, `×${box.parallelism}`);
   if (plan.kind === "stream") {
-    return group(
+    return whole(
       frame,
       textAt(x + PAD + 4, y + 20, box.name, { size: 12.5, weight: 600, maxWidth: width - 2 * PAD }),
       textAt(x + PAD + 4, y + 36, `${box.id}${box.parallelism === undefined ? "" : `  ×${box.parallelism}`}${groupOf(box)}`, {
@@ -226,15 +232,16 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
   }
   if (plan.kind === "job") {
     const rows = operatorsOf(box).map((name, index) =>
-      group(
+      linked(
+        [links[index + 1] ?? (links[0] as LinkName)],
+        `${box.operators[index]?.id ?? box.id}: ${name}`,
+        box.operators.length > 1,
         rectangle(x + 11, y + HEADER + index * ROW, width - 19, ROW - 4, { rx: 5, fill: "raised", stroke: "line" }),
         textAt(x + 20, y + HEADER + index * ROW + 14.5, name, { size: 12, maxWidth: width - 38 }),
       ),
     );
     return group(
-      frame,
-      textAt(x + PAD, y + 18, headOf(box), { size: 10.5, colour: "muted", maxWidth: width - 56 }),
-      parallelism,
+      whole(frame, textAt(x + PAD, y + 18, headOf(box), { size: 10.5, colour: "muted", maxWidth: width - 56 }), parallelism),
       ...rows,
       ...(load === undefined ? [] : [loadRow(x + 11, y + height - LOAD - 1, width - 19, load)]),
     );
@@ -242,15 +249,20 @@ function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined
   const shown = box.subtasks.slice(0, MOST_SUBTASKS);
   const rowY = (index: number): number => subtaskRow(it, index).y;
   return group(
-    frame,
-    textAt(x + PAD, y + 19, box.name, { size: 12, weight: 600, maxWidth: width - 60 }),
-    parallelism,
-    textAt(x + PAD, y + 35, headOf(box), { size: 10.5, colour: "muted", maxWidth: width - 24 }),
+    whole(
+      frame,
+      textAt(x + PAD, y + 19, box.name, { size: 12, weight: 600, maxWidth: width - 60 }),
+      parallelism,
+      textAt(x + PAD, y + 35, headOf(box), { size: 10.5, colour: "muted", maxWidth: width - 24 }),
+    ),
     ...(shown.length === 0 ? [textAt(x + PAD, rowY(0) + 14, "no executions yet", { size: 11, colour: "muted" })] : []),
     ...shown.map((it, index) => {
       const at = rowY(index);
       const own = loads.get(subtaskName(box.id, it.subtask));
-      return group(
+      return linked(
+        links,
+        `${box.id}/${it.subtask}: ${it.state}${placeOf(it) === "" ? "" : ` on ${placeOf(it)}`}`,
+        false,
         rectangle(x + 11, at, width - 19, SUBTASK_ROW - 4, { rx: 5, fill: "raised", stroke: "line" }),
         textAt(x + 18, at + 13, `${stateSign(it.state)} ${it.subtask}`, { size: 11, weight: 600, colour: stateColour(it.state) }),
         textAt(x + 46, at + 13, `${it.state.toLowerCase()}${it.attempt > 1 ? ` (${it.attempt})` : ""}`, {

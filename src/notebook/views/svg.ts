@@ -184,7 +184,8 @@ export function drawing(width: number, height: number, title: string, descriptio
       width: w,
       height: h,
       viewBox: `0 0 ${w} ${h}`,
-      role: "img",
+      // What can be reached inside would be hidden by an image.
+      role: content.includes(' tabindex="0"') ? "group" : "img",
       "aria-labelledby": `${id}-t ${id}-d`,
       "font-family": FONT,
       style: "max-width:100%;height:auto;color-scheme:light dark",

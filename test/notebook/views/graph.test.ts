@@ -80,4 +80,31 @@ describe("graph", () => {
     expect(String(graph(nineVertices()))).toBe(explain(nineVertices()));
     expect(svgOf(nineNodes())).toMatch(/<desc [^>]*>9 operators\. .*Records flow from /);
   });
+
+  test("an operator bears the same name in all three graphs, and its vertex and subtasks bear it too", () => {
+    const [program, chains, executions] = three().map((it) => svgOf(it as never));
+    const elementsOf = (svg = "", part: string): string[] => svg.match(new RegExp(`<g [^>]*class="[^"]*drey-is-\\w+-${part}\\b[^"]*"`, "g")) ?? [];
+    expect(elementsOf(program, "n2")).toHaveLength(1);
+    // Its box, and its own row in it.
+    expect(elementsOf(chains, "n2")).toHaveLength(2);
+    // Its box, and each of the two subtasks.
+    expect(elementsOf(executions, "n2")).toHaveLength(3);
+    expect(elementsOf(program, "v1")).toEqual([]);
+    expect(elementsOf(chains, "v1")).toHaveLength(1);
+    for (const svg of [program, chains, executions]) expect(svg).toMatch(/<style>:root:has\([^{]*\.drey-is-\w+-n1:is\(:hover,:focus-visible\)\)/);
+  });
+
+  test("boxes are reached by the keyboard and say what they are; marked elements don't lie in one another", () => {
+    for (const svg of three().map((it) => svgOf(it as never))) {
+      expect(svg).toMatch(/^<svg [^>]*role="group"/);
+      expect(svg.match(/tabindex="0" role="img" class="[^"]*"><title>/g)?.length).toBe(svg.match(/tabindex="0"/g)?.length);
+      for (const [, inside = ""] of svg.matchAll(/<g [^>]*class="drey-is-[^>]*>([\s\S]*?)<\/g>/g)) expect(inside).not.toContain("<g");
+    }
+  });
+
+  test("a page of two jobs lights up each one's own, whatever they are called", () => {
+    const nameOf = (evil: string): string | undefined => /drey-is-\w+-n1/.exec(svgOf(nineNodes(evil)))?.[0];
+    expect(nameOf("a")).not.toBe(nameOf("b"));
+    expect(svgOf(nineNodes(EVIL)).match(/<style>/g)).toHaveLength(2);
+  });
 });
