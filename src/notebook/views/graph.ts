@@ -207,7 +207,8 @@ function drawGraph(plan: Plan, title: string, options: GraphOptions, loads: Read
 }
 
 /** What a box stands for: itself, and of a vertex each operator in it. */
-const linksOf = (plan: Plan, box: PlanBox): LinkName[] => [box.id, ...box.operators.map(({ id }) => id)].map((id) => linkName(plan.name, id));
+const linksOf = (plan: Plan, box: PlanBox): LinkName[] =>
+  [box.id, ...box.operators.map(({ id }) => id)].map((id) => linkName(plan.name, id));
 
 function drawBox(it: PlacedBox, plan: Plan, role: Colour, load: Load | undefined, loads: ReadonlyMap<string, LoadSample>): Markup {
   const { box, x, y, width, height } = it;
