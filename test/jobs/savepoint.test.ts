@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  BroadcastProcessFunction, CheckpointError, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
+  BroadcastProcessFunction, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
   ProcessFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type Savepoint, aggregatingState, average, environment, listState, localEnvironment, mapState,
   openSavepoint, reducingState, valueState,
 } from "drey";
@@ -60,7 +60,8 @@ const emitted = new Map<string, number[]>();
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "drey-savepoint-"));
-  cluster = await LocalCluster.start({ taskManagers: 2, slots: 2 });
+  // Nobody is lost here: a machine that is too busy for heartbeats is no fault.
+  cluster = await LocalCluster.start({ taskManagers: 2, slots: 2, options: { "heartbeat.timeout": "60 s" } });
   const env = environment({ cluster, parallelism: 3, printLogs: false }).enableCheckpointing("1 s");
   const ruling = env.of<Row>({ key: "a", n: 1 }, { key: "b", n: 2 }).broadcast(rules);
   const rows = env
@@ -75,16 +76,12 @@ beforeAll(async () => {
       next: ([key, n]) => (emitted.has(key) ? emitted.get(key)!.push(n) : emitted.set(key, [n])), complete: resolve, error: reject,
     });
   });
-  await vi.waitFor(() => expect([...emitted.values()].flat().length).toBeGreaterThan(1_000), { timeout: 30_000, interval: 50 });
-  // A task may fail between the savepoint and the job's end; the job then goes on from there, and says so. No row comes twice.
-  place = await job.stopWithSavepoint({ folder }).catch((error: unknown) => {
-    if (error instanceof CheckpointError) return job.stopWithSavepoint({ folder });
-    throw error;
-  });
+  await vi.waitFor(() => expect([...emitted.values()].flat().length).toBeGreaterThan(1_000), { timeout: 90_000, interval: 50 });
+  place = await job.stopWithSavepoint({ folder });
   await ended;
   await env.close();
   savepoint = await openSavepoint(place);
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
   await cluster.stop();
   rmSync(folder, { recursive: true, force: true });
@@ -162,7 +159,7 @@ describe("who asks for what is not there", () => {
     expect(() => savepoint.operatorState(env, "ruled", "rules")).toThrow("is broadcast state; use broadcastState()");
   });
   it("is told that a place is none, or holds no savepoint", async () => {
-    await expect(openSavepoint("s3://bucket/savepoint")).rejects.toThrow(/"s3:\/\/bucket\/savepoint".*folders of this machine only/);
+    await expect(openSavepoint("ftp://host/savepoint")).rejects.toThrow('openSavepoint() got "ftp://host/savepoint"; give the folder of a savepoint');
     await expect(openSavepoint(folder)).rejects.toThrow("it has no file _metadata");
     expect((await openSavepoint(join(place, "_metadata"))).folder).toBe(place);
   });

@@ -99,6 +99,8 @@ export class CheckpointCoordinator {
   #dueMs = Number.POSITIVE_INFINITY;
   #lastEndMs = Number.NEGATIVE_INFINITY;
   #failuresInRow = 0;
+  /** A savepoint is complete with which the job ends, and its tasks are ending. */
+  #ends = false;
   /** The job has ended, and this folder goes as soon as nothing is being stored in it. */
   #leaves: string | undefined;
 
@@ -126,9 +128,9 @@ export class CheckpointCoordinator {
     return [...this.#pending.values()].some(({ manifest }) => manifest !== undefined);
   }
 
-  /** The job is being stopped with a savepoint. */
+  /** The job is being stopped with a savepoint, or ends with one. */
   get isStopping(): boolean {
-    return [...this.#pending.values()].some(({ trigger }) => trigger.stop !== undefined);
+    return this.#ends || [...this.#pending.values()].some(({ trigger }) => trigger.stop !== undefined);
   }
 
   /** When `tick` has something to do, on the elapsed clock. */
@@ -169,6 +171,7 @@ export class CheckpointCoordinator {
   /** Some tasks don't run any more: no checkpoint on its way can become complete, unless it is being stored already. */
   suspend(reason: string): void {
     if (this.#participants === undefined) return;
+    this.#ends = false;
     for (const pending of [...this.#pending.values()]) if (pending.manifest === undefined) this.#abort(pending, reason, "harmless");
     this.#participants = undefined;
     this.#dueMs = Number.POSITIVE_INFINITY;
@@ -311,6 +314,7 @@ export class CheckpointCoordinator {
         }
       }
     }
+    if (trigger.stop !== undefined) this.#ends = true;
     if (owned || trigger.stop !== undefined) {
       this.#tell("checkpointCompleted", checkpoint);
       this.#options.whenCompleted?.(checkpoint);
@@ -357,7 +361,8 @@ export class CheckpointCoordinator {
   get #triggerMs(): number {
     const { maxConcurrent, minPauseMs } = this.#options.settings;
     const underway = [...this.#pending.values()].filter(({ trigger }) => trigger.kind === "checkpoint").length;
-    if (underway >= maxConcurrent || this.isStopping) return Number.POSITIVE_INFINITY;
+    // Tasks that end with a savepoint need no other checkpoint, unless one says that it waits for it.
+    if (underway >= maxConcurrent || (this.isStopping && !(this.#ends && this.#awaiting.size > 0))) return Number.POSITIVE_INFINITY;
     return Math.max(this.#dueMs, this.#lastEndMs + minPauseMs);
   }
 
@@ -373,12 +378,14 @@ export class CheckpointCoordinator {
     const kind = request?.kind ?? "checkpoint";
     const { mode, unaligned, alignedTimeoutMs } = settings;
     const stop = request?.stop;
+    // One that comes after an aligned one must not take its place: the job could not go on from it at another parallelism.
+    const aligned = request?.aligned === true || [...this.#pending.values()].some((pending) => pending.request?.aligned === true);
     const trigger: CheckpointTrigger = {
       checkpoint: id,
       timestampMs: clocks.wallMs(),
       kind,
       mode,
-      unaligned: unaligned && kind === "checkpoint" && request?.aligned !== true,
+      unaligned: unaligned && kind === "checkpoint" && !aligned,
       alignedTimeoutMs,
       ...(stop === undefined ? {} : { stop }),
     };
@@ -477,7 +484,7 @@ export class CheckpointCoordinator {
     // What follows from one failure may have ended others.
     if (!this.#pending.delete(checkpoint)) return;
     this.#lastEndMs = clocks.elapsedMs();
-    const error = new CheckpointError(`${kind} ${checkpoint} of job ${JSON.stringify(jobName)} failed: ${reason}.`, {
+    const error = new CheckpointError(`${kind} ${checkpoint} of job ${JSON.stringify(jobName)} failed: ${reason.replace(/\.$/, "")}.`, {
       details: { job, checkpoint },
     });
     this.#statistics.failed(checkpoint, this.#sinceMs(pending), reason);

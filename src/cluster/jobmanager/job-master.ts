@@ -142,6 +142,8 @@ export class JobMaster {
   /** When the restart's delay is over, on the elapsed clock. */
   #restartAtMs = 0;
   #restarts = 0;
+  /** Why tasks began anew last. */
+  #restartCause: WireError | undefined;
   /** The graph to go on with after the present restart, when the job is being rescaled. */
   #nextGraph: JobGraph | undefined;
   #alignment: WatermarkAlignment;
@@ -670,8 +672,13 @@ export class JobMaster {
   running(): void {
     this.checkpoints.resume({ graph: this.graph, executions: this.executions });
     if (this.#nextGraph === undefined) this.#tellRescaled();
+    if (this.#stops.length === 0) return;
+    const cause = this.#restartCause;
     const again = `job ${JSON.stringify(this.name)} failed when its savepoint was complete, and runs again from there; stop it once more`;
-    this.#tellStopped((location) => new CheckpointError(`${again}. The savepoint is ${location}.`));
+    const why = cause === undefined ? "" : ` It failed because: ${cause.message}`;
+    this.#tellStopped((location) => {
+      return new CheckpointError(`${again}. The savepoint is ${location}.${why}`, cause === undefined ? {} : { cause: fromWire(cause) });
+    });
   }
 
   /** What becomes of the job after a failure. Tasks that have to begin anew are noted. */
@@ -692,7 +699,8 @@ export class JobMaster {
       this.#toDeploy = allSubtasks(this.graph);
       this.#nextGraph ??= this.#submitted;
     }
-    const { message } = this.#located(error, failure.execution);
+    this.#restartCause = this.#located(error, failure.execution);
+    const { message } = this.#restartCause;
     this.#emit({
       kind: "note",
       text: `job ${this.id} ${JSON.stringify(this.name)} restarts ${this.#toDeploy.size} of ${this.executions.size} tasks: ${message}`,

@@ -45,6 +45,8 @@ class Commands {
   readonly #run: (assignment: TaskAssignment) => void;
   /** Set while it can take part in checkpoints. */
   task: Task | undefined;
+  /** The task has come to its end, and will say so when it is closed. */
+  over = false;
   /** Answers questions about its state. */
   answer: (question: StateQuestion) => StateAnswer = ({ id }) => ({ kind: "answer", id, declared: false });
 
@@ -74,6 +76,9 @@ class Commands {
         return this.#cancel();
       case "trigger":
         if (this.task !== undefined) return this.task.triggerCheckpoint(command.trigger);
+        // Its end is on its way, and tells the JobManager that all its records went before the barrier. To decline would fail the
+        // checkpoint, and with it, where no failure is tolerated, the job.
+        if (this.over) return;
         return declineCheckpoint(command.trigger.checkpoint, new CheckpointError("the task does not run yet."));
       case "query":
         return report(this.answer(command));
@@ -128,6 +133,7 @@ class Subtask {
         report({ kind: "state", state: "RUNNING", atMs: Date.now() });
         const outcome = await task.run();
         commands.task = undefined;
+        commands.over = true;
         commands.answer = ({ id }) => ({ kind: "answer", id, declared: false });
         // Rejections that nobody handles show only when the event loop turns.
         await new Promise((resolve) => setImmediate(resolve));

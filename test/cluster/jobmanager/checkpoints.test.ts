@@ -516,6 +516,20 @@ describe("savepoints", () => {
     expect([...plane.manifests.keys()]).toHaveLength(1);
   });
 
+  test("a job that ends with a savepoint takes no other checkpoint, unless a task waits for one; one that goes on does again", () => {
+    const plane = new ControlPlane(EVERY_SECOND);
+    plane.join("tm", 1);
+    const job = plane.submit(pair("job", 1));
+    plane.act((dispatcher) => dispatcher.stopWithSavepoint(job, false, "/mine", 1));
+    plane.report(job, "source", 0, "FINISHED");
+    plane.pass(5_000);
+    expect(plane.did("triggerCheckpoint")).toHaveLength(1);
+    expect(() => plane.act((dispatcher) => dispatcher.savepoint(job, "/mine", 2))).toThrow(/is being stopped with a savepoint already/);
+    plane.report(job, "sink", 0, "FAILED", thrown);
+    plane.pass(3_000);
+    expect(plane.did("triggerCheckpoint").length).toBeGreaterThan(1);
+  });
+
   test("a job that fails after its last savepoint was complete goes on from it, and whoever stopped it is told", () => {
     const plane = new ControlPlane(EVERY_SECOND);
     plane.join("tm", 1);
