@@ -3,6 +3,7 @@ import type { CompiledJob } from "./graph/job-graph.ts";
 import { Environment, type EnvironmentOptions } from "./api/environment.ts";
 import { LocalExecutor } from "./runtime/local.ts";
 
+export type { BootstrapContext, BootstrapFunction } from "./connectors/savepoint-sink.ts";
 export type { CompiledJob };
 export { Environment } from "./api/environment.ts";
 export type {

@@ -11,6 +11,6 @@ describe("the door `drey`", () => {
       Object.keys(drey)
         .filter((name) => !names.includes(name))
         .sort(),
-    ).toEqual(["ClusterClient", "LocalCluster", "Savepoint", "connect", "environment", "openSavepoint"]);
+    ).toEqual(["ClusterClient", "LocalCluster", "Savepoint", "SavepointWriter", "changeSavepoint", "connect", "environment", "newSavepoint", "openSavepoint"]);
   });
 });

@@ -3,10 +3,9 @@
  * as data sets, which any environment can work on. No cluster and no job of it need be alive.
  *
  * Here only the manifest is read; the state itself is read by the subtasks of the job that asks for it (savepoint-source.ts of
- * core/connectors), so its folder must be reachable where that runs.
+ * core/connectors), so its folder must be reachable where that runs. State in an object store is fetched by this program, as far as it is
+ * asked for, into the folder that the program's jobs share (`io.tmp.dirs`).
  */
-import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { DataSet } from "../../core/api/data-set.ts";
 import { DataStream } from "../../core/api/data-stream.ts";
 import type { Environment } from "../../core/api/environment.ts";
@@ -17,9 +16,13 @@ import type {
 import type { OperatorSnapshot, SectionKind, SnapshotSection } from "../../core/state/snapshot.ts";
 import { TABLE } from "../../core/state/table-set.ts";
 import { compatible } from "../../core/state/table.ts";
-import { ConfigurationError, NotFoundError, StateError, describe } from "../../core/types/errors.ts";
+import { NotFoundError, StateError, describe } from "../../core/types/errors.ts";
+import { BlockCopy } from "../storage/block-copy.ts";
+import type { CheckpointStorage } from "../storage/checkpoint-storage.ts";
 import { FileStorage } from "../storage/file-storage.ts";
-import { type CheckpointManifest, MANIFEST_NAME, type ManifestVertex, loadManifest } from "../storage/manifest.ts";
+import { type CheckpointManifest, type ManifestVertex, loadManifest } from "../storage/manifest.ts";
+import { storageAt } from "../storage/storages.ts";
+import { savepointPlace } from "./savepoint-place.ts";
 
 /** One state of an operator, over all of its subtasks. */
 export interface SavepointState {
@@ -72,19 +75,19 @@ export interface SavepointTimer {
 
 /**
  * Opens a savepoint, or a checkpoint that was retained, to read it.
- * @param location the folder that `job.savepoint()` told, or the manifest in it; `file:` URLs too. Relative paths are seen from this
- *   program's folder.
+ * @param location the place that `job.savepoint()` told, or the manifest in it: a folder, a `file:` URL, `s3://bucket/path`. Relative paths
+ *   are seen from this program's folder.
  * @throws CorruptCheckpointError when there is none, or its manifest is cut off, damaged, of something else, or of a newer drey;
- *   ConfigurationError for a place that is no folder of this machine.
+ *   CheckpointError when it can't be read (no permission, no connection); ConfigurationError for what is no place.
  */
 export async function openSavepoint(location: string | URL): Promise<Savepoint> {
-  const folder = folderOf(location);
-  return new Savepoint(folder, await loadManifest(new FileStorage(folder)));
+  const storage = storageAt(savepointPlace(location, "openSavepoint()"));
+  return new Savepoint(storage, await loadManifest(storage));
 }
 
 /** See `openSavepoint`. Immutable; the files must stay as long as data sets made of it are used. */
 export class Savepoint {
-  /** Its folder: an absolute path. */
+  /** Its folder: an absolute path, or its place in an object store. */
   readonly folder: string;
   /** Of the job it was taken of. */
   readonly jobName: string;
@@ -96,10 +99,12 @@ export class Savepoint {
   /** All operators, those without state too. */
   readonly operators: readonly SavepointOperator[];
   readonly #vertices: ReadonlyMap<string, ManifestVertex>;
+  readonly #storage: CheckpointStorage;
 
-  /** @param folder an absolute path. */
-  constructor(folder: string, manifest: CheckpointManifest) {
-    this.folder = folder;
+  /** Made by `openSavepoint`. */
+  constructor(storage: CheckpointStorage, manifest: CheckpointManifest) {
+    this.folder = storage.location;
+    this.#storage = storage;
     this.jobName = manifest.jobName;
     this.kind = manifest.kind;
     this.checkpoint = manifest.checkpoint;
@@ -197,19 +202,55 @@ export class Savepoint {
     const wanted = (section: SnapshotSection): boolean => kinds.includes(section.kind) && (name === undefined || section.name === name);
     const snapshots = snapshotsOf(vertex, uid).map((it) => it && { operator: it.operator, sections: it.sections.filter(wanted) });
     const { maxParallelism } = vertex;
-    const spec: SavepointSpec = { kind: "savepoint", folder: this.folder, snapshots, maxParallelism, part, nowMs: Date.now() };
+    const { fetch, ...where } = this.#near(environment, snapshots);
+    const spec: SavepointSpec = { kind: "savepoint", ...where, maxParallelism, part, nowMs: Date.now() };
     const from = environment.add({
       name: `Source: ${name ?? part.kind} of ${uid}`,
       spec,
       // The same map lies in every subtask; one reads it.
       parallelismLimit: part.kind === "broadcast" ? 1 : maxParallelism,
     });
-    return new DataSet<T>(new DataStream<T>(environment, [{ from, partitioning: undefined, sideOutput: undefined }]));
+    const stream = new DataStream<T>(environment, [{ from, partitioning: undefined, sideOutput: undefined }]);
+    if (fetch !== undefined) environment.prepare(stream, fetch);
+    return new DataSet<T>(stream);
+  }
+
+  /** Where subtasks find these snapshots. They read folders; what is in a store comes into the program's own folder before they start. */
+  #near(environment: Environment, snapshots: readonly (OperatorSnapshot | undefined)[]): Near {
+    if (this.#storage instanceof FileStorage) return { folder: this.folder, snapshots };
+    const folder = environment.workFolder.place("savepoint");
+    const copies: BlockCopy[] = [];
+    const moved = snapshots.map((snapshot, subtask) => {
+      const copy = new BlockCopy(`state-${subtask}`);
+      copies.push(copy);
+      return snapshot && { ...snapshot, sections: snapshot.sections.map((section) => copy.section(section)) };
+    });
+    const local = new FileStorage(folder);
+    let fetched: Promise<void> | undefined;
+    const fetch = async (): Promise<void> => {
+      for (const copy of copies) await copy.run(this.#storage, local);
+    };
+    return {
+      folder,
+      snapshots: moved,
+      // A store that could not be reached may be reached by the next job.
+      fetch: () => (fetched ??= fetch().catch((error: unknown) => {
+        fetched = undefined;
+        throw error;
+      })),
+    };
   }
 
   #whole(): string {
     return `${this.kind} ${this.checkpoint} of job ${describe(this.jobName)} in ${this.folder}`;
   }
+}
+
+interface Near {
+  readonly folder: string;
+  readonly snapshots: readonly (OperatorSnapshot | undefined)[];
+  /** To be called before they are read. */
+  readonly fetch?: () => Promise<void>;
 }
 
 const readerOf: Readonly<Record<SectionKind, string>> = {
@@ -221,20 +262,6 @@ const readerOf: Readonly<Record<SectionKind, string>> = {
 };
 
 const listed = (all: readonly string[]): string => (all.length === 0 ? "none" : all.join(", "));
-
-const SCHEME = /^([a-z][a-z0-9+.-]+):/i;
-
-function folderOf(location: string | URL): string {
-  const text = String(location);
-  const scheme = SCHEME.exec(text)?.[1]?.toLowerCase();
-  if (text === "" || (scheme !== undefined && scheme !== "file")) {
-    throw new ConfigurationError(
-      `openSavepoint() got ${describe(text)}; it reads folders of this machine only, so far. Copy the savepoint into one, with all its files.`,
-    );
-  }
-  const folder = scheme === undefined ? path.resolve(text) : fileURLToPath(text);
-  return path.basename(folder) === MANIFEST_NAME ? path.dirname(folder) : path.normalize(folder);
-}
 
 /** What an operator stored, by subtask. */
 function snapshotsOf({ subtasks }: ManifestVertex, operator: string): readonly (OperatorSnapshot | undefined)[] {

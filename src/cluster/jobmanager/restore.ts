@@ -9,7 +9,7 @@ import type { JobGraph, JobOperator, JobVertex } from "../../core/graph/job-grap
 import { type OperatorSnapshot, redistribute } from "../../core/state/snapshot.ts";
 import { CheckpointError } from "../../core/types/errors.ts";
 import type { RestoreDeployment } from "../protocol/checkpoint-messages.ts";
-import type { CheckpointManifest, ManifestOperator, ManifestVertex } from "../storage/manifest.ts";
+import { ANY_KIND, type CheckpointManifest, type ManifestOperator, type ManifestVertex } from "../storage/manifest.ts";
 import type { CompletedCheckpoint } from "./completed-checkpoints.ts";
 
 /** What an operator's state is matched by. */
@@ -35,7 +35,7 @@ export function requireRestorable(manifest: CheckpointManifest, graph: JobGraph,
         left.push(`${JSON.stringify(old.name)} (${old.operator})`);
         continue;
       }
-      if (found.operator.kind !== old.kind) {
+      if (old.kind !== ANY_KIND && found.operator.kind !== old.kind) {
         throw new CheckpointError(
           `${job} can't go on from ${source}: the state of ${old.operator} belongs to ${JSON.stringify(old.name)} (${old.kind}), but there it ` +
             `has ${JSON.stringify(found.operator.name)} (${found.operator.kind}). Give operators with state a uid, so that they are found ` +
@@ -45,7 +45,8 @@ export function requireRestorable(manifest: CheckpointManifest, graph: JobGraph,
       if ((has.has("keyed") || has.has("timers")) && found.vertex.maxParallelism !== vertex.maxParallelism) {
         throw new CheckpointError(
           `${job} can't go on from ${source}: ${JSON.stringify(old.name)} had a maximal parallelism of ${vertex.maxParallelism}, and now has ` +
-            `${found.vertex.maxParallelism}, but state by key is divided by it once and for all. Set maxParallelism to ${vertex.maxParallelism}.`,
+            `${found.vertex.maxParallelism}, but state by key is divided by it once and for all. Set pipeline.max-parallelism, or the operator's ` +
+            `setMaxParallelism(), to ${vertex.maxParallelism}.`,
         );
       }
     }

@@ -15,6 +15,9 @@ export const MANIFEST_NAME = "_metadata";
 /** The version that this drey writes. It reads all up to this one. */
 export const MANIFEST_VERSION = 1;
 
+/** The kind of an operator whose state was written from data: it fits any operator that has its uid. */
+export const ANY_KIND = "any";
+
 /** An operator as it was when the checkpoint was taken. */
 export interface ManifestOperator {
   /** What it is found again by: its uid, or else its operator id. */

@@ -8,6 +8,7 @@ import { generatorSource } from "./generator.ts";
 import { iterableSource } from "./iterable.ts";
 import { materializeSink, materializedSource } from "./materialized.ts";
 import { printSink } from "./print.ts";
+import { savepointSink } from "./savepoint-sink.ts";
 import { savepointSource } from "./savepoint-source.ts";
 import { twoPhaseSink } from "./two-phase.ts";
 
@@ -25,4 +26,5 @@ export const connectorKinds: readonly OperatorKind[] = [
   materializeSink,
   materializedSource,
   savepointSource,
+  savepointSink,
 ];
