@@ -17,6 +17,7 @@ import type { JobControl, JobExecutor, RowFeed, SavepointStart } from "../runtim
 import { type Duration, durationMs } from "../types/duration.ts";
 import { GraphError, describe } from "../types/errors.ts";
 import { Configuration, options } from "../types/options.ts";
+import { tellAwaited } from "./awaited-jobs.ts";
 import { type CheckpointingOptions, checkpointingConfiguration, place } from "./checkpointing.ts";
 import { DataSet } from "./data-set.ts";
 import { DataStream } from "./data-stream.ts";
@@ -406,6 +407,7 @@ export class Environment {
       classes: [...this.#classes],
       ...(from === undefined ? {} : { from }),
     });
+    if (!detached) tellAwaited(control);
     if (!detached && this.#printLogs) control.watch({ log: printLines });
     return control;
   }

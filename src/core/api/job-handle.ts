@@ -5,6 +5,7 @@ import { isFinal } from "../graph/job-status.ts";
 import type { JobControl, JobListener, ResultReader, SnapshotControl } from "../runtime/executor.ts";
 import { ConfigurationError, JobCanceledError, JobFailedError, describe, fromWire } from "../types/errors.ts";
 import type { JobId } from "../types/ids.ts";
+import { tellAwaited } from "./awaited-jobs.ts";
 import { place } from "./checkpointing.ts";
 import { absolute } from "./spec.ts";
 
@@ -57,7 +58,10 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
 
   /** Rows of one result, by name. One reader at a time. Unsubscribing stops reading, not the job. */
   output<T>(name: string): Observable<T> {
-    return rowsOf<T>(() => this.#control.openResult(name));
+    return rowsOf<T>(() => {
+      tellAwaited(this.#control);
+      return this.#control.openResult(name);
+    });
   }
 
   /** The status now. */
@@ -145,6 +149,7 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
    * @throws JobFailedError with the failure as its cause; JobCanceledError; ConnectionError when the cluster is lost.
    */
   result(): Promise<JobResult> {
+    tellAwaited(this.#control);
     return new Promise((resolve, reject) => {
       const stop = this.#control.watch({
         status: (details) => {
@@ -176,6 +181,7 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
 
   #listen<T>(listener: (next: (value: T) => void) => JobListener): Observable<T> {
     return new Observable<T>((subscriber) => {
+      tellAwaited(this.#control);
       const told = listener((value) => subscriber.next(value));
       return this.#control.watch({
         ...told,

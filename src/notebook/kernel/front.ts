@@ -424,7 +424,7 @@ function kernelInfo(): Json {
   };
 }
 
-const MAGICS = ["%cluster", "%jobs", "%cancel", "%savepoint", "%diagnostics", "%help", "%%sql"];
+const MAGICS = ["%cluster", "%jobs", "%cancel", "%savepoint", "%diagnostics", "%interrupts", "%help", "%%sql"];
 
 function magicCompletions(begun: string, cursor: number): Json {
   const matches = MAGICS.filter((magic) => magic.replace(/^%+/, "").startsWith(begun));

@@ -21,12 +21,12 @@ const start = (name: string): string =>
 
 test("%cluster shows who sits in which slot, %jobs the jobs, %cancel ends one by its name", async () => {
   await kernel.execute(start("by magic"));
-  await expect.poll(() => stateOf("by magic"), { timeout: 15_000 }).toBe("'RUNNING'");
+  await expect.poll(() => stateOf("by magic"), { timeout: 30_000 }).toBe("'RUNNING'");
   expect(String(valueOf(await kernel.execute("%cluster")))).toContain("tm-0");
   expect(String(valueOf(await kernel.execute("%jobs")))).toContain("by magic");
   expect(errorOf(await kernel.execute("%cancel other"))?.evalue).toContain('no running job is "other"');
   expect(String(valueOf(await kernel.execute("%cancel by magic")))).toContain("is cancelled");
-  await expect.poll(() => stateOf("by magic"), { timeout: 15_000 }).toBe("'CANCELED'");
+  await expect.poll(() => stateOf("by magic"), { timeout: 30_000 }).toBe("'CANCELED'");
 }, 60_000);
 
 test("an interrupt of a cell that waits for a job ends the waiting, names the job and lets it go on", async () => {
@@ -51,7 +51,52 @@ test("a second interrupt cancels the job that the first one named", async () => 
   const cancelling = kernel.next(isStream('Cancelling job "twice"'));
   await kernel.ask("control", "interrupt_request");
   await cancelling;
-  await expect.poll(() => stateOf("twice"), { timeout: 15_000 }).toBe("'CANCELED'");
+  await expect.poll(() => stateOf("twice"), { timeout: 30_000 }).toBe("'CANCELED'");
+}, 60_000);
+
+test.each([
+  ["another environment of the same cluster", "environment({ cluster: session.cluster.address })"],
+  ["this process", "localEnvironment()"],
+])(
+  "a job that runs in %s is named and cancelled, too; one that the cell does not wait for is neither",
+  async (where, environment) => {
+    const [aside, own] = [`aside ${where}`, `in ${where}`];
+    await kernel.execute(`import { environment, localEnvironment } from "drey";\n${start(aside)}`);
+    const code = `const there = ${environment};
+      const theirs = await there.submit({ name: "${own}", outputs: { n: there.generate((i) => i, { rowsPerSecond: 100 }) } });
+      console.log("waiting");\nawait theirs.result();`;
+    const started = kernel.next(isStream("waiting"));
+    const ran = kernel.execute(code);
+    await started;
+    const told = kernel.next(isStream("Interrupt again to cancel it"));
+    await kernel.ask("control", "interrupt_request");
+    expect(errorOf(await ran)?.evalue).toContain("goes on");
+    const { text } = (await told).content;
+    expect(text).toContain(`"${own}"`);
+    expect(text).not.toContain(aside);
+    const cancelling = kernel.next(isStream(`Cancelling job "${own}"`));
+    await kernel.ask("control", "interrupt_request");
+    await cancelling;
+    const end = await kernel.execute("const how = await theirs.result().catch((error) => error.name); await there.close(); how");
+    expect(valueOf(end)).toBe("'JobCanceledError'");
+    expect(await stateOf(aside)).toMatch(/RUNNING|CREATED/);
+    await kernel.execute(`%cancel ${aside}`);
+  },
+  90_000,
+);
+
+test("%interrupts cancel makes one interrupt enough", async () => {
+  expect(errorOf(await kernel.execute("%interrupts never"))?.evalue).toContain("wait and cancel");
+  await kernel.execute("%interrupts cancel");
+  const started = kernel.next(isStream("waiting"));
+  const ran = kernel.execute(`${start("at once")}console.log("waiting");\nawait job.result();`);
+  await started;
+  const cancelling = kernel.next(isStream('Cancelling job "at once"'));
+  await kernel.ask("control", "interrupt_request");
+  expect(errorOf(await ran)?.evalue).toContain("what it waited for is cancelled");
+  await cancelling;
+  await expect.poll(() => stateOf("at once"), { timeout: 30_000 }).toBe("'CANCELED'");
+  await kernel.execute("%interrupts wait");
 }, 60_000);
 
 test("an error of a function on the cluster is told with its cell and line", async () => {
@@ -72,7 +117,7 @@ test("the cluster's processes end with the kernel, also when it is killed", asyn
     .map(Number);
   expect(pids).toHaveLength(2);
   process.kill(other.pid, "SIGKILL");
-  for (const pid of pids) await expect.poll(() => isAlive(pid), { timeout: 15_000 }).toBe(false);
+  for (const pid of pids) await expect.poll(() => isAlive(pid), { timeout: 30_000 }).toBe(false);
   await other.end();
 }, 120_000);
 

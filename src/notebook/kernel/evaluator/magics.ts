@@ -3,7 +3,7 @@ import { isFinal } from "../../../core/graph/job-status.ts";
 import { ConfigurationError, NotFoundError } from "../../../core/types/errors.ts";
 import type { Picture } from "../../picture.ts";
 import type { NotebookSession } from "../../session.ts";
-import { startedSession } from "./attached-jobs.ts";
+import { cancelAtOnce, startedSession, wasStarted } from "./attached-jobs.ts";
 import type { MagicToRun } from "./protocol.ts";
 
 interface Magic {
@@ -35,6 +35,11 @@ const magics: Readonly<Record<string, Magic>> = {
     summary: "whether type errors stop a cell, are told beside its outputs, or are not looked for",
     // The front process, which compiles, answers it.
     run: () => Promise.resolve(undefined),
+  },
+  interrupts: {
+    form: "%interrupts wait | cancel",
+    summary: "an interrupt ends the waiting for jobs, and a second one the jobs; or the first one ends both",
+    run: (argument) => interrupts(argument),
   },
   help: { form: "%help", summary: "this list", run: () => Promise.resolve(shown(helpText())) },
   sql: {
@@ -69,10 +74,19 @@ function helpText(): string {
   ].join("\n");
 }
 
+function interrupts(argument: string): Promise<object> {
+  if (argument !== "wait" && argument !== "cancel")
+    return Promise.reject(new ConfigurationError(`%interrupts knows wait and cancel, not ${JSON.stringify(argument)}.`));
+  cancelAtOnce(argument === "cancel");
+  const then = argument === "cancel" ? "cancels the jobs that it waits for" : "leaves the jobs running that it waits for; a second one cancels them";
+  return Promise.resolve(shown(`Interrupting a cell ${then}.`));
+}
+
 async function running(): Promise<NotebookSession> {
   const session = await startedSession();
-  if (session === undefined) throw new ConfigurationError("this notebook has no cluster yet; %cluster start, or await notebookSession().");
-  return session;
+  if (session !== undefined) return session;
+  const before = wasStarted() ? "this notebook's cluster has ended" : "this notebook has no cluster yet";
+  throw new ConfigurationError(`${before}; %cluster start, or await notebookSession().`);
 }
 
 async function cluster(argument: string): Promise<Picture | object> {

@@ -8,9 +8,9 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { Worker } from "node:worker_threads";
-import type { JobSummary } from "../../../core/graph/job-status.ts";
+import type { AwaitedJob } from "../../../core/api/awaited-jobs.ts";
 import { answer } from "./answers.ts";
-import { cancelJob, runningJobs, startedSession } from "./attached-jobs.ts";
+import { cancelsAtOnce, jobsOfCell, rememberAwaitedJobs, startedSession, unfinished } from "./attached-jobs.ts";
 import { type Ended, Interruption, interruptCell, runCell, runInterruptibly, runningRequest } from "./cells.ts";
 import { Comms } from "./comms.ts";
 import { runMagic } from "./magics.ts";
@@ -30,7 +30,7 @@ const MOST_TEXTS = 500;
 const texts = new Map<RequestNumber, string>();
 const comms = new Comms();
 /** What the last interrupt left running; a cell that is run since then is not about it. */
-let named: { readonly request: RequestNumber; readonly jobs: readonly JobSummary[] } | undefined;
+let named: { readonly request: RequestNumber; readonly jobs: readonly AwaitedJob[] } | undefined;
 
 const globals = globalThis as unknown as Record<symbol | string, unknown>;
 globals["require"] = createRequire(join(process.cwd(), "cell.js"));
@@ -45,6 +45,7 @@ globals[Symbol.for("drey.kernel.interruption")] = () => new Interruption("the ce
 installStreams();
 installPrompts();
 installOutlet((request) => texts.get(request), comms);
+rememberAwaitedJobs();
 
 process.on("uncaughtException", (error) => {
   if (error instanceof Interruption) {
@@ -108,23 +109,27 @@ async function interrupt(request: RequestNumber): Promise<void> {
   const cell = runningRequest();
   const shownUnder = cell ?? named?.request ?? request;
   const say = (text: string): void => answer({ kind: "stream", request: shownUnder, name: "stderr", text: `${text}\n` });
+  const cancel = async (jobs: readonly AwaitedJob[]): Promise<void> => {
+    for (const job of jobs) {
+      say(`Cancelling job "${job.name}" (${job.id}).`);
+      await job.cancel().catch((error: unknown) => say(String(error)));
+    }
+  };
   if (named !== undefined) {
     const { jobs } = named;
     named = undefined;
-    const still = new Set((await runningJobs()).map(({ job }) => job));
-    for (const { job, name } of jobs.filter((one) => still.has(one.job))) {
-      say(`Cancelling job "${name}" (${job}).`);
-      await cancelJob(job).catch((error: unknown) => say(String(error)));
-    }
-    interruptCell(new Interruption("the cell was interrupted; its jobs were cancelled."));
-    return;
+    interruptCell(new Interruption("the cell was interrupted; its jobs are cancelled."));
+    return cancel(await unfinished(jobs));
   }
-  const interrupted = interruptCell(new Interruption("the cell was interrupted; what it waited for goes on."));
-  if (!interrupted) return;
-  const jobs = await runningJobs().catch(() => []);
+  const atOnce = cancelsAtOnce();
+  const then = atOnce ? "what it waited for is cancelled." : "what it waited for goes on.";
+  if (!interruptCell(new Interruption(`the cell was interrupted; ${then}`))) return;
+  const jobs = await unfinished(jobsOfCell(cell ?? request));
   if (jobs.length === 0) return;
+  if (atOnce) return cancel(jobs);
   named = { request: cell ?? request, jobs };
-  say(`Still running: ${jobs.map(({ job, name }) => `"${name}" (${job})`).join(", ")}. Interrupt again to cancel, or leave it running.`);
+  const list = jobs.map(({ id, name }) => `"${name}" (${id})`).join(", ");
+  say(`Still running: ${list}. Interrupt again to cancel ${jobs.length === 1 ? "it" : "them"}, or leave ${jobs.length === 1 ? "it" : "them"} running.`);
 }
 
 async function end(): Promise<void> {
