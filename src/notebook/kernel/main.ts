@@ -1,7 +1,13 @@
-/** The kernel's process as Jupyter starts it: `node main.js <connection file>`, in the notebook's folder. */
+/**
+ * The kernel's process as Jupyter starts it: `node main.js <connection file>`, in the notebook's folder. It ends when Jupyter says so, and
+ * when Jupyter itself has gone without a word.
+ */
 import { diagnosticsMode } from "./compiler/protocol.ts";
 import { readConnectionFile } from "./connection-file.ts";
 import { Front } from "./front.ts";
+
+/** How often the kernel looks whether its parent still lives. */
+const LOOK_MS = 1_000;
 
 async function main(file: string | undefined): Promise<void> {
   if (file === undefined) throw new Error("a kernel is started with its connection file; `drey kernel install` tells Jupyter how.");
@@ -9,7 +15,17 @@ async function main(file: string | undefined): Promise<void> {
   const front = await Front.open(readConnectionFile(file), process.cwd(), mode);
   process.on("SIGINT", () => front.interrupt());
   process.on("SIGTERM", () => void front.end());
+  endWithParent(() => void front.end());
   await front.ended;
+}
+
+/** Jupyter gives its number to kernels that shall not outlive it; others, of a server that may be started anew, stay. */
+function endWithParent(end: () => void): void {
+  if (process.env["JPY_PARENT_PID"] === undefined) return;
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) end();
+  }, LOOK_MS).unref();
 }
 
 main(process.argv[2]).then(

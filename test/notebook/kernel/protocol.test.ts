@@ -1,7 +1,8 @@
 /** The kernel as a front end sees it: requests, channels, interrupts, its end. */
+import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import type { KernelSession, Message } from "../execute-notebook.ts";
-import { errorOf, printed, startKernel, valueOf } from "./kernel.ts";
+import { KernelSession, type Message } from "../execute-notebook.ts";
+import { errorOf, ourKernel, printed, startKernel, valueOf } from "./kernel.ts";
 
 // A compiler on a machine that does much else takes its time.
 vi.setConfig({ testTimeout: 60_000 });
@@ -250,6 +251,22 @@ describe("the end", () => {
     await expect.poll(() => isAlive(evaluator), { timeout: 20_000 }).toBe(false);
     await other.end();
   });
+
+  test("a kernel ends with the front end that started it, also when that is killed", async () => {
+    const program =
+      "require('child_process').spawn(process.execPath, process.argv.slice(1), { env: { ...process.env, JPY_PARENT_PID: `${process.pid}` } })";
+    const [node, ...args] = ourKernel.kernel;
+    const frontEnd = new KernelSession({ ...ourKernel, kernel: [node, "-e", program, ...args], cwd: tmpdir(), timeoutMs: 60_000 });
+    try {
+      await frontEnd.ready();
+      const ended = Number(valueOf(await frontEnd.execute("require('node:process').ppid")));
+      expect(ended).not.toBe(frontEnd.pid);
+      process.kill(frontEnd.pid, "SIGKILL");
+      await expect.poll(() => isAlive(ended), { timeout: 60_000 }).toBe(false);
+    } finally {
+      await frontEnd.end();
+    }
+  }, 120_000);
 });
 
 function isAlive(pid: number): boolean {
