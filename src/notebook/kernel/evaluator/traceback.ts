@@ -65,8 +65,12 @@ function placeInCell(frame: string): { readonly what: string; readonly line: num
   return { what: name === undefined ? position : `${name} (${position})`, line: line + 1, text };
 }
 
-/** What to do about an error that Node words for somebody else. */
+/** What to do about an error that is worded for programs, not for cells. */
 function cure(error: Error): string {
+  // The package may be loaded twice, so the class may be another's.
+  if (error.name === "ConnectionError") {
+    return "\nIf this notebook's own cluster is lost: %cluster start, or notebookSession(), starts another; then run the cells that follow it again.";
+  }
   const code = (error as { code?: unknown }).code;
   const missing = /Cannot find (?:package|module) '([^']+)'/.exec(error.message)?.[1];
   if ((code === "ERR_MODULE_NOT_FOUND" || code === "MODULE_NOT_FOUND") && missing !== undefined && !/^[./]/.test(missing)) {

@@ -4,7 +4,6 @@ import type { Bundle } from "./protocol.ts";
 
 /** Most characters of a value's text; what is longer is cut, and says so. */
 const MOST_TEXT = 50_000;
-const MOST_ROWS = 1_000;
 
 /** The forms of a value. @throws what the value's own display method throws. */
 export async function bundleOf(value: unknown): Promise<Bundle> {
@@ -13,8 +12,7 @@ export async function bundleOf(value: unknown): Promise<Bundle> {
   const text = textOf(value);
   if (!isRows(value)) return { "text/plain": text };
   const { pictureOf } = await import("../../display.ts");
-  const shown = value.length > MOST_ROWS ? value.slice(0, MOST_ROWS) : value;
-  return { ...pictureOf(shown)?.bundle(), "text/plain": text };
+  return { ...pictureOf(value)?.bundle(), "text/plain": text };
 }
 
 function ownBundle(value: object | null): Promise<Bundle> | undefined {
