@@ -352,6 +352,6 @@ describe("checkpoints of state on disk", () => {
     states.keyed.setCurrentKey("k".repeat(1_000));
     expect(() => value.update(1)).toThrow(/is too long for state on disk: 2000 of at most 1900 bytes/);
     states.close();
-    await vi.waitFor(() => expect(readdirSync(folder)).toEqual([]), { timeout: 5_000 });
+    await vi.waitFor(() => expect(readdirSync(folder)).toEqual([]), { timeout: 30_000 });
   });
 });

@@ -7,7 +7,7 @@
  *
  * Nothing here is idempotent: a row that is counted twice changes a sum, one that is written twice is a line too many.
  */
-import { appendFileSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { appendFileSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, unlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -200,5 +200,17 @@ export function once(folder: string, name: string): boolean {
 }
 
 /** Misfortune that waits until the test asks for it. */
-export const ask = (folder: string): void => closeSync(openSync(join(folder, "asked"), "w"));
+export const ask = (folder: string, what = "asked"): void => closeSync(openSync(join(folder, what), "w"));
 export const asked = (folder: string): boolean => existsSync(join(folder, "asked"));
+
+/** True for whoever asks first after each time that the test has asked for it. */
+export function taken(folder: string, what: string): boolean {
+  const path = join(folder, what);
+  try {
+    if (!existsSync(path)) return false;
+    unlinkSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}

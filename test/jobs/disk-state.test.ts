@@ -66,7 +66,7 @@ describe("a job with state on disk", () => {
     expect((await rows).toSorted((a, b) => a.k - b.k)).toEqual(
       Array.from({ length: KEYS }, (_, k) => ({ k, n: LAST, sum: k * LAST * LAST + (LAST * (LAST - 1)) / 2 })));
     expect((await job.checkpoints()).restored).toBeGreaterThan(0);
-    await vi.waitFor(() => expect(existsSync(local) && readdirSync(local)).toEqual([]), { timeout: 10_000 });
+    await vi.waitFor(() => expect(existsSync(local) && readdirSync(local)).toEqual([]), { timeout: 30_000 });
     await env.close();
   });
 });

@@ -87,6 +87,6 @@ describe("a job whose JobManager is killed", () => {
     expect(wrong).toEqual([]);
     expect([...last.values()]).toEqual(Array.from({ length: 10 }, () => COUNT / 10));
     // Nothing is kept of a job that has ended.
-    await vi.waitFor(() => expect(existsSync(`${cluster.folder}/ha/default/jobs/${job.id}`)).toBe(false), { timeout: 10_000, interval: 50 });
+    await vi.waitFor(() => expect(existsSync(`${cluster.folder}/ha/default/jobs/${job.id}`)).toBe(false), { timeout: 30_000, interval: 50 });
   });
 });

@@ -130,6 +130,6 @@ describe.each(["tslab", "drey"] as const)("under %s", (under) => {
     const text = slots?.output_type === "display_data" ? String(slots.data["text/plain"]) : "";
     const pids = [...text.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
     expect(pids).toHaveLength(2);
-    for (const pid of pids) await expect.poll(() => isAlive(pid), { timeout: 10_000 }).toBe(false);
+    for (const pid of pids) await expect.poll(() => isAlive(pid), { timeout: 30_000 }).toBe(false);
   });
 });

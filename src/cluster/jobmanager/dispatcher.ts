@@ -58,9 +58,6 @@ export interface DispatcherOptions {
   readonly bounds?: Partial<JobStoreBounds>;
 }
 
-/** An attached job outlives the loss of its client by so many heartbeats: the client may only have lost its connection. */
-const GRACE_HEARTBEATS = 3;
-
 /** Accepts jobs and serves clients and TaskManagers. */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
@@ -273,7 +270,10 @@ export class Dispatcher {
     this.#graces.delete(client);
   }
 
-  /** A client is gone: it reads and watches nothing any more, and after a grace the jobs attached to it are cancelled. */
+  /**
+   * A client is gone: it reads and watches nothing any more. It may only have lost its connection, so the jobs attached to it are cancelled
+   * when it has been away for as long as anybody may be silent.
+   */
   clientLost(client: string): void {
     this.#watches.forgetClient(client);
     let attached = false;
@@ -281,7 +281,7 @@ export class Dispatcher {
       job.readerLost(client);
       attached ||= job.owner === client && !job.isFinal;
     }
-    const graceMs = GRACE_HEARTBEATS * this.#options.configuration.get(options.heartbeatInterval);
+    const graceMs = this.#options.configuration.get(options.heartbeatTimeout);
     if (attached) this.#graces.set(client, this.#options.clocks.elapsedMs() + graceMs);
   }
 

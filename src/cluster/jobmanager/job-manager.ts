@@ -5,10 +5,10 @@
  * TaskManagers and clients connect to the same socket; who registers is a TaskManager, who says hello a client. It trusts the transport
  * (protocol/rpc.ts) for identities, order, liveness and fencing. Main thread only.
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type Configuration, options } from "../../core/types/options.ts";
+import { makeOwnFolder } from "../../core/types/own-folder.ts";
 import type { ServerKeys } from "../protocol/keys.ts";
 import { clientConversation, clientEvents, registrationConversation, taskManagerConversation } from "../protocol/messages.ts";
 import { RpcServer } from "../protocol/rpc.ts";
@@ -81,7 +81,7 @@ export class JobManager {
     this.#configuration = configuration;
     this.#note = note;
     this.#highAvailability = highAvailability;
-    this.#ownCheckpoints = highAvailability === undefined ? makeOwnFolder() : undefined;
+    this.#ownCheckpoints = highAvailability === undefined ? makeCheckpointFolder() : undefined;
     this.#closed = new Promise((resolve) => (this.#whenClosed = resolve));
     this.#endpoint = new JobManagerEndpoint({
       configuration,
@@ -189,8 +189,8 @@ const removeOwnFolders = (): void => {
   for (const folder of ownFolders) rmSync(folder, { recursive: true, force: true });
 };
 
-function makeOwnFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), "drey-checkpoints-"));
+function makeCheckpointFolder(): string {
+  const folder = makeOwnFolder("checkpoints", tmpdir());
   if (ownFolders.size === 0) process.on("exit", removeOwnFolders);
   ownFolders.add(folder);
   return folder;

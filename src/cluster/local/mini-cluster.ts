@@ -10,7 +10,7 @@ import { ConfigurationError, ConnectionError, describe } from "../../core/types/
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
 import { ClusterClient, type ClusterClientOptions } from "../client/cluster-client.ts";
 import { warmUpCapture } from "../client/job-code.ts";
-import { type SocketFolder, makeSocketFolder } from "../protocol/addresses.ts";
+import { type SocketFolder, makeSocketFolder, removeSocketFile } from "../protocol/addresses.ts";
 import type { RoleProcessOptions } from "./role-process.ts";
 import { SupervisedRole } from "./supervised-role.ts";
 
@@ -106,16 +106,17 @@ export class LocalCluster {
   async addTaskManager(): Promise<number> {
     if (!this.isRunning) throw new ConnectionError("the local cluster does not run any more; start another.");
     const index = this.#taskManagers.length;
-    const taskManager = this.#role((restarts) => ({
-      role: "taskmanager",
-      name: `TaskManager ${index}`,
-      configuration: this.configuration,
+    const address = (restarts: number): string => this.#folder.address(restarts === 0 ? `tm${index}` : `tm${index}.${restarts}`);
+    const taskManager = this.#role((restarts) => {
       // A process that was killed leaves its socket file behind.
-      args: [
-        ...["--id", `tm-${index}-${randomUUID().slice(0, 8)}`],
-        ...["--data-address", this.#folder.address(restarts === 0 ? `tm${index}` : `tm${index}.${restarts}`)],
-      ],
-    }), () => this.#restart && this.isRunning);
+      if (restarts > 0) removeSocketFile(address(restarts - 1));
+      return {
+        role: "taskmanager",
+        name: `TaskManager ${index}`,
+        configuration: this.configuration,
+        args: ["--id", `tm-${index}-${randomUUID().slice(0, 8)}`, "--data-address", address(restarts)],
+      };
+    }, () => this.#restart && this.isRunning);
     this.#taskManagers.push(taskManager);
     await taskManager.process.ready(this.#startTimeoutMs);
     return index;

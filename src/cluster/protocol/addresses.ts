@@ -5,10 +5,11 @@
  * keeps one invariant: without CURVE keys nobody but this user's own machine is reachable. A socket file lives in a folder that only its
  * owner may enter, plain TCP stays on the loopback interface, and everything wider is refused with the cure.
  */
-import { mkdtempSync, rmSync, rmdirSync, statSync } from "node:fs";
+import { rmSync, rmdirSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { ConfigurationError, ConnectionError, describe } from "../../core/types/errors.ts";
+import { OWN_FOLDER_PREFIX, makeOwnFolder } from "../../core/types/own-folder.ts";
 
 /** A validated address. `port` 0 stands for `*`: the operating system chooses one when the server binds. */
 export type Address =
@@ -75,8 +76,6 @@ export function requireGuarded(address: Address, encrypted: boolean): void {
   }
 }
 
-const FOLDER_PREFIX = "drey-";
-
 /** A fresh folder for the socket files of one local cluster. */
 export interface SocketFolder {
   /** An absolute path; the folder has mode 0700. */
@@ -88,13 +87,13 @@ export interface SocketFolder {
 }
 
 /**
- * Makes a folder for socket files under the system's temporary folder; whoever makes it removes it.
+ * Makes a folder for socket files under the system's temporary folder; whoever makes it removes it. What is left when everybody who used
+ * one was killed goes when the next is made.
  * @param parent another place to make it in.
  * @throws ConfigurationError when the paths in it would be too long to bind.
  */
 export function makeSocketFolder(parent: string = tmpdir()): SocketFolder {
-  // mkdtemp creates with mode 0700, whatever the umask.
-  const path = mkdtempSync(join(parent, FOLDER_PREFIX));
+  const path = makeOwnFolder("", parent);
   const address = (name: string): string => formatAddress(parseAddress(`ipc://${join(path, name)}`, "the socket's address"));
   const remove = (): void => rmSync(path, { recursive: true, force: true });
   try {
@@ -117,7 +116,7 @@ export function removeSocketFile(address: string): void {
  */
 export function leaveSocketFolder(address: string): void {
   const path = address.startsWith("ipc://") ? dirname(address.slice("ipc://".length)) : "";
-  if (!basename(path).startsWith(FOLDER_PREFIX)) return;
+  if (!basename(path).startsWith(OWN_FOLDER_PREFIX)) return;
   try {
     rmdirSync(path);
   } catch {

@@ -1,7 +1,8 @@
-/** A folder for what jobs of one program leave to each other. Made when it is first asked for, gone with the program. */
-import { mkdirSync, mkdtempSync, renameSync, rmSync } from "node:fs";
+/** A folder for what jobs of one program leave to each other. Made when first asked for; gone with the program, or swept by the next one. */
+import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { makeOwnFolder } from "../types/own-folder.ts";
 
 export class WorkFolder {
   readonly #parent: string;
@@ -18,7 +19,7 @@ export class WorkFolder {
   place(name: string): string {
     if (this.#path === undefined) {
       mkdirSync(this.#parent, { recursive: true });
-      this.#path = mkdtempSync(join(this.#parent, "drey-data-"));
+      this.#path = makeOwnFolder("data", this.#parent);
       process.once("exit", this.#remove);
     }
     return join(this.#path, `${++this.#made}-${name}`);

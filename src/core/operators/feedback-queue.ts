@@ -2,11 +2,13 @@
  * Records on their way round a loop, in order: a queue without a bound, because a bounded one would let the loop stop itself. What does not
  * fit into memory lies in a file: `MEMORY_ROWS` newest and oldest records stay, those between them go out in chunks.
  *
- * The file belongs to this queue alone and goes with it. It is read and written synchronously: the loop waits for it anyway.
+ * The file belongs to this queue alone and goes with it: its name is removed while it is open, so that even a crash leaves nothing. It is
+ * read and written synchronously: the loop waits for it anyway.
  */
-import { closeSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { randomUUID } from "node:crypto";
+import { closeSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
-import path from "node:path";
+import { join } from "node:path";
 import type { ClassRegistry } from "../data/classes.ts";
 import { decodeValue, encodeValue } from "../data/codec.ts";
 
@@ -37,7 +39,10 @@ export class FeedbackQueue {
   /** Behind those. */
   #newest: FeedbackRecord[] = [];
   #size = 0;
-  #file: { readonly folder: string; readonly descriptor: number } | undefined;
+  /** Its descriptor. */
+  #file: number | undefined;
+  /** Its name, where it still has one. */
+  #path: string | undefined;
   #fileLength = 0;
 
   /** @param memoryRows for tests. */
@@ -78,18 +83,15 @@ export class FeedbackQueue {
 
   close(): void {
     if (this.#file === undefined) return;
-    closeSync(this.#file.descriptor);
-    rmSync(this.#file.folder, { recursive: true, force: true });
+    closeSync(this.#file);
     this.#file = undefined;
+    if (this.#path !== undefined) unlinkSync(this.#path);
   }
 
   #spill(): void {
-    if (this.#file === undefined) {
-      const folder = mkdtempSync(path.join(tmpdir(), "drey-feedback-"));
-      this.#file = { folder, descriptor: openSync(path.join(folder, "records"), "wx+", 0o600) };
-    }
+    const file = (this.#file ??= this.#open());
     const bytes = encodeValue(this.#newest, this.#classes);
-    for (let at = 0; at < bytes.length; ) at += writeSync(this.#file.descriptor, bytes, at, bytes.length - at, this.#fileLength + at);
+    for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, bytes.length - at, this.#fileLength + at);
     this.#chunks.push({ position: this.#fileLength, length: bytes.length, rows: this.#newest.length });
     this.#fileLength += bytes.length;
     this.#newest = [];
@@ -105,14 +107,26 @@ export class FeedbackQueue {
     }
     this.#oldest = this.#read(chunk);
     if (this.#chunks.length > 0 || this.#file === undefined) return;
-    ftruncateSync(this.#file.descriptor, 0);
+    ftruncateSync(this.#file, 0);
     this.#fileLength = 0;
   }
 
   #read({ position, length }: Chunk): FeedbackRecord[] {
     const bytes = new Uint8Array(length);
-    const { descriptor } = this.#file as { readonly descriptor: number };
-    for (let at = 0; at < length; ) at += readSync(descriptor, bytes, at, length - at, position + at);
+    const file = this.#file as number;
+    for (let at = 0; at < length; ) at += readSync(file, bytes, at, length - at, position + at);
     return decodeValue(bytes, this.#classes) as FeedbackRecord[];
+  }
+
+  #open(): number {
+    const path = join(tmpdir(), `drey-feedback-${randomUUID()}`);
+    const file = openSync(path, "wx+", 0o600);
+    try {
+      unlinkSync(path);
+    } catch {
+      // Windows keeps the names of open files.
+      this.#path = path;
+    }
+    return file;
   }
 }

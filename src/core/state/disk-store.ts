@@ -8,12 +8,13 @@
  * lmdb is an optional package, loaded when the first store is opened. A thread must not be terminated inside a transaction (measured: it
  * never ends), so transactions are short: WRITTEN_AT_ONCE entries.
  */
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import type { KeyToken } from "../data/keys.ts";
 import { ConfigurationError, describe, RecordError, StorageError } from "../types/errors.ts";
+import { makeOwnFolder } from "../types/own-folder.ts";
 
 /** Entries of one transaction at the most. */
 export const WRITTEN_AT_ONCE = 512;
@@ -28,7 +29,6 @@ interface Database {
   close(): Promise<void>;
 }
 
-const FOLDER = "drey-state-";
 /** lmdb's bound for a key, less what stands before the token. */
 const MAX_TOKEN_BYTES = 1_900;
 const PREFIX_BYTES = 4;
@@ -47,8 +47,7 @@ export class DiskStore {
     const root = folder === "" ? tmpdir() : folder;
     try {
       mkdirSync(root, { recursive: true });
-      sweep(root);
-      this.#folder = mkdtempSync(path.join(root, `${FOLDER}${process.pid}-`));
+      this.#folder = makeOwnFolder("state", root);
       this.#database = open({
         path: path.join(this.#folder, "state.mdb"),
         encoding: "binary", keyEncoding: "binary", noSync: true, noMemInit: true, cache: false, overlappingSync: false,
@@ -138,23 +137,5 @@ function loadLmdb(): (options: object) => Database {
       'state.backend.type is "lmdb", but the package lmdb is not installed here: `npm install lmdb`, or keep state in the heap.',
       { cause: error },
     );
-  }
-}
-
-/** Removes what processes left behind that are gone. */
-function sweep(root: string): void {
-  for (const name of readdirSync(root)) {
-    const pid = name.startsWith(FOLDER) ? Number.parseInt(name.slice(FOLDER.length), 10) : Number.NaN;
-    if (!Number.isNaN(pid) && !isAlive(pid)) rmSync(path.join(root, name), { recursive: true, force: true });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // Somebody else's process.
-    return (error as { code?: string }).code === "EPERM";
   }
 }

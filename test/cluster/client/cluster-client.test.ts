@@ -23,6 +23,7 @@ import { jobId } from "../../../src/core/types/ids.ts";
 import { type Client, FakeJobManager, JOB, details, graph } from "./fake-job-manager.ts";
 import { SegmentWriter } from "./segments.ts";
 
+const deadline = { timeout: 30_000, interval: 10 };
 const open: { close(): Promise<unknown> }[] = [];
 afterEach(async () => {
   for (const one of open.splice(0).reverse()) await one.close();
@@ -83,29 +84,29 @@ describe("the connection", () => {
   it("ends when nobody waits for anything, and comes back with the next question", async () => {
     const manager = await jobManager();
     const client = await connected(manager.address);
-    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0), deadline);
     await client.jobs();
     expect(manager.connections).toBe(2);
-    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0), deadline);
   });
 
   it("is held while an attached job runs, and not after its end", async () => {
     const manager = await jobManager();
     const client = await connected(manager.address);
     await client.submit(job, submitOptions());
-    await vi.waitFor(() => expect(manager.calls).toContain("watchJob"));
+    await vi.waitFor(() => expect(manager.calls).toContain("watchJob"), deadline);
     // Longer than an idle connection lives.
     await new Promise((resolve) => setTimeout(resolve, 120));
     expect([manager.clients.size, manager.connections]).toEqual([1, 1]);
     manager.tell(details("FINISHED"));
-    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0), deadline);
   });
 
   it("is not held by a detached job", async () => {
     const manager = await jobManager();
     const client = await connected(manager.address);
     await client.submit(job, submitOptions({ attached: false }));
-    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0), deadline);
     expect(manager.calls).not.toContain("watchJob");
   });
 
@@ -122,7 +123,7 @@ describe("the connection", () => {
     next.catch(() => undefined);
     await manager.close();
     await expect(next).rejects.toThrow(ConnectionError);
-    await vi.waitFor(() => expect([lost.mock.calls.length, clusterLost.mock.calls.length]).toEqual([1, 1]));
+    await vi.waitFor(() => expect([lost.mock.calls.length, clusterLost.mock.calls.length]).toEqual([1, 1]), deadline);
     expect(lost.mock.calls[0]?.[0]).toBeInstanceOf(ConnectionError);
     expect((lost.mock.calls[0]?.[0] as Error).message).toContain(`the connection to the JobManager at ${manager.address} is lost`);
   });
@@ -299,13 +300,13 @@ describe("a submitted job", () => {
     const control = await client.submit(job, submitOptions());
     const states: string[] = [];
     control.watch({ status: ({ state }) => states.push(state) });
-    await vi.waitFor(() => expect(states).toEqual(["RUNNING"]));
+    await vi.waitFor(() => expect(states).toEqual(["RUNNING"]), deadline);
     manager.tell(details("FINISHED"));
     manager.tell(details("RUNNING"));
-    await vi.waitFor(() => expect(states).toEqual(["RUNNING", "FINISHED"]));
+    await vi.waitFor(() => expect(states).toEqual(["RUNNING", "FINISHED"]), deadline);
     const late: string[] = [];
     control.watch({ status: ({ state }) => late.push(state) });
-    await vi.waitFor(() => expect(late).toEqual(["FINISHED"]));
+    await vi.waitFor(() => expect(late).toEqual(["FINISHED"]), deadline);
     expect(states).toEqual(["RUNNING", "FINISHED"]);
   });
 
@@ -317,9 +318,9 @@ describe("a submitted job", () => {
     control.watch({ log: () => undefined });
     control.watch({ log: () => undefined });
     // In one call: the end must not be heard before the lines that were said before it.
-    await vi.waitFor(() => expect(watched).toEqual([["log", "status"]]));
+    await vi.waitFor(() => expect(watched).toEqual([["log", "status"]]), deadline);
     const stop = control.watch({ metrics: () => undefined });
-    await vi.waitFor(() => expect(watched.at(-1)).toEqual(["log", "metrics", "status"]));
+    await vi.waitFor(() => expect(watched.at(-1)).toEqual(["log", "metrics", "status"]), deadline);
     stop();
   });
 
@@ -337,7 +338,7 @@ describe("a submitted job", () => {
     const control = await client.submit({ graph: graph(["rides"]), tasks: [] }, submitOptions({ feeds: new Map([["rides", feed]]) }));
     control.watch({ status: (status) => told.push(status) });
     await vi.waitFor(() =>
-      expect(told.at(-1)).toMatchObject({ state: "FAILED", failure: { name: "RangeError", message: "the source broke" } }),
+      expect(told.at(-1)).toMatchObject({ state: "FAILED", failure: { name: "RangeError", message: "the source broke" } }), deadline,
     );
     expect(feed.close).toHaveBeenCalledTimes(1);
   });
@@ -360,7 +361,7 @@ describe("the rows of a job", () => {
     const { manager, reader } = await resultOf((writer) => [writer.rows({ a: 1 }), writer.rows({ a: 2 }), writer.end()]);
     expect([await reader.next(), await reader.next(), await reader.next()]).toEqual([[{ a: 1 }], [{ a: 2 }], null]);
     manager.tell(details("FINISHED"));
-    await vi.waitFor(() => expect(manager.clients.size).toBe(0));
+    await vi.waitFor(() => expect(manager.clients.size).toBe(0), deadline);
   });
 
   it("end with the job's failure, whose cause is the user's error", async () => {
@@ -388,7 +389,7 @@ describe("the rows of a job", () => {
     const { manager, reader } = await resultOf((writer) => [writer.rows(1)]);
     await reader.next();
     reader.close();
-    await vi.waitFor(() => expect(manager.calls).toContain("closeResult"));
+    await vi.waitFor(() => expect(manager.calls).toContain("closeResult"), deadline);
     expect(await reader.next()).toBeNull();
   });
 });

@@ -7,6 +7,7 @@ import type { RowFeed } from "../../../src/core/runtime/executor.ts";
 import { jobId } from "../../../src/core/types/ids.ts";
 
 const job = jobId("j");
+const deadline = { timeout: 30_000, interval: 5 };
 
 /** A sender whose segments are read back by a reader, as a task would. */
 function started(feed: RowFeed, segmentBytes = 16 * 1024) {
@@ -60,7 +61,7 @@ describe("a feed", () => {
     const { grant, all, onEnd, failures } = started(feed);
     grant(100);
     expect(await all()).toEqual([{ a: 1 }]);
-    await vi.waitFor(() => expect(onEnd).toHaveBeenCalledTimes(1));
+    await vi.waitFor(() => expect(onEnd).toHaveBeenCalledTimes(1), deadline);
     expect(feed.close).toHaveBeenCalledTimes(1);
     expect(failures).toEqual([]);
   });
@@ -76,7 +77,7 @@ describe("a feed", () => {
     const feed = { next: vi.fn().mockResolvedValueOnce([1]).mockRejectedValueOnce(new RangeError("the source broke")), close: vi.fn() };
     const { grant, failures, onEnd, sent } = started(feed);
     grant(100);
-    await vi.waitFor(() => expect(onEnd).toHaveBeenCalledTimes(1));
+    await vi.waitFor(() => expect(onEnd).toHaveBeenCalledTimes(1), deadline);
     expect(failures.map((error) => error.message)).toEqual(["the source broke"]);
     expect(sent).toEqual([0]);
   });
@@ -84,7 +85,7 @@ describe("a feed", () => {
   it("a row that can't travel is reported as the program's error", async () => {
     const { grant, failures, onEnd } = started(feedOf([{ callback: () => 1 }]));
     grant(100);
-    await vi.waitFor(() => expect(onEnd).toHaveBeenCalledTimes(1));
+    await vi.waitFor(() => expect(onEnd).toHaveBeenCalledTimes(1), deadline);
     expect(failures[0]?.message).toMatch(/callback/);
   });
 
@@ -92,7 +93,7 @@ describe("a feed", () => {
     const feed = feedOf([1], [2]);
     const { sender, grant, sent, onEnd } = started(feed);
     grant(1);
-    await vi.waitFor(() => expect(sent).toEqual([0]));
+    await vi.waitFor(() => expect(sent).toEqual([0]), deadline);
     sender.stop();
     sender.stop();
     grant(10);
@@ -128,13 +129,13 @@ describe("a feed", () => {
       sender.grant({ job, name: "f", subtask: 0, attempt, granted, from, covered });
     sender.start();
     grant(0, 2, 0, 0);
-    await vi.waitFor(async () => expect(await rowsOf(0)).toEqual([1, 2, 3, 4]));
+    await vi.waitFor(async () => expect(await rowsOf(0)).toEqual([1, 2, 3, 4]), deadline);
     grant(0, 2, 0, 3);
     grant(1, 100, 3, 3);
-    await vi.waitFor(async () => expect(await rowsOf(1)).toEqual([4, 5, "end"]));
+    await vi.waitFor(async () => expect(await rowsOf(1)).toEqual([4, 5, "end"]), deadline);
     // Also after its end.
     grant(2, 100, 3, 3);
-    await vi.waitFor(async () => expect(await rowsOf(2)).toEqual([4, 5, "end"]));
+    await vi.waitFor(async () => expect(await rowsOf(2)).toEqual([4, 5, "end"]), deadline);
     grant(1, 200, 3, 3);
     sender.stop();
     expect(segments.at(-1)?.attempt).toBe(2);
@@ -143,7 +144,7 @@ describe("a feed", () => {
   it("of a job without checkpoints can't be sent again, and says so", async () => {
     const { sender, failures, grant } = started(feedOf([1, 2], [3]));
     grant(1);
-    await vi.waitFor(() => expect(sender).toBeDefined());
+    await vi.waitFor(() => expect(sender).toBeDefined(), deadline);
     await new Promise((resolve) => setImmediate(resolve));
     sender.grant({ job, name: "f", subtask: 0, attempt: 1, granted: 5, from: 0 });
     expect(failures[0]?.message).toMatch(/began again at row 0, and this program keeps those from 2 on only\. Enable checkpoints/);

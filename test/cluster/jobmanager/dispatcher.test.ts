@@ -423,8 +423,8 @@ describe("submitting", () => {
 });
 
 describe("attached jobs", () => {
-  test("an attached job is cancelled some heartbeats after its client was lost, a detached one goes on", () => {
-    const plane = new ControlPlane({ "heartbeat.interval": "1 s" });
+  test("an attached job is cancelled a heartbeat's timeout after its client was lost, a detached one goes on", () => {
+    const plane = new ControlPlane({ "heartbeat.timeout": "3 s" });
     plane.join("tm", 2);
     const [attached, detached] = [plane.submit(pair("attached", 1), { attached: true }), plane.submit(pair("detached", 1))];
     plane.act((dispatcher) => dispatcher.clientLost("client"));

@@ -40,7 +40,7 @@ afterEach(async () => {
 });
 
 /** Waits until something holds. */
-async function until(what: string, holds: () => boolean, deadlineMs = 10_000): Promise<void> {
+async function until(what: string, holds: () => boolean, deadlineMs = 30_000): Promise<void> {
   const endMs = performance.now() + deadlineMs;
   while (!holds()) {
     if (performance.now() > endMs) throw new Error(`did not happen within ${deadlineMs} ms: ${what}`);
@@ -238,8 +238,8 @@ describe("a JobManager over sockets", () => {
     expect(client.overviews.at(-1)).toMatchObject({ address, slotsTotal: 2, jobs: [{ job, state: "FINISHED" }] });
   });
 
-  test("a TaskManager that vanishes fails its job in much less than the heartbeat timeout", async () => {
-    const { address } = await startJobManager("-Dheartbeat.timeout=30 s");
+  test("a TaskManager that vanishes fails its job without waiting for the heartbeat timeout", async () => {
+    const { address } = await startJobManager("-Dheartbeat.timeout=10 min");
     const client = await new FakeClient("client", address).hello();
     await client.rpc.call("watchCluster", { on: true });
     const child = fork(fileURLToPath(new URL("task-manager-process.mjs", import.meta.url)), [address], { execArgv: [] });
@@ -248,10 +248,8 @@ describe("a JobManager over sockets", () => {
     const job = await client.submit(pair("rides", 1));
     await client.rpc.call("watchJob", { job, topics: ["status"] });
     await client.reaches(job, "RUNNING");
-    const atMs = performance.now();
     child.kill("SIGKILL");
     await client.reaches(job, "FAILED");
-    expect(performance.now() - atMs).toBeLessThan(10_000);
     expect(client.statuses.at(-1)!.failure).toMatchObject({
       name: "TaskManagerLostError",
       message: expect.stringMatching(/^TaskManager victim \(.*\) was lost: connection lost\.$/),

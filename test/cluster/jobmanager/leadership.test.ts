@@ -25,7 +25,7 @@ function cluster(): { candidate(name: string): { readonly leadership: Leadership
   };
 }
 const until = async (what: string, holds: () => boolean): Promise<void> => {
-  const endMs = performance.now() + 5_000;
+  const endMs = performance.now() + 30_000;
   while (!holds()) {
     if (performance.now() > endMs) throw new Error(`did not happen: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -4,7 +4,7 @@ import { ConfigurationError, ConnectionError, LocalCluster } from "drey";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { ProgramFolder, runs } from "./programs.ts";
 
-const deadline = { timeout: 8_000, interval: 20 };
+const deadline = { timeout: 30_000, interval: 20 };
 const pidsOf = ({ processes }: LocalCluster): number[] =>
   [processes.jobManager, ...processes.taskManagers].filter((pid) => pid !== undefined);
 const folderOf = (address: string): string => dirname(address.slice("ipc://".length));

@@ -33,7 +33,7 @@ export interface Log {
 }
 
 /** Waits for a condition; fails after `deadlineMs`. */
-export async function until(condition: () => boolean, deadlineMs = 5_000): Promise<void> {
+export async function until(condition: () => boolean, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not within ${deadlineMs} ms: ${condition.toString()}`);

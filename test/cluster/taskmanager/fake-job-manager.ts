@@ -34,7 +34,7 @@ const entry = fileURLToPath(new URL("../../../dist/cluster/taskmanager/main.js",
 const PLENTY = 1_000_000;
 
 /** Waits for a condition; fails after `deadlineMs`. */
-export async function until(condition: () => boolean, deadlineMs = 15_000, what: () => string = () => condition.toString()): Promise<void> {
+export async function until(condition: () => boolean, deadlineMs = 30_000, what: () => string = () => condition.toString()): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!condition()) {
     if (performance.now() > end) throw new Error(`not within ${deadlineMs} ms: ${what()}`);
@@ -297,7 +297,7 @@ export class FakeJobManager {
   }
 
   /** Waits until all subtasks of a job are in a final state; answers the last change of each. */
-  async over(deployed: DeployedJob, deadlineMs = 20_000): Promise<TaskStateChange[]> {
+  async over(deployed: DeployedJob, deadlineMs = 40_000): Promise<TaskStateChange[]> {
     const last = (): (TaskStateChange | undefined)[] =>
       deployed.executions.map(({ vertex, subtask }) =>
         this.states.findLast(

@@ -17,7 +17,7 @@ const bytes = (...values: number[]): Uint8Array => Uint8Array.from(values);
 
 /** Waits until something is so. */
 async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5_000;
+  const deadline = performance.now() + 30_000;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error("what was waited for did not come");
     await new Promise((resolve) => setImmediate(resolve));

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type DataStream, JobFailedError, localEnvironment } from "../../../src/core/index.ts";
 
 const env = (): ReturnType<typeof localEnvironment> => localEnvironment({ printLogs: false });
-const deadline = { timeout: 10_000, interval: 5 };
+const deadline = { timeout: 30_000, interval: 5 };
 
 /** Everything that an observer is told, with errors as the message of what the user threw. */
 function told(rows$: Observable<unknown>): Promise<unknown[]> {

@@ -1,12 +1,9 @@
-import { readdirSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { describe, expect, test } from "vitest";
 import { type Environment, localEnvironment, streamGraph, tumbling } from "../../../src/core/index.ts";
 import { ClassRegistry } from "../../../src/core/data/classes.ts";
 import { FeedbackQueue } from "../../../src/core/operators/feedback-queue.ts";
 
 const env = (parallelism = 1): Environment => localEnvironment({ parallelism, printLogs: false });
-const loops = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith("drey-feedback-"));
 
 /** Collatz: how many steps each number takes to 1. */
 const collatz = (program: Environment, numbers: readonly number[]) =>
@@ -29,8 +26,7 @@ describe("iterate", () => {
     expect(rows.map(({ start, steps }) => [start, steps]).sort((a, b) => (a[0] as number) - (b[0] as number))).toEqual(numbers.map((n) => [n, stepsOf(n)]));
   });
 
-  test("a loop that makes far more than its channels hold does not stop itself, and leaves no file behind", async () => {
-    const before = loops();
+  test("a loop that makes far more than its channels hold does not stop itself", async () => {
     // Each record becomes two, fourteen times: 2^14 records of 100 numbers at once.
     const program = env(2);
     const grown = program.of({ depth: 0, ballast: Array.from({ length: 100 }, (_, index) => index) }).iterate((loop) => {
@@ -38,7 +34,6 @@ describe("iterate", () => {
       return { feedback: split.filter((it) => it.depth < 14), output: split.filter((it) => it.depth === 14) };
     }, { maxWait: 0 });
     expect(await grown.map((it) => it.ballast.length).collect()).toEqual(new Array(2 ** 14).fill(100));
-    expect(loops()).toEqual(before);
   });
 
   test("event time goes forward with the input, and ends with the loop", async () => {

@@ -68,14 +68,18 @@ describe("process functions", () => {
   });
 
   test("processing-time timers fire by the wall clock", async () => {
+    let fired = false;
     const stream = env().from(async function* () {
       yield "x";
-      await new Promise((resolve) => setTimeout(resolve, 60));
+      while (!fired) await new Promise((resolve) => setTimeout(resolve, 5));
     }).keyBy((x) => x).process({
       processElement(_value: string, context: ProcessContext<string>) {
         context.timers.registerProcessingTimeTimer(context.timers.currentProcessingTime() + 10);
       },
-      onTimer(_timestamp: number, context: TimerContext<string>, out: Collector<string>) { out.collect(`${context.key} ${context.timeDomain}`); },
+      onTimer(_timestamp: number, context: TimerContext<string>, out: Collector<string>) {
+        out.collect(`${context.key} ${context.timeDomain}`);
+        fired = true;
+      },
     } as never);
     expect(await stream.collect()).toEqual(["x processing"]);
   });

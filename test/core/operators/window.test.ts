@@ -110,17 +110,17 @@ describe("tumbling event-time windows", () => {
     const busy = env.from(async function* () {
       yield { key: "a", at: 1 };
       yield { key: "a", at: 5_000 };
-      await new Promise((resolve) => setTimeout(resolve, 3_000).unref());
+      await new Promise((resolve) => setTimeout(resolve, 30_000).unref());
     }).withTimestamps((it) => it.at);
     const silent = env.from(async function* () {
       yield { key: "b", at: 1 };
-      await new Promise((resolve) => setTimeout(resolve, 3_000).unref());
+      await new Promise((resolve) => setTimeout(resolve, 30_000).unref());
     }).withTimestamps((it) => it.at, { idleness: 50 });
     const started = Date.now();
     for await (const row of busy.union(silent).keyBy((it) => it.key).window(tumbling(1_000)).count()) {
       expect(row.count).toBe(1);
       // The silent source would hold the window back for its whole life.
-      expect(Date.now() - started).toBeLessThan(2_800);
+      expect(Date.now() - started).toBeLessThan(25_000);
       break;
     }
   });
