@@ -1,4 +1,4 @@
-/** A folder for what jobs of one program leave to each other. Made when first asked for; gone with the program, or swept by the next one. */
+/** A folder for what jobs of one program leave to each other. Made when first asked for; goes with the program, or is swept later. */
 import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -153,6 +153,27 @@ describe("the processes of a local cluster end with their program", () => {
     expect(socketFolders()).toEqual([]);
   });
 
+  it("when it is killed, also after a TaskManager was killed and replaced", async () => {
+    const { program } = await started(
+      `process.kill(cluster.processes.taskManagers[0], "SIGKILL");
+       const look = setInterval(async () => {
+         if (cluster.restarts === 0) return;
+         const client = await cluster.connect();
+         const { slotsTotal } = await client.overview();
+         await client.close();
+         if (slotsTotal === 0 || cluster.processes.taskManagers[0] === undefined) return;
+         clearInterval(look);
+         console.log("replaced " + JSON.stringify([cluster.processes.jobManager, ...cluster.processes.taskManagers]));
+       }, 100);
+       ${waits}`,
+    );
+    const [, text] = await program.said(/replaced (\[\d.*\])/);
+    program.kill("SIGKILL");
+    await program.ended;
+    await nothingIsLeft(JSON.parse(text as string) as number[]);
+    await vi.waitFor(() => expect(socketFolders()).toEqual([]), deadline);
+  });
+
   it("but a program that handles ctrl-C itself decides what happens", async () => {
     const { program, pids } = await started(
       `process.on("SIGINT", async () => { console.log("mine"); await cluster.stop(); process.exit(7); }); ${waits}`,
