@@ -59,7 +59,7 @@ export type {
 export { ClusterClient } from "./client/cluster-client.ts";
 export type { ClusterClientOptions, ClusterListener } from "./client/cluster-client.ts";
 export { Savepoint, openSavepoint } from "./client/savepoint.ts";
-export type { KeyedEntry, PlainStateOf, SavepointOperator, SavepointState, SavepointTimer } from "./client/savepoint.ts";
+export type { KeyedEntry, PlainStateOf, SavepointOperator, SavepointState, SavepointTimer, SavepointWindow } from "./client/savepoint.ts";
 export { SavepointWriter, changeSavepoint, newSavepoint } from "./client/savepoint-writer.ts";
 export type { NewSavepointOptions, WrittenStateOf } from "./client/savepoint-writer.ts";
 export type { BootstrapContext, BootstrapFunction } from "../core/index.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import {
   BroadcastProcessFunction, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
   ProcessFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type Savepoint, aggregatingState, average, environment, listState, localEnvironment, mapState,
-  openSavepoint, reducingState, valueState,
+  countTrigger, discard, openSavepoint, reducingState, session, sliding, tumbling, valueState,
 } from "drey";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
@@ -141,6 +141,93 @@ describe("a savepoint", () => {
     const highest = savepoint.keyedState(env, "everything", reducingState<number>("highest", Math.max));
     const joined = await counts.join(highest).where((row) => row.key).equalTo((row) => row.key).with((a, b) => ({ key: a.key as string, value: [a.value, b.value] })).collect();
     expect(byKey(joined)).toEqual(expected((all) => [all.length, Math.max(...all)]));
+  });
+});
+
+describe("the open windows in a savepoint", () => {
+  const total = { createAccumulator: () => ({ sum: 0 }), add: (row: Row, it: { sum: number }) => ({ sum: it.sum + row.n }), getResult: (it: { sum: number }) => it.sum,
+    merge: (a: { sum: number }, b: { sum: number }) => ({ sum: a.sum + b.sum }) };
+  /** Row n is of time n: gaps of 3 between sessions. */
+  const timeOf = ({ n }: Row): number => 10 * n + (n % 5 === 0 ? 5 : 0);
+  const seen: Row[] = [];
+  let windows: Savepoint;
+  beforeAll(async () => {
+    const env = environment({ cluster, parallelism: 2, printLogs: false }).enableCheckpointing("1 s");
+    const rows = env.generate((n): Row => ({ key: `key ${n % 3}`, n }), { rowsPerSecond: 1_000 }).withTimestamps(timeOf, { outOfOrderness: "1000 d" });
+    const byKey3 = rows.keyBy((row) => row.key);
+    byKey3.window(tumbling(100)).aggregate(total).uid("tumbling").sinkTo(discard());
+    byKey3.window(sliding(100, 40)).aggregate(total).uid("sliding").sinkTo(discard());
+    byKey3.window(session(32)).aggregate(total).uid("sessions").sinkTo(discard());
+    byKey3.window(tumbling(100)).process((group, _context, out: Collector<number>) => out.collect([...group].length)).uid("kept").sinkTo(discard());
+    byKey3.window(tumbling(100)).trigger(countTrigger(1_000_000)).aggregate(total).uid("triggered").sinkTo(discard());
+    const job = await env.submit({ name: "windows", outputs: { rows } });
+    const over = new Promise<void>((resolve, reject) => job.outputs.rows.subscribe({ next: (row) => seen.push(row), complete: resolve, error: reject }));
+    await vi.waitFor(() => expect(seen.length).toBeGreaterThan(300), { timeout: 90_000, interval: 50 });
+    windows = await openSavepoint(await job.stopWithSavepoint({ folder }));
+    await over;
+    await env.close();
+  }, 120_000);
+
+  /** By key and window, what is in it. */
+  const aligned = (size: number, slide: number): Map<string, Row[]> => {
+    const all = new Map<string, Row[]>();
+    for (const row of seen) {
+      for (let start = Math.floor(timeOf(row) / slide) * slide; start > timeOf(row) - size; start -= slide) {
+        const name = `${row.key} ${start} ${start + size}`;
+        all.set(name, [...(all.get(name) ?? []), row]);
+      }
+    }
+    for (const group of all.values()) group.sort((a, b) => a.n - b.n);
+    return all;
+  };
+  const sums = (all: ReadonlyMap<string, readonly Row[]>): Record<string, number> =>
+    Object.fromEntries([...all].map(([name, group]) => [name, group.reduce((sum, { n }) => sum + n, 0)]));
+  const read = async (uid: string, parallelism = 2): Promise<Record<string, number>> => {
+    const all = await windows.windows(localEnvironment({ parallelism }), uid, total).collect();
+    expect(new Set(all.map(({ key, window }) => `${key} ${window.start}`)).size).toBe(all.length);
+    return Object.fromEntries(all.map(({ key, window, value }) => [`${key} ${window.start} ${window.end}`, value]));
+  };
+
+  it("are told with what they would fire, overlapping or not, aggregated at once or when a trigger says", { timeout: 60_000 }, async () => {
+    expect(await read("tumbling")).toEqual(sums(aligned(100, 100)));
+    expect(await read("sliding", 3)).toEqual(sums(aligned(100, 40)));
+    expect(await read("triggered")).toEqual(sums(aligned(100, 100)));
+  });
+
+  it("are told on the cluster too", { timeout: 60_000 }, async () => {
+    const env = environment({ cluster, parallelism: 3, printLogs: false });
+    const all = await windows.windows(env, "tumbling", total).collect();
+    expect(Object.fromEntries(all.map(({ key, window, value }) => [`${key} ${window.start} ${window.end}`, value]))).toEqual(sums(aligned(100, 100)));
+    await env.close();
+  });
+
+  it("are told as sessions, as far as they reach", async () => {
+    const sessions = new Map<string, Row[]>();
+    for (const key of new Set(seen.map((row) => row.key))) {
+      const times = seen.filter((row) => row.key === key).toSorted((a, b) => timeOf(a) - timeOf(b));
+      let [start, end, group]: [number, number, Row[]] = [0, 0, []];
+      for (const row of times) {
+        if (group.length === 0 || timeOf(row) > end) [start, group] = [timeOf(row), []];
+        else sessions.delete(`${key} ${start} ${end}`);
+        end = timeOf(row) + 32;
+        group.push(row);
+        sessions.set(`${key} ${start} ${end}`, group);
+      }
+    }
+    expect(await read("sessions")).toEqual(sums(sessions));
+  });
+
+  it("are told with their records, where they keep them", async () => {
+    const all = await windows.windows(localEnvironment(), "kept").collect();
+    const rows = new Map(all.map(({ key, window, rows: kept }) => [`${key} ${window.start} ${window.end}`, (kept as Row[]).toSorted((a, b) => a.n - b.n)]));
+    expect(rows).toEqual(aligned(100, 100));
+    expect(all.every(({ value }) => value === undefined)).toBe(true);
+  });
+
+  it("that overlap need the aggregate, and operators without windows have none", async () => {
+    const bare = windows.windows(localEnvironment(), "sliding").collect().catch((error: Error) => (error.cause as Error).message);
+    expect(await bare).toMatch(/^The windows of "sliding" overlap, and share their parts; give windows\(\) the aggregate that the job has/);
+    expect(() => savepoint.windows(localEnvironment(), "everything")).toThrow(/^The operator "everything" of savepoint \d+ of job "remembered" in .* has no windows\. It has: /);
   });
 });
 

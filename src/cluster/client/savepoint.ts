@@ -9,6 +9,8 @@
 import { DataSet } from "../../core/api/data-set.ts";
 import { DataStream } from "../../core/api/data-stream.ts";
 import type { Environment } from "../../core/api/environment.ts";
+import type { AggregateFunction } from "../../core/operators/aggregates.ts";
+import { WINDOW_PROGRESS, WINDOW_STATES } from "../../core/operators/stored-windows.ts";
 import type { SavepointPart, SavepointSpec } from "../../core/connectors/savepoint-source.ts";
 import type {
   AggregatingStateDescriptor, ListStateDescriptor, MapStateDescriptor, ReducingStateDescriptor, StateDescriptor, ValueStateDescriptor,
@@ -16,6 +18,7 @@ import type {
 import type { OperatorSnapshot, SectionKind, SnapshotSection } from "../../core/state/snapshot.ts";
 import { TABLE } from "../../core/state/table-set.ts";
 import { compatible } from "../../core/state/table.ts";
+import type { TimeWindow } from "../../core/time/window.ts";
 import { NotFoundError, StateError, describe } from "../../core/types/errors.ts";
 import { BlockCopy } from "../storage/block-copy.ts";
 import type { CheckpointStorage } from "../storage/checkpoint-storage.ts";
@@ -71,6 +74,18 @@ export interface SavepointTimer {
   readonly timeMs: number;
   /** "event" and "processing" for those of functions; some operators have others. */
   readonly name: string;
+}
+
+/** A window that was open, as it would have fired had time ended then. */
+export interface SavepointWindow<Value> {
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
+  readonly key: any;
+  readonly window: TimeWindow;
+  /** The aggregate's result; without an aggregate its accumulator, or undefined for windows that keep their records. */
+  readonly value: Value;
+  /** The records, of windows that keep them. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- as above
+  readonly rows: readonly any[];
 }
 
 /**
@@ -172,6 +187,27 @@ export class Savepoint {
     return this.#read(environment, uid, { kind: "timers" }, ["timers"], undefined);
   }
 
+  /**
+   * The open windows of a window operator, a row per key and window (Flink: `savepoint.window(…)`). Windows that keep records for late ones
+   * are open until that time is over, too.
+   * @param aggregate as the job gave it to `aggregate()`. Windows that overlap need it; without it other windows tell their accumulators.
+   * @throws NotFoundError without such an operator; StateError when it has no windows.
+   */
+  windows<Acc, Out = unknown>(
+    environment: Environment, uid: string, aggregate?: AggregateFunction<never, Acc, Out>,
+  ): DataSet<SavepointWindow<Out>> {
+    const { states } = this.#operator(uid);
+    const found = states.find(({ name }) => WINDOW_STATES.has(name));
+    if (found === undefined && !states.some(({ name }) => name === WINDOW_PROGRESS)) {
+      const all = states.map((it) => `${describe(it.name)} (${it.kind === "keyed" ? it.type : it.kind})`);
+      throw new StateError(`The operator ${describe(uid)} of ${this.#whole()} has no windows. It has: ${listed(all)}.`);
+    }
+    const wanted = ({ kind, name }: SnapshotSection): boolean =>
+      (kind === "keyed" && WINDOW_STATES.has(name)) || (kind === "union" && name === WINDOW_PROGRESS);
+    const given = aggregate as AggregateFunction<never, unknown, unknown> | undefined;
+    return this.#from(environment, uid, { kind: "windows", ...(given === undefined ? {} : { aggregate: given }) }, wanted, "windows");
+  }
+
   #operator(uid: string): SavepointOperator {
     const operator = this.operators.find((it) => it.uid === uid);
     if (operator !== undefined) return operator;
@@ -198,14 +234,21 @@ export class Savepoint {
   #read<T>(
     environment: Environment, uid: string, part: SavepointPart, kinds: readonly SectionKind[], name: string | undefined,
   ): DataSet<T> {
-    const vertex = this.#vertices.get(uid) as ManifestVertex;
     const wanted = (section: SnapshotSection): boolean => kinds.includes(section.kind) && (name === undefined || section.name === name);
+    return this.#from(environment, uid, part, wanted, name ?? part.kind);
+  }
+
+  /** @param wanted which sections the part is made of. @param what it is called. */
+  #from<T>(
+    environment: Environment, uid: string, part: SavepointPart, wanted: (section: SnapshotSection) => boolean, what: string,
+  ): DataSet<T> {
+    const vertex = this.#vertices.get(uid) as ManifestVertex;
     const snapshots = snapshotsOf(vertex, uid).map((it) => it && { operator: it.operator, sections: it.sections.filter(wanted) });
     const { maxParallelism } = vertex;
     const { fetch, ...where } = this.#near(environment, snapshots);
     const spec: SavepointSpec = { kind: "savepoint", ...where, maxParallelism, part, nowMs: Date.now() };
     const from = environment.add({
-      name: `Source: ${name ?? part.kind} of ${uid}`,
+      name: `Source: ${what} of ${uid}`,
       spec,
       // The same map lies in every subtask; one reads it.
       parallelismLimit: part.kind === "broadcast" ? 1 : maxParallelism,

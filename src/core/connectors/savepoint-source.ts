@@ -1,6 +1,6 @@
 /**
- * A source of what a savepoint holds of one operator: its keyed state under a descriptor, its timers, the items of a list, or a broadcast
- * map (Flink: the State Processor API's inputs). It is bounded, and asks for no job: the files are all it needs.
+ * A source of what a savepoint holds of one operator: its keyed state under a descriptor, its timers, its open windows, the items of a
+ * list, or a broadcast map (Flink: the State Processor API's inputs). It is bounded, and asks for no job: the files are all it needs.
  *
  * Every subtask works out from metadata which blocks are its own, as if the operator itself were restored at this parallelism; so each key
  * and each item is read once. It builds the state of one key group at a time and walks its keys: memory holds one key group at the most,
@@ -13,7 +13,10 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { OperatorSpec } from "../graph/stream-graph.ts";
 import type { OperatorContext, OperatorKind, SourceOperator } from "../operators/operator.ts";
+import type { AggregateFunction } from "../operators/aggregates.ts";
 import { OwnItems } from "../operators/own-items.ts";
+import { WINDOW_PROGRESS, storedWindows } from "../operators/stored-windows.ts";
+import type { WindowProgress } from "../operators/window.ts";
 import type { StateDescriptor } from "../state/descriptors.ts";
 import { SubtaskStates } from "../state/operator-states.ts";
 import {
@@ -30,7 +33,9 @@ export type SavepointPart =
   /** The items themselves. */
   | { readonly kind: "list"; readonly name: string }
   /** `{ key, value }`, for each entry of the map. */
-  | { readonly kind: "broadcast"; readonly name: string };
+  | { readonly kind: "broadcast"; readonly name: string }
+  /** `StoredWindow`s of core/operators. */
+  | { readonly kind: "windows"; readonly aggregate?: AggregateFunction<never, unknown, unknown> };
 
 /** See the head of the file. */
 export interface SavepointSpec extends OperatorSpec {
@@ -94,7 +99,9 @@ class SavepointSource implements SourceOperator {
       return;
     }
     const own = redistribute(snapshots.map(once), subtask, parallelism, maxParallelism);
-    this.#shares = (own?.sections ?? []).flatMap(sharesOf);
+    // How far windows have come every subtask needs to know of all.
+    const isShared = (section: RestoreSection): boolean => this.#spec.part.kind === "windows" && section.kind === "list";
+    this.#shares = (own?.sections ?? []).filter((section) => !isShared(section)).flatMap(sharesOf);
   }
 
   prepareSnapshot(): void {
@@ -154,10 +161,27 @@ class SavepointSource implements SourceOperator {
       case "list":
         yield* states.list(part.name, "split").get();
         break;
+      case "windows":
+        yield* storedWindows(this.#operator, states, section.name, this.#progress(), part.aggregate);
+        break;
       case "broadcast":
         for (const [key, value] of states.broadcast(part.name).entries()) yield { key, value };
     }
     return undefined;
+  }
+
+  /** How far the windows have come, in all former subtasks. */
+  #progress(): readonly WindowProgress[] {
+    const { snapshots, maxParallelism } = this.#spec;
+    const all = redistribute(snapshots, 0, 1, maxParallelism)?.sections.filter(({ kind }) => kind === "union") ?? [];
+    const states = new SubtaskStates({
+      stateId: this.#operator,
+      maxParallelism,
+      classes: this.#context.classes,
+      now: () => this.#spec.nowMs,
+      restore: { from: { operator: this.#operator, sections: all }, read: (block) => this.#bytes(block) },
+    });
+    return states.list<WindowProgress>(WINDOW_PROGRESS, "union").get();
   }
 
   #bytes({ file: name, offset, bytes: length }: RestoreBlock): Uint8Array {

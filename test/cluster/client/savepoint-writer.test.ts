@@ -8,6 +8,7 @@ import {
   type DataSet, type Environment, type KeyedEntry, aggregatingState, average, changeSavepoint, listState, localEnvironment, mapState,
   newSavepoint, openSavepoint, reducingState, valueState,
 } from "../../../src/cluster/index.ts";
+import { ObjectStore } from "../storage/object-store.ts";
 
 let folder: string;
 let places = 0;
@@ -164,6 +165,54 @@ describe("a savepoint that was changed", () => {
     );
     expect(() => readdirSync(to)).toThrow("ENOENT");
     expect(await pairs((await openSavepoint(former)).keyedState(env, "totals", count))).toEqual([["a", 1], ["b", 2]]);
+  });
+});
+
+describe("an object store", () => {
+  const store = new ObjectStore();
+  beforeAll(async () => {
+    const endpoint = await store.start();
+    Object.assign(process.env, {
+      AWS_ENDPOINT_URL_S3: endpoint, AWS_REGION: "us-east-1", AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret", AWS_MAX_ATTEMPTS: "1",
+    });
+  });
+  afterAll(() => store.stop());
+
+  it("holds savepoints that are written, read and changed there, from and to folders", { timeout: 60_000 }, async () => {
+    const env = local(2);
+    const rows: [number, number][] = Array.from({ length: 500 }, (_, n) => [n, n * n]);
+    const there = await newSavepoint()
+      .keyedState("squares", count, entries(env, rows))
+      .keyedState("squares", numbers, entries(env, rows.map(([key, value]) => [key, [value]])))
+      .operatorState("source", "positions", env.dataSet([1, 2, 3]))
+      .write("s3://bucket/made/");
+    expect(there).toBe("s3://bucket/made");
+    expect([...store.objects.keys()].every((key) => key.startsWith("made/"))).toBe(true);
+    const here = await (await changeSavepoint(there)).remove("source").write(place());
+    const back = await (await changeSavepoint(here)).keyedState("more", count, entries(env, [[1, 1]])).write("s3://bucket/back");
+    for (const from of [there, here, `${back}/_metadata`]) {
+      const savepoint = await openSavepoint(from);
+      for (const parallelism of [1, 3]) {
+        const reader = local(parallelism);
+        expect(await pairs(savepoint.keyedState(reader, "squares", count))).toEqual(sorted(rows));
+        expect(await pairs(savepoint.keyedState(reader, "squares", numbers))).toEqual(sorted(rows.map(([key, value]) => [key, [value]])));
+        await reader.close();
+      }
+    }
+    await expect(newSavepoint().write(there)).rejects.toThrow("s3://bucket/made is not empty: it has ");
+    await env.close();
+  });
+
+  it("that holds none, or lacks a file, is told, and one that does not answer too", { timeout: 60_000 }, async () => {
+    const env = local();
+    await expect(openSavepoint("s3://bucket/nothing")).rejects.toThrow('there is no checkpoint or savepoint in "s3://bucket/nothing": it has no file _metadata. Check the path.');
+    const there = await newSavepoint().keyedState("a", count, entries(env, [["x", 1]])).write("s3://bucket/lacking");
+    const savepoint = await openSavepoint(there);
+    for (const key of [...store.objects.keys()]) if (key.startsWith("lacking/") && !key.endsWith("_metadata")) store.objects.delete(key);
+    await expect(savepoint.keyedState(env, "a", count).collect()).rejects.toThrow(/^The savepoint in s3:\/\/bucket\/lacking has no file .*, which its state is in\. Was it copied with all its files\?$/);
+    store.stop();
+    await expect(openSavepoint("s3://bucket/made")).rejects.toThrow(/^could not read s3:\/\/bucket\/made\/_metadata: /);
+    await env.close();
   });
 });
 
