@@ -3,6 +3,8 @@
  * nbconvert and papermill, a console, and JupyterLab and Notebook 7 in a browser: trusted, saved and reopened, untrusted. What is not
  * installed is skipped and says so. Run by `npm run test:kernel`.
  *
+ *     npm run test:kernel                     all of it
+ *     npm run test:kernel -- "Notebook 7"     what has this in its name
  *     pip install jupyterlab notebook anywidget nbclient nbconvert papermill jupyter_console jupyter_kernel_test
  *
  * DREY_PYTHON names the Python, CHROMIUM the browser; DREY_KEEP_PICTURES names a folder for pictures of every page, light and dark.
@@ -25,7 +27,10 @@ const counts = { passed: 0, failed: 0, skipped: 0 };
 /** Most that the first notebook may take on disk, with the library that its charts need. */
 const MOST_BYTES = 2.6e6;
 
+const [only = ""] = process.argv.slice(2);
+
 async function check(name, needs, work) {
+  if (!name.includes(only)) return;
   const missing = needs.find((need) => !need.there);
   if (missing !== undefined) {
     counts.skipped++;
