@@ -118,6 +118,11 @@ export class CheckpointCoordinator {
     return this.#completed.latest;
   }
 
+  /** Whether a failure may go back to the checkpoint or savepoint in a folder. */
+  needs(folder: string): boolean {
+    return this.#completed.all.some((completed) => completed.folder === folder);
+  }
+
   /** There was a checkpoint, and none can be read any more. */
   get areLost(): boolean {
     return this.#completed.areLost;

@@ -265,6 +265,16 @@ export class Dispatcher {
 
   // ------------------------------------------------------------------------------------------------------------ clients
 
+  /** @throws ConflictError when a job would go back to the checkpoint or savepoint in this folder after a failure. */
+  requireDisposable(folder: string): void {
+    const job = [...this.#jobs.values()].find((it) => !it.isFinal && it.checkpoints.needs(folder));
+    if (job === undefined) return;
+    throw new ConflictError(
+      `${folder} can't be removed: job ${JSON.stringify(job.name)} (${job.id}) would go back to it after a failure. Remove it when the job has ` +
+        "ended, or has taken checkpoints of its own.",
+    );
+  }
+
   /** A client is there, perhaps again. */
   clientConnected(client: string): void {
     this.#graces.delete(client);

@@ -220,6 +220,7 @@ export class JobManagerEndpoint {
         later(peer, (request) => dispatcher.stopWithSavepoint(job, drain, checked(target), request)),
       disposeSavepoint: async ({ location }) => {
         const storage = storageAt(location);
+        this.#dispatcher.requireDisposable(location);
         // Whatever is not the folder of a checkpoint is not removed.
         await loadManifest(storage);
         await storage.delete("");

@@ -687,7 +687,7 @@ export class JobMaster {
     const id = error instanceof CorruptCheckpointError ? (error.details["checkpoint"] ?? this.checkpoints.latest?.id) : undefined;
     if (typeof id === "number") {
       this.#emit({ kind: "note", text: `job ${this.id} can't restore checkpoint ${id}: ${error.message}` });
-      if (!this.checkpoints.unreadable(id)) return this.giveUp(failure, "none of its checkpoints can be read");
+      if (!this.checkpoints.unreadable(id)) return this.giveUp(failure, "has no other checkpoint that can be read");
     }
     if (!isRestartable(error)) return this.giveUp(failure);
     const recovery = this.#strategy.failed(this.#clocks.elapsedMs());

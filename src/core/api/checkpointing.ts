@@ -60,7 +60,8 @@ export function checkpointingConfiguration(interval: Duration, settings: Checkpo
   );
 }
 
-/** A place for snapshots as the cluster takes it: a relative path is seen from this program's folder. */
+/** A place of snapshots as the cluster takes it: a relative path is seen from this program's folder, a manifest stands for its folder. */
 export function place(path: string, absolutePath: (path: string) => string): string {
-  return /^[a-z][a-z0-9+.-]+:\/\//i.test(path) ? path : absolutePath(path);
+  const folder = path.replace(/\/_metadata$/, "");
+  return /^[a-z][a-z0-9+.-]+:\/\//i.test(folder) ? folder : absolutePath(folder);
 }

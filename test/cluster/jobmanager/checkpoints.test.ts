@@ -421,7 +421,7 @@ describe("going back to a checkpoint", () => {
     plane.pass(500);
     expect(plane.details(job)).toMatchObject({
       state: "FAILED",
-      failure: { name: "CorruptCheckpointError", message: expect.stringMatching(/none of its checkpoints can be read/) },
+      failure: { name: "CorruptCheckpointError", message: expect.stringMatching(/has no other checkpoint that can be read/) },
     });
   });
 

@@ -283,6 +283,10 @@ describe("a JobManager over sockets", () => {
     await client.rpc.call("cancel", { job });
     await client.reaches(job, "CANCELED");
     await until("its checkpoints are gone", () => !existsSync(`${root}/${job}`));
+    await expect(client.rpc.call("disposeSavepoint", { location })).rejects.toThrow(/can't be removed: job "rides again" .* would go back to it/);
+    await client.rpc.call("watchJob", { job: next, topics: ["status"] });
+    await client.rpc.call("cancel", { job: next });
+    await client.reaches(next, "CANCELED");
     await client.rpc.call("disposeSavepoint", { location });
     await expect(client.rpc.call("submit", { ...request, from })).rejects.toThrow(/no checkpoint or savepoint in/);
   });
