@@ -74,8 +74,8 @@ const homes: Readonly<Record<string, readonly string[]>> = {
   "node:http": ["cluster/rest"],
   "node:child_process": ["cluster/local", "notebook"],
   "node:worker_threads": ["cluster/taskmanager", "notebook"],
-  // The kernel interrupts loops through it.
-  "node:inspector": ["cluster/code", "notebook"],
+  // The kernel interrupts loops through it; a task's thread is profiled through it.
+  "node:inspector": ["cluster/code", "cluster/taskmanager", "notebook"],
   "node:inspector/promises": ["cluster/code"],
 };
 

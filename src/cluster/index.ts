@@ -52,6 +52,7 @@ export type {
   SubtaskMetrics, TaskSpec, TaskState, TimerContext, TimerService, Timestamp, TimestampOptions, TimeWindow, ValueState,
   ValueStateDescriptor, WatermarkStrategy, WindowContext, WindowDescription, WireError,
 } from "../core/index.ts";
+export type { FrameKind, ProfileFrame, ProfileOptions, TaskProfile } from "../core/index.ts";
 export { CheckpointError, CorruptCheckpointError } from "../core/index.ts";
 export type {
   CheckpointingOptions, CheckpointInfo, CheckpointOverview, CheckpointState, CheckpointSubtaskInfo, SavepointStart, SnapshotControl,

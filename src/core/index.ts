@@ -42,7 +42,7 @@ export type { WindowFunction } from "./api/windowed-stream.ts";
 export { WindowedStream } from "./api/windowed-stream.ts";
 export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";
-export type { JobResult } from "./api/job-handle.ts";
+export type { JobResult, ProfileOptions } from "./api/job-handle.ts";
 export { discard, jsonLines, textLines, twoPhaseSink } from "./api/sinks.ts";
 export type { SinkContext, TwoPhaseWriter } from "./connectors/two-phase.ts";
 export type { Sink } from "./api/sinks.ts";
@@ -166,6 +166,7 @@ export type {
   SubtaskMetrics,
   TaskState,
 } from "./graph/job-status.ts";
+export type { FrameKind, ProfileFrame, TaskProfile } from "./graph/task-profile.ts";
 export type {
   JobControl, JobExecutor, JobListener, ResultReader, RowFeed, SavepointStart, SnapshotControl, SubmitOptions,
 } from "./runtime/executor.ts";

@@ -7,10 +7,12 @@
  */
 import { createRequire } from "node:module";
 import type { AnyGraph } from "../core/graph/explain.ts";
+import type { TaskProfile } from "../core/graph/task-profile.ts";
 import { ConfigurationError } from "../core/types/errors.ts";
 import type { Comms } from "./kernel/evaluator/comms.ts";
 import type { MimeBundle } from "./picture.ts";
 import { Picture } from "./picture.ts";
+import { flame } from "./views/flame.ts";
 import { graph } from "./views/graph.ts";
 import { type OutputPlace, carriesPlotly } from "./views/plotly.ts";
 import { type SlotOverview, slots } from "./views/slots.ts";
@@ -53,6 +55,7 @@ export function pictureOf(what: unknown): Picture | undefined {
   if (what instanceof Picture) return what;
   if (Array.isArray(what)) return table(what);
   if (typeof what !== "object" || what === null || bundleOf(what) !== undefined) return undefined;
+  if ("frames" in what && "samples" in what && Array.isArray(what.frames)) return flame(what as TaskProfile);
   if ("taskManagers" in what && Array.isArray(what.taskManagers)) return slots(what as SlotOverview);
   const isGraph =
     ("nodes" in what && "jobName" in what) || ("executions" in what && "graph" in what) || ("vertices" in what && "edges" in what);

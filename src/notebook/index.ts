@@ -11,6 +11,8 @@ export { cluster } from "./views/cluster.ts";
 export type { ClusterCard, ClusterOptions } from "./views/cluster.ts";
 export { display, liveDisplay } from "./display.ts";
 export type { DisplayOutlet, LiveDisplay } from "./display.ts";
+export { flame } from "./views/flame.ts";
+export type { FlameOptions } from "./views/flame.ts";
 export { graph } from "./views/graph.ts";
 export type { GraphOptions } from "./views/graph.ts";
 export { JobHistory } from "./views/job-history.ts";

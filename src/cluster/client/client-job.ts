@@ -8,9 +8,10 @@ import { outcome } from "../../core/api/job-handle.ts";
 import { BatchDecoder, BatchEncoder } from "../../core/data/codec.ts";
 import { ClassRegistry, type ShippedClass } from "../../core/data/classes.ts";
 import { type CheckpointOverview, type JobDetails, type LogLine, type MetricsReport, isFinal } from "../../core/graph/job-status.ts";
+import type { TaskProfile } from "../../core/graph/task-profile.ts";
 import type { JobControl, JobListener, ResultReader, RowFeed, SnapshotControl } from "../../core/runtime/executor.ts";
 import { ConnectionError, NotFoundError, toWire } from "../../core/types/errors.ts";
-import type { JobId } from "../../core/types/ids.ts";
+import type { JobId, VertexId } from "../../core/types/ids.ts";
 import type { JobTopic, ResultPosition } from "../protocol/messages.ts";
 import type { Connection } from "./connection.ts";
 import { FeedSender } from "./feed-sender.ts";
@@ -89,6 +90,10 @@ export class ClientJob implements JobControl {
     }
     const [value] = values;
     return value === undefined ? undefined : new BatchDecoder({ classes: this.#classes }).decodeRow(value).row;
+  }
+
+  profile(vertex: VertexId, subtask: number, durationMs: number): Promise<TaskProfile> {
+    return this.#connection.call("profile", { job: this.id, vertex, subtask, durationMs });
   }
 
   async metricsHistory(): Promise<readonly MetricsReport[]> {

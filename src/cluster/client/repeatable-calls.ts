@@ -26,6 +26,7 @@ export const afterLoss: Readonly<Record<AskedCall, AfterLoss>> = {
   unwatchJob: repeated,
   metricsHistory: repeated,
   queryState: repeated,
+  profile: once("Nothing was learned about the task; ask again."),
   checkpoints: repeated,
   // One more harms nobody: the job keeps the latest.
   triggerCheckpoint: repeated,

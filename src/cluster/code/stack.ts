@@ -37,7 +37,13 @@ export function remapStack(stack: string, bundle: CodeBundle): RemappedStack {
   return firstUserFrame === undefined ? { stack: rewritten } : { stack: rewritten, firstUserFrame };
 }
 
-function locate(map: readonly FunctionPosition[], line: number, column: number): UserFrame | { path: string; line: number } | undefined {
+/**
+ * Where a place in the bundle's code, counted from 0, was written; undefined outside of the user's functions. A function whose file nobody
+ * knows is told by its path, with the line in it.
+ */
+export function locate(
+  map: readonly FunctionPosition[], line: number, column: number,
+): UserFrame | { readonly path: string; readonly line: number } | undefined {
   const position = map.find((one) => line >= one.firstLine && line < one.firstLine + one.lines.length);
   if (position === undefined) return undefined;
   const index = line - position.firstLine;

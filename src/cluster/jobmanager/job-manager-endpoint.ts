@@ -10,7 +10,8 @@
  * done by a leader only; what a TaskManager answers after its session ended is not heard. It trusts its peers (protocol/rpc.ts) for
  * identities, order, liveness and fencing. Main thread only.
  */
-import { CheckpointError, ConflictError, ConnectionError, ProtocolError, fromWire } from "../../core/types/errors.ts";
+import { isTaskFinal } from "../../core/graph/job-status.ts";
+import { CheckpointError, ConflictError, ConnectionError, NotFoundError, ProtocolError, fromWire } from "../../core/types/errors.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { type Handlers, ReplyWithAttachments } from "../protocol/conversation.ts";
 import type { ClientConversation, ClientEvents, RegistrationConversation, TaskManagerConversation } from "../protocol/messages.ts";
@@ -211,6 +212,17 @@ export class JobManagerEndpoint {
         const hosts = new Set(executions.flatMap(({ taskManager }) => this.#taskManagers.get(taskManager as TaskManagerId) ?? []));
         const answers = await Promise.all([...hosts].map((host) => host.callForAttachments("queryState", question, { attachments })));
         return answers.find(({ reply }) => reply.declared) ?? { declared: false, found: false };
+      },
+      profile: async ({ job, vertex, subtask, durationMs }, peer) => {
+        const { name, state, executions } = asked(peer, () => dispatcher.job(job));
+        const attempts = executions.filter((it) => it.vertex === vertex && it.subtask === subtask).map(({ attempt }) => attempt);
+        const latest = executions.find((it) => it.vertex === vertex && it.subtask === subtask && it.attempt === Math.max(...attempts));
+        const host = this.#taskManagers.get(latest?.taskManager as TaskManagerId);
+        if (latest === undefined || host === undefined || isTaskFinal(latest.state)) {
+          const why = latest === undefined ? `it has no subtask ${vertex}/${subtask}` : `${vertex}/${subtask} is ${latest.state}`;
+          throw new NotFoundError(`job "${name}" (${state}) can't be profiled there: ${why}.`);
+        }
+        return host.call("profile", { execution: { job, vertex, subtask, attempt: latest.attempt }, durationMs });
       },
       metricsHistory: ({ job }, peer) => asked(peer, () => ({ reports: dispatcher.metricsHistory(job) })),
       checkpoints: ({ job }, peer) => asked(peer, () => dispatcher.checkpoints(job)),

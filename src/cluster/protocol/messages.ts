@@ -25,6 +25,7 @@ import {
   type TaskState,
 } from "../../core/graph/job-status.ts";
 import type { PartitioningKind } from "../../core/graph/stream-graph.ts";
+import { FRAME_KINDS, LONGEST_PROFILE_MS, MOST_FRAMES, type TaskProfile } from "../../core/graph/task-profile.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId, JobId, OperatorId, TaskManagerId, VertexId } from "../../core/types/ids.ts";
 import {
@@ -334,6 +335,31 @@ const clusterOverview: v.GenericSchema<unknown, ClusterOverview> = v.strictObjec
   jobs: v.array(jobSummary),
 });
 
+const profiledMs = v.pipe(count, v.minValue(1), v.maxValue(LONGEST_PROFILE_MS));
+const taskProfile: v.GenericSchema<unknown, TaskProfile> = v.strictObject({
+  job: id<JobId>(),
+  vertex: id<VertexId>(),
+  name: text(65_536),
+  subtask: count,
+  attempt: count,
+  durationMs: v.number(),
+  samples: count,
+  frames: v.pipe(
+    v.array(
+      v.strictObject({
+        parent: v.pipe(v.number(), v.integer(), v.minValue(-1)),
+        name: text(256),
+        kind: v.picklist(FRAME_KINDS),
+        place: v.exactOptional(text()),
+        selfMs: v.number(),
+        hottest: v.exactOptional(text()),
+      }),
+    ),
+    v.maxLength(MOST_FRAMES),
+    v.check((frames) => frames.every(({ parent }, at) => parent < at), "a caller stands before what it calls"),
+  ),
+});
+
 const nothing: v.GenericSchema<unknown, void> = v.pipe(
   v.unknown(),
   v.transform((): void => undefined),
@@ -348,6 +374,11 @@ const slowCall = <Request, Reply>(
   request: v.GenericSchema<unknown, Request>,
   reply: v.GenericSchema<unknown, Reply>,
 ): Call<Request, Reply> => ({ request, reply, deadlineMs: SLOW_DEADLINE_MS });
+/** As long as the longest profile, and what a task may take to come round before and after. */
+const profileCall = <Request, Reply>(
+  request: v.GenericSchema<unknown, Request>,
+  reply: v.GenericSchema<unknown, Reply>,
+): Call<Request, Reply> => ({ request, reply, deadlineMs: LONGEST_PROFILE_MS + 30_000 });
 const event = <Request>(request: v.GenericSchema<unknown, Request>): Event<Request> => ({ request, reply: nothing, event: true });
 
 // ------------------------------------------------------------------------------------------------------- conversations
@@ -431,6 +462,8 @@ export type TaskManagerConversation = {
   readonly limitWatermarks: Event<{ readonly job: JobId; readonly limits: readonly WatermarkLimit[] }>;
   /** What running tasks of a job hold for a key (attachment 0: the key, as a row). Attachment of the answer: the value, as a row. */
   readonly queryState: Call<{ readonly job: JobId; readonly name: string }, StateFound>;
+  /** Watches for so long where the thread of a running task spends its time. */
+  readonly profile: Call<{ readonly execution: ExecutionAddress; readonly durationMs: number }, TaskProfile>;
   readonly shutdown: Event<{ readonly reason: string }>;
 };
 
@@ -450,6 +483,7 @@ export const taskManagerConversation: TaskManagerConversation = {
     v.strictObject({ job: id<JobId>(), limits: v.array(v.strictObject({ vertex: id<VertexId>(), limit: v.number() })) }),
   ),
   queryState: call(ofChannel, stateFound),
+  profile: profileCall(v.strictObject({ execution, durationMs: profiledMs }), taskProfile),
   shutdown: event(v.strictObject({ reason: text() })),
 };
 
@@ -475,6 +509,11 @@ export type ClientConversation = {
   readonly metricsHistory: Call<{ readonly job: JobId }, { readonly reports: readonly MetricsReport[] }>;
   /** As TaskManagers answer it. */
   readonly queryState: Call<{ readonly job: JobId; readonly name: string }, StateFound>;
+  /** As TaskManagers answer it. @throws NotFoundError when there is no such subtask, or it does not run */
+  readonly profile: Call<
+    { readonly job: JobId; readonly vertex: VertexId; readonly subtask: number; readonly durationMs: number },
+    TaskProfile
+  >;
   readonly checkpoints: Call<{ readonly job: JobId }, CheckpointOverview>;
   /** Takes a checkpoint now; answered when it is complete. @throws CheckpointError */
   readonly triggerCheckpoint: Call<{ readonly job: JobId }, { readonly checkpoint: number }>;
@@ -578,6 +617,7 @@ export const clientConversation: ClientConversation = {
   unwatchJob: call(ofJob, nothing),
   metricsHistory: call(ofJob, v.strictObject({ reports: v.array(metricsReport) })),
   queryState: call(ofChannel, stateFound),
+  profile: profileCall(v.strictObject({ job: id<JobId>(), vertex: id<VertexId>(), subtask: count, durationMs: profiledMs }), taskProfile),
   checkpoints: call(ofJob, checkpointOverview),
   triggerCheckpoint: slowCall(ofJob, v.strictObject({ checkpoint: count })),
   savepoint: slowCall(v.strictObject({ job: id<JobId>(), target: v.exactOptional(location) }), v.strictObject({ location })),

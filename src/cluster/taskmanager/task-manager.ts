@@ -18,8 +18,9 @@ import { randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { isTaskFinal } from "../../core/graph/job-status.ts";
+import type { TaskProfile } from "../../core/graph/task-profile.ts";
 import { WATERMARK_LIMIT } from "../../core/runtime/metrics.ts";
-import { ConnectionError, DreyError, InvariantError, ProtocolError, fromWire } from "../../core/types/errors.ts";
+import { ConnectionError, DreyError, InvariantError, NotFoundError, ProtocolError, fromWire } from "../../core/types/errors.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { Configuration, options } from "../../core/types/options.ts";
 import { taskManagerId } from "../../core/types/ids.ts";
@@ -159,6 +160,7 @@ export class TaskManager {
         feedSegments: (segments, _from, attachments) => this.#clients.feedSegments(segments, attachments),
         triggerCheckpoint: (what) => this.#triggerCheckpoint(what),
         queryState: ({ job, name }, _from, [key]) => this.#queryState(job, name, key),
+        profile: ({ execution, durationMs }) => this.#profile(execution, durationMs),
         checkpointCompleted: ({ job, checkpoint }) => {
           this.#snapshots.completed(job, checkpoint);
           this.#tellTasks(job, { kind: "completed", checkpoint });
@@ -483,6 +485,14 @@ export class TaskManager {
       { declared: answer !== undefined, found: answer?.value !== undefined },
       answer?.value === undefined ? [] : [answer.value],
     );
+  }
+
+  async #profile(execution: ExecutionAddress, durationMs: number): Promise<TaskProfile> {
+    const task = this.#running.get(executionKey(execution))?.task;
+    const { job, vertex, subtask, attempt } = execution;
+    if (task === undefined) throw new NotFoundError(`${vertex}/${subtask} of job ${job} runs here no more.`);
+    const { durationMs: watchedMs, samples, frames } = await task.profile(durationMs);
+    return { job, vertex, name: task.deployment.vertex.name, subtask, attempt, durationMs: watchedMs, samples, frames };
   }
 
   #tellTasks(job: JobId, command: Extract<ThreadCommand, { readonly kind: "completed" | "aborted" }>): void {

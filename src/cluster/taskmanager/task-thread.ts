@@ -12,7 +12,9 @@
  * Who fails it: the thread itself (user code threw), the thread's death (out of memory, process.exit), its host (a channel broke, the
  * watchdog). The first reason is the one that is told.
  */
-import { DeadlineError, type DreyError, InvariantError, OutOfMemoryError, UserFunctionError, toWire } from "../../core/types/errors.ts";
+import {
+  ConflictError, DeadlineError, type DreyError, InvariantError, NotFoundError, OutOfMemoryError, UserFunctionError, fromWire, toWire,
+} from "../../core/types/errors.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import type { TaskState } from "../../core/graph/job-status.ts";
@@ -21,12 +23,17 @@ import { metricIndex } from "../../core/runtime/metrics.ts";
 import type { TaskDeployment, TaskStateChange } from "../protocol/messages.ts";
 import type { Thread, ThreadExit } from "./thread-pool.ts";
 import { subtaskName } from "./thread-messages.ts";
-import type { CheckpointReport, ConsoleLine, StateAnswer, TaskAssignment, ThreadCommand, ThreadReport } from "./thread-messages.ts";
+import type {
+  CheckpointReport, ConsoleLine, StateAnswer, TaskAssignment, ThreadCommand, ThreadProfile, ThreadReport,
+} from "./thread-messages.ts";
 
 /** A thread that said its last word ends by itself; after so long it is helped. */
 const GOODBYE_MS = 1_000;
 /** V8 ends a thread within milliseconds unless native code runs; longer than this, it is taken for endless. */
 const STUCK_MS = 30_000;
+
+/** A thread that has not told its profile so long after the time that it was to last does not come round. */
+const PROFILE_GRACE_MS = 20_000;
 
 const TURNS = metricIndex("turns");
 
@@ -69,6 +76,8 @@ export class TaskThread {
   readonly #canceled: Promise<void>;
   #lastQuestion = 0;
   readonly #questions = new Map<number, (answer: StateAnswer | undefined) => void>();
+  /** While it is profiled: hears when that has begun, and what was seen. */
+  #profiling: { readonly begun: () => void; readonly ended: (profile: ThreadProfile | undefined) => void } | undefined;
   #turns = -1;
   #turnedAtMs = 0;
 
@@ -135,6 +144,37 @@ export class TaskThread {
     this.#questions.delete(id);
   }
 
+  /**
+   * Watches for so long where the thread spends its time.
+   * @throws NotFoundError when it does not run, or ends meanwhile; ConflictError while it is profiled; DeadlineError when it hangs.
+   */
+  async profile(durationMs: number): Promise<ThreadProfile> {
+    if (this.#state !== "RUNNING" || this.#outcome !== undefined) {
+      throw new NotFoundError(`${this.#name} does not run (${this.#state}); only a running task can be profiled.`);
+    }
+    if (this.#profiling !== undefined) throw new ConflictError(`${this.#name} is being profiled already; wait until that has ended.`);
+    let hangs = false;
+    const profile = await new Promise<ThreadProfile | undefined>((ended) => {
+      const begun = (): void => this.#after(durationMs, () => this.thread.tell({ kind: "profile", on: false }));
+      this.#profiling = { begun, ended };
+      this.#after(durationMs + PROFILE_GRACE_MS, () => {
+        hangs = true;
+        ended(undefined);
+      });
+      this.thread.tell({ kind: "profile", on: true });
+    });
+    this.#profiling = undefined;
+    if (hangs) {
+      throw new DeadlineError(
+        `${this.#name} did not come round within ${formatDuration(PROFILE_GRACE_MS)} after its profile: a function of it does not return.`,
+        { details: this.#whose },
+      );
+    }
+    if (profile === undefined) throw new NotFoundError(`${this.#name} ended while it was profiled.`);
+    if (profile.error !== undefined) throw fromWire(profile.error);
+    return profile;
+  }
+
   /** Ends the task's thread at once; the task has failed with `error`, unless it is being cancelled or at its end already. */
   fail(error: Error): void {
     if (this.#final || this.#outcome !== undefined) return;
@@ -180,6 +220,7 @@ export class TaskThread {
     const exit = await this.thread.exited;
     for (const timer of this.#timers) clearTimeout(timer);
     for (const id of [...this.#questions.keys()]) this.#answered(id, undefined);
+    this.#profiling?.ended(undefined);
     const outcome = (this.#outcome ??= this.#deathOf(exit));
     if (outcome.state === "FINISHED") await Promise.race([this.#options.drained(), this.#canceled]);
     // Cancelled while its rows were on their way: they are not wanted any more.
@@ -196,6 +237,10 @@ export class TaskThread {
         return this.#options.onLine(report.line);
       case "answer":
         return this.#answered(report.id, report);
+      case "profiling":
+        return this.#profiling?.begun();
+      case "profiled":
+        return this.#profiling?.ended(report);
       case "snapshot":
       case "acknowledge":
       case "decline":

@@ -26,6 +26,7 @@ import { ConsoleLines } from "./console-lines.ts";
 import { failureReport } from "./failure-report.ts";
 import { SlotHeap } from "./slot-heap.ts";
 import { taskRestore } from "./restored-state.ts";
+import { ThreadProfiler } from "./thread-profiler.ts";
 import { SNAPSHOT_BYTES, snapshotFile, subtaskName } from "./thread-messages.ts";
 import { answerOf } from "./state-query.ts";
 import type { StateAnswer, StateQuestion, TaskAssignment, ThreadBirth, ThreadCommand, ThreadReport } from "./thread-messages.ts";
@@ -49,6 +50,9 @@ class Commands {
   over = false;
   /** Answers questions about its state. */
   answer: (question: StateQuestion) => StateAnswer = ({ id }) => ({ kind: "answer", id, declared: false });
+  /** The job's code, for profiles. */
+  bundle: CodeBundle | undefined;
+  readonly #profiler = new ThreadProfiler();
 
   constructor(run: (assignment: TaskAssignment) => void) {
     this.#run = run;
@@ -82,10 +86,22 @@ class Commands {
         return declineCheckpoint(command.trigger.checkpoint, new CheckpointError("the task does not run yet."));
       case "query":
         return report(this.answer(command));
+      case "profile":
+        return this.#profile(command.on);
       case "completed":
         return this.task?.checkpointCompleted(command.checkpoint);
       case "aborted":
         return this.task?.checkpointAborted(command.checkpoint);
+    }
+  }
+
+  #profile(on: boolean): void {
+    try {
+      if (!on) return report({ kind: "profiled", ...this.#profiler.stop(this.bundle) });
+      this.#profiler.start();
+      report({ kind: "profiling" });
+    } catch (error) {
+      report({ kind: "profiled", durationMs: 0, samples: 0, frames: [], error: toWire(error) });
     }
   }
 }
@@ -162,7 +178,7 @@ class Subtask {
 
   async #load(): Promise<Task> {
     const assignment = this.#assignment;
-    this.#bundle = decodeBundle(new Uint8Array(assignment.code));
+    this.#bundle = commands.bundle = decodeBundle(new Uint8Array(assignment.code));
     const { values, classes, warnings } = await revive(this.#bundle, { resolve: resolveDrey });
     for (const warning of warnings) console.warn(warning);
     const spec = values[assignment.vertexIndex] as TaskSpec | undefined;

@@ -11,6 +11,8 @@
  *       │◀──────── snapshot … acknowledge · decline ───│
  *       │── query ────────────────────────────────────▶│  for the state of a key
  *       │◀──────────────────────── answer ─────────────│
+ *       │── profile: on, later off ───────────────────▶│
+ *       │◀──────────── profiling, later profiled ──────│
  *       │── cancel ───────────────────────────────────▶│  at any time; the flag of the bell says that a command waits
  *       │◀──────────────────────── ended ──────────────│  the last word, then the thread ends
  *
@@ -21,6 +23,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { JobVertex } from "../../core/graph/job-graph.ts";
 import type { LogLine } from "../../core/graph/job-status.ts";
+import type { ProfileFrame } from "../../core/graph/task-profile.ts";
 import type { CheckpointAck, CheckpointTrigger } from "../../core/runtime/checkpoint.ts";
 import type { WireError } from "../../core/types/errors.ts";
 import type { EdgeId } from "../../core/types/ids.ts";
@@ -89,7 +92,9 @@ export type ThreadCommand =
   | { readonly kind: "cancel" }
   | { readonly kind: "trigger"; readonly trigger: CheckpointTrigger }
   | { readonly kind: "completed" | "aborted"; readonly checkpoint: number }
-  | StateQuestion;
+  | StateQuestion
+  /** Begins or ends to watch where the thread spends its time. */
+  | { readonly kind: "profile"; readonly on: boolean };
 
 /** Asks for the state of a key. */
 export interface StateQuestion {
@@ -114,6 +119,15 @@ export interface StateAnswer {
   readonly error?: WireError;
 }
 
+/** Where a thread spent its time, or why that is not known. */
+export interface ThreadProfile {
+  readonly kind: "profiled";
+  readonly durationMs: number;
+  readonly samples: number;
+  readonly frames: readonly ProfileFrame[];
+  readonly error?: WireError;
+}
+
 /** A line of the console, before it is known whose it is. */
 export type ConsoleLine = Pick<LogLine, "level" | "text" | "atMs">;
 
@@ -133,6 +147,9 @@ export type ThreadReport =
   | { readonly kind: "state"; readonly state: "INITIALIZING" | "RUNNING"; readonly atMs: number }
   | { readonly kind: "line"; readonly line: ConsoleLine }
   | StateAnswer
+  /** From now on it is watched where it spends its time. */
+  | { readonly kind: "profiling" }
+  | ThreadProfile
   | { readonly kind: "ended"; readonly state: "FINISHED" | "CANCELED" | "FAILED"; readonly atMs: number; readonly error?: WireError };
 
 /** `Source: rides -> map (subtask 2 of 4)`: how messages name one subtask. Subtasks are counted from 1 for people. */

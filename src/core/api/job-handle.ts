@@ -2,8 +2,9 @@
 import { Observable } from "rxjs";
 import type { CheckpointOverview, JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
 import { isFinal } from "../graph/job-status.ts";
+import { LONGEST_PROFILE_MS, type TaskProfile } from "../graph/task-profile.ts";
 import type { JobControl, JobListener, ResultReader, SnapshotControl } from "../runtime/executor.ts";
-import { ConfigurationError, JobCanceledError, JobFailedError, describe, fromWire } from "../types/errors.ts";
+import { ConfigurationError, JobCanceledError, JobFailedError, NotFoundError, describe, fromWire } from "../types/errors.ts";
 import type { JobId } from "../types/ids.ts";
 import { tellAwaited } from "./awaited-jobs.ts";
 import { place } from "./checkpointing.ts";
@@ -16,6 +17,13 @@ export interface JobResult {
   /** From submission to the last task's end, milliseconds. */
   readonly durationMs: number;
   readonly details: JobDetails;
+}
+
+/** Which subtask, and for how long. */
+export interface ProfileOptions {
+  readonly vertex?: string;
+  readonly subtask?: number;
+  readonly seconds?: number;
 }
 
 /**
@@ -88,6 +96,34 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
         return (await this.#control.queryState(name, key)) as Value | undefined;
       },
     };
+  }
+
+  /**
+   * Watches for a while where the thread of one subtask spends its time; the picture `flame` of drey/notebook draws it. The task is slowed
+   * by some percent meanwhile.
+   * @param options.vertex its id or its name; may be left out where the job has only one. @param options.subtask default 0.
+   * @param options.seconds default 5, at most 60.
+   * @throws NotFoundError when there is no such task, or it does not run; ConflictError while somebody profiles it.
+   */
+  async profile({ vertex, subtask = 0, seconds = 5 }: ProfileOptions = {}): Promise<TaskProfile> {
+    const durationMs = Math.round(seconds * 1_000);
+    if (!(durationMs >= 1 && durationMs <= LONGEST_PROFILE_MS)) {
+      throw new ConfigurationError(`profile() got seconds: ${describe(seconds)}; give a number up to ${LONGEST_PROFILE_MS / 1_000}.`);
+    }
+    if (!Number.isInteger(subtask) || subtask < 0) {
+      throw new ConfigurationError(`profile() got subtask: ${describe(subtask)}; give an integer ≥ 0.`);
+    }
+    if (this.#control.profile === undefined) {
+      throw new ConfigurationError(`Job "${this.name}" runs where its tasks can't be profiled; run it on a cluster.`);
+    }
+    const { vertices } = (await this.#control.details()).graph;
+    const named = vertices.filter(({ id, name }) => vertex === undefined || id === vertex || name === vertex);
+    const [found] = named;
+    if (found === undefined || (vertex === undefined && named.length > 1)) {
+      const asked = vertex === undefined ? "profile() was not told which task" : `Job "${this.name}" has no task ${describe(vertex)}`;
+      throw new NotFoundError(`${asked}; it has ${vertices.map(({ id, name }) => `${id} (${name})`).join(", ")}.`);
+    }
+    return this.#control.profile(found.id, subtask, durationMs);
   }
 
   /** The checkpoints now. */

@@ -4,7 +4,8 @@
  */
 import type { CompiledJob } from "../graph/job-graph.ts";
 import type { CheckpointOverview, JobDetails, LogLine, MetricsReport } from "../graph/job-status.ts";
-import type { JobId } from "../types/ids.ts";
+import type { TaskProfile } from "../graph/task-profile.ts";
+import type { JobId, VertexId } from "../types/ids.ts";
 
 /** Rows that a client sends into a job. The executor asks for rows only when the job has room for them. */
 export interface RowFeed {
@@ -75,6 +76,8 @@ export interface JobControl {
    * @throws NotFoundError when no running task has such a state.
    */
   queryState?(name: string, key: unknown): Promise<unknown>;
+  /** Watches for so long where the thread of a subtask spends its time. Absent: nobody can there. */
+  profile?(vertex: VertexId, subtask: number, durationMs: number): Promise<TaskProfile>;
   /** Absent: nobody can ask for checkpoints there. */
   readonly snapshots?: SnapshotControl;
 }

@@ -30,7 +30,9 @@ export function linked(names: readonly LinkName[], hint: string, reachable: bool
 
 /** The style sheet for elements with these names, to stand in the same picture. */
 export function linkStyle(names: Iterable<LinkName>): Markup {
-  const selectors = [...new Set(names)].slice(0, MOST_NAMES).map((it) => `:root:has(.${it}:is(:hover,:focus-visible)) .${it}>rect:first-of-type`);
+  const selectors = [...new Set(names)]
+    .slice(0, MOST_NAMES)
+    .map((it) => `:root:has(.${it}:is(:hover,:focus-visible)) .${it}>rect:first-of-type`);
   const [light, dark] = COLOURS.series3;
   return element("style", {}, `${selectors.join(",")}{stroke:${light};stroke:light-dark(${light},${dark});stroke-width:2.5px}` as Markup);
 }

@@ -63,6 +63,7 @@ export class FakeJobManager {
       unwatchJob: () => undefined,
       metricsHistory: () => ({ reports: [] }),
       queryState: () => ({ declared: false, found: false }),
+      profile: ({ job, vertex, subtask }) => ({ job, vertex, name: vertex, subtask, attempt: 0, durationMs: 1, samples: 0, frames: [] }),
       checkpoints: () => ({ job: JOB, completed: 0, failed: 0, inProgress: 0, restored: 0, latest: [] }),
       triggerCheckpoint: () => ({ checkpoint: 1 }),
       savepoint: () => ({ location: "/savepoint" }),

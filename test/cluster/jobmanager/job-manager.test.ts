@@ -105,6 +105,7 @@ class FakeTaskManager {
       cancel: ({ executions }) => void this.reportAll(executions, "CANCELED"),
       releaseJob: ({ job }) => void this.released.push(job),
       queryState: () => ({ declared: false, found: false }),
+      profile: ({ execution }) => ({ ...execution, name: execution.vertex, durationMs: 1, samples: 0, frames: [] }),
       grantResult: (grant) => void this.grants.push(grant),
       feedSegments: (message, _, segments) => void this.fed.push({ message, segments }),
       triggerCheckpoint: ({ trigger: { checkpoint }, folder }) => void this.acknowledge(checkpoint, folder),

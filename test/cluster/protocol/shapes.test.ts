@@ -17,6 +17,7 @@ const sound: Readonly<Record<string, unknown>> = {
   "clientConversation.rescale": { job: "j", parallelism: 2 },
   "clientConversation.openResult": { job: "j", name: "out", from: [{ number: 3, rows: 1 }] },
   "clientConversation.queryState": { job: "j", name: "rides" },
+  "clientConversation.profile": { job: "j", vertex: "v1", subtask: 0, durationMs: 5_000 },
   "clientEvents.grantFeed": { job: "j", name: "feed", subtask: 0, attempt: 1, granted: 8, from: 3, covered: 3 },
   "registrationConversation.declineCheckpoint": {
     execution: { job: "j", vertex: "v", subtask: 0, attempt: 0 },
