@@ -42,7 +42,8 @@ type Kind = (typeof KINDS)[number];
 
 test(`${MINUTES} minutes of chaos, seed ${SEED}`, async () => {
   using traces = new Traces();
-  Object.assign(process.env, traces.environment);
+  // For this process and its children; that this one was started without it keeps it from being found among them.
+  process.env["TMPDIR"] = traces.folder;
   // What this process holds once it has had a cluster.
   await warmUp();
   const before = holdings(process.pid);

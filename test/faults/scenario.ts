@@ -148,11 +148,3 @@ export async function deadline<T>(promise: Promise<T>, withinMs: number, what: s
     clearTimeout(timer);
   }
 }
-
-export function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}

@@ -11,7 +11,8 @@ import { fileURLToPath } from "node:url";
 import { JobFailedError, discard, environment } from "drey";
 import { describe, expect, test, vi } from "vitest";
 import { ask, asked, once } from "./oracle.ts";
-import { Scenario, deadline, isAlive, until } from "./scenario.ts";
+import { runs } from "../cluster/local/programs.ts";
+import { Scenario, deadline, until } from "./scenario.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
@@ -80,7 +81,7 @@ describe("tasks", () => {
     const pids = await it.busyTaskManagers();
     const failure = await deadline(it.job.result(), 60_000, "the failure").then(() => undefined, (error: unknown) => error as Error);
     expect(failure?.message).toMatch(/heap/);
-    for (const pid of pids) expect(isAlive(pid)).toBe(true);
+    for (const pid of pids) expect(runs(pid)).toBe(true);
   });
 });
 
@@ -130,7 +131,7 @@ describe("TaskManagers", () => {
     skip(code === 2, "the inspector of the TaskManager can't be reached: its port is taken");
     try {
       await it.restored(1);
-      expect(isAlive(pid)).toBe(true);
+      expect(runs(pid)).toBe(true);
     } finally {
       busy.kill("SIGKILL");
     }
@@ -301,7 +302,7 @@ describe("everybody", () => {
     } finally {
       // Its processes end with it, those that sleep once they are woken.
       sleeper.kill("SIGKILL");
-      for (const pid of JSON.parse(lines[0] ?? "[]") as number[]) if (isAlive(pid)) process.kill(pid, "SIGCONT");
+      for (const pid of JSON.parse(lines[0] ?? "[]") as number[]) if (runs(pid)) process.kill(pid, "SIGCONT");
     }
   });
 });

@@ -26,7 +26,7 @@ import { Observable, Subject, firstValueFrom, from, interval, lastValueFrom, ran
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
-const deadline = { timeout: 20_000, interval: 30 };
+const deadline = { timeout: 30_000, interval: 30 };
 
 let cluster: LocalCluster;
 let client: ClusterClient;

@@ -47,6 +47,8 @@ export interface ExecuteOptions {
   readonly cwd: string;
   /** Of one cell, and of the kernel's start; default 120,000. */
   readonly timeoutMs?: number;
+  /** Beside the environment of this process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** What became of a notebook. */
@@ -116,7 +118,7 @@ export class KernelSession {
   /** Where a display stands, so that an update finds it: the outputs of its cell and its place among them. */
   readonly #displays = new Map<string, { readonly outputs: Output[]; readonly at: number }>();
 
-  constructor({ kernel: [program, ...args], cwd, separator = ":", timeoutMs = 120_000 }: ExecuteOptions) {
+  constructor({ kernel: [program, ...args], cwd, separator = ":", timeoutMs = 120_000, env = {} }: ExecuteOptions) {
     this.#timeoutMs = timeoutMs;
     const connection = join(this.#folder, "connection.json");
     const ports = Object.fromEntries(SOCKETS.map((name, index) => [`${name}_port`, index + 1]));
@@ -128,7 +130,9 @@ export class KernelSession {
     this.#stdin.connect(`ipc://${ip}${separator}${ports["stdin_port"]}`);
     this.#iopub.subscribe();
     for (const socket of [this.#shell, this.#iopub, this.#control, this.#stdin]) void this.#receive(socket);
-    this.#kernel = spawn(program, args.map((arg) => arg.replace("{connection}", connection)), { cwd, stdio: ["ignore", "pipe", "pipe"] });
+    this.#kernel = spawn(program, args.map((arg) => arg.replace("{connection}", connection)), {
+      cwd, env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"],
+    });
     for (const stream of [this.#kernel.stdout, this.#kernel.stderr]) stream?.on("data", (text: Buffer) => (this.log += text.toString()));
     this.#ended = new Promise((resolve) => {
       this.#kernel.once("exit", () => resolve());

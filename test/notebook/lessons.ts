@@ -12,6 +12,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Executed, type Notebook, type NotebookCell, type Output, executeNotebook } from "./execute-notebook.ts";
 import { ourKernel } from "./kernel/kernel.ts";
+import { runs } from "../cluster/local/programs.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const NOTEBOOKS = join(ROOT, "notebooks");
@@ -52,13 +53,6 @@ describe("notebooks", () => {
   });
 });
 
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
 
 const executed = new Map<string, Promise<Executed>>();
 /** Each notebook runs once under each kernel. */
@@ -130,6 +124,6 @@ describe.each(["tslab", "drey"] as const)("under %s", (under) => {
     const text = slots?.output_type === "display_data" ? String(slots.data["text/plain"]) : "";
     const pids = [...text.matchAll(/pid (\d+)/g)].map(([, pid]) => Number(pid));
     expect(pids).toHaveLength(2);
-    for (const pid of pids) await expect.poll(() => isAlive(pid), { timeout: 30_000 }).toBe(false);
+    for (const pid of pids) await expect.poll(() => runs(pid), { timeout: 30_000 }).toBe(false);
   });
 });

@@ -1,6 +1,6 @@
 /**
  * A folder for temporary files that belongs to one process: made when it is needed, removed by its owner. A process that is killed removes
- * nothing; so the folder bears the number of its process, and whoever makes the next one of its kind there removes those of the dead.
+ * nothing; so the folder bears the number of its process, and whoever makes the next one there removes those of the dead.
  *
  * Invariant: no folder of a process that runs is swept. Processes that share a folder for temporary files but don't see each other, as
  * in containers, are told apart by the name of their machine; other users' folders can't be removed.
@@ -19,15 +19,14 @@ export const OWN_FOLDER_PREFIX = "drey-";
  * @throws what the file system says.
  */
 export function makeOwnFolder(kind: string, parent: string): string {
-  const before = `${OWN_FOLDER_PREFIX}${kind === "" ? "" : `${kind}-`}`;
-  sweep(before, parent);
+  sweep(parent);
   // mkdtemp creates with mode 0700, whatever the umask.
-  return mkdtempSync(join(parent, `${before}${process.pid}${machine()}-`));
+  return mkdtempSync(join(parent, `${OWN_FOLDER_PREFIX}${kind === "" ? "" : `${kind}-`}${process.pid}.${machine()}-`));
 }
 
-function sweep(before: string, parent: string): void {
+function sweep(parent: string): void {
   for (const name of readdirSync(parent)) {
-    const owner = name.startsWith(before) ? /^(\d+)(\.[0-9a-f]{4})-\w{6}$/.exec(name.slice(before.length)) : null;
+    const owner = name.startsWith(OWN_FOLDER_PREFIX) ? /^drey-(?:[a-z]+-)?(\d+)\.([0-9a-f]{4})-\w{6}$/.exec(name) : null;
     if (owner === null || owner[2] !== machine() || isAlive(Number(owner[1]))) continue;
     try {
       rmSync(join(parent, name), { recursive: true, force: true });
@@ -51,5 +50,5 @@ function isAlive(pid: number): boolean {
 function machine(): string {
   let hash = 0;
   for (const letter of hostname()) hash = (Math.imul(hash, 31) + letter.charCodeAt(0)) & 0xffff;
-  return `.${hash.toString(16).padStart(4, "0")}`;
+  return hash.toString(16).padStart(4, "0");
 }

@@ -1,6 +1,6 @@
 /** Programs as processes of their own, for tests of what is left when they end. They import the built package. */
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,6 +32,11 @@ export class ProgramFolder {
     return this.#start([this.write(name, text), ...args]);
   }
 
+  /** Processes that were started in this folder's environment, by whomever, as "pid: command line". Linux tells; elsewhere there are none. */
+  get processes(): readonly string[] {
+    return processesOf(this.env["TMPDIR"] as string);
+  }
+
   /** Runs the command line. */
   drey(...args: string[]): Program {
     return this.#start([join(root, "dist", "cluster", "cli.js"), ...args]);
@@ -61,7 +66,7 @@ export class Program {
   readonly #listeners = new Set<() => void>();
 
   constructor(args: string[], cwd: string, env: NodeJS.ProcessEnv) {
-    this.#child = spawn(process.execPath, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+    this.#child = spawn(process.execPath, args, { cwd, env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     this.#child.stdout?.setEncoding("utf8").on("data", (text: string) => this.#heard("stdout", text));
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => this.#heard("stderr", text));
     // Its own end and not that of its pipes, which its children might have inherited.
@@ -70,6 +75,11 @@ export class Program {
 
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
+  }
+
+  /** As a terminal does: the program is the head of a process group of its own. */
+  killGroup(signal: NodeJS.Signals): void {
+    process.kill(-(this.#child.pid as number), signal);
   }
 
   /** Resolves with the match once the program has said it. */
@@ -104,4 +114,18 @@ export function runs(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ENOENT";
   }
+}
+
+/** Processes with this folder for temporary files, which children inherit, however their parents end. */
+export function processesOf(temporaryFolder: string): readonly string[] {
+  const all = existsSync("/proc/self/environ") ? readdirSync("/proc").filter((name) => /^\d+$/.test(name)) : [];
+  return all.flatMap((pid) => {
+    try {
+      if (!readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(`TMPDIR=${temporaryFolder}`) || !runs(Number(pid))) return [];
+      return [`${pid}: ${readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim()}`];
+    } catch {
+      // It has just ended, or is somebody else's.
+      return [];
+    }
+  });
 }

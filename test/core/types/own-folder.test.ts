@@ -14,19 +14,17 @@ afterEach(() => rmSync(parent, { recursive: true, force: true }));
 /** As a process that has ended would have made it. */
 function ofTheDead(kind: string): string {
   const { pid } = spawnSync(process.execPath, ["-e", ""]);
-  const name = basename(makeOwnFolder(kind, mkdtempSync(join(parent, "else-")))).replace(String(process.pid), String(pid));
+  const name = basename(makeOwnFolder(kind, mkdtempSync(join(parent, "elsewhere-")))).replace(String(process.pid), String(pid));
   mkdirSync(join(parent, name));
   writeFileSync(join(parent, name, "file"), "left");
   return name;
 }
 
-test("a process that was killed leaves its folder to the next that makes one of its kind", () => {
-  const left = ofTheDead("state");
-  makeOwnFolder("data", parent);
-  makeOwnFolder("", parent);
-  expect(readdirSync(parent)).toContain(left);
-  makeOwnFolder("state", parent);
-  expect(readdirSync(parent)).not.toContain(left);
+test("a process that was killed leaves its folders to the next that makes one", () => {
+  const left = [ofTheDead("state"), ofTheDead("")];
+  expect(readdirSync(parent)).toEqual(expect.arrayContaining(left));
+  const mine = makeOwnFolder("data", parent);
+  expect(readdirSync(parent).filter((name) => name.startsWith("drey-"))).toEqual([basename(mine)]);
 });
 
 test("folders of processes that run, of other machines, and of anybody else stay", () => {

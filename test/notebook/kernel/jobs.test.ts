@@ -1,7 +1,11 @@
 /** Cells and jobs: what is asked of the cluster without a program, and what an interrupt means for a job. */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { KernelSession, Message } from "../execute-notebook.ts";
 import { errorOf, printed, startKernel, valueOf } from "./kernel.ts";
+import { processesOf, runs } from "../../cluster/local/programs.ts";
 
 let kernel: KernelSession;
 beforeAll(async () => {
@@ -107,8 +111,9 @@ test("an error of a function on the cluster is told with its cell and line", asy
   expect(errorOf(ran)?.traceback).toContain(`Cell [${execution_count}]:2`);
 }, 60_000);
 
-test("the cluster's processes end with the kernel, also when it is killed", async () => {
-  const other = await startKernel();
+test("a kernel that is killed in the middle of a job takes its cluster with it, and leaves no process and no file", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "drey-killed-"));
+  const other = await startKernel(undefined, { TMPDIR: folder });
   const code =
     'import { notebookSession } from "drey/notebook"; const { processes } = (await notebookSession({ taskManagers: 1, slots: 1 })).cluster; console.log(processes.jobManager, ...processes.taskManagers)';
   const pids = printed(await other.execute(code))
@@ -116,15 +121,12 @@ test("the cluster's processes end with the kernel, also when it is killed", asyn
     .split(" ")
     .map(Number);
   expect(pids).toHaveLength(2);
+  await other.execute(`const here = (await notebookSession()).environment(); here.enableCheckpointing(100);\n${start("cut off").replace(/\benv\b/g, "here")}`);
+  await other.execute("await job.checkpoint()");
+  expect(readdirSync(folder)).not.toEqual([]);
   process.kill(other.pid, "SIGKILL");
-  for (const pid of pids) await expect.poll(() => isAlive(pid), { timeout: 30_000 }).toBe(false);
+  for (const pid of pids) await expect.poll(() => runs(pid), { timeout: 30_000 }).toBe(false);
+  await expect.poll(() => [...processesOf(folder), ...readdirSync(folder)]).toEqual([]);
   await other.end();
+  rmSync(folder, { recursive: true, force: true });
 }, 120_000);
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}

@@ -10,9 +10,9 @@ export const ourKernel: Pick<ExecuteOptions, "kernel" | "separator"> = {
   separator: "-",
 };
 
-/** Starts a kernel in a folder; by default the project's. */
-export async function startKernel(cwd: string = ROOT): Promise<KernelSession> {
-  const session = new KernelSession({ ...ourKernel, cwd, timeoutMs: 60_000 });
+/** Starts a kernel in a folder; by default the project's. @param env beside the environment of this process. */
+export async function startKernel(cwd: string = ROOT, env: Readonly<Record<string, string>> = {}): Promise<KernelSession> {
+  const session = new KernelSession({ ...ourKernel, cwd, timeoutMs: 60_000, env });
   try {
     await session.ready();
     // The compiler has read its libraries by then, however busy the machine is.

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { KernelSession, type Message } from "../execute-notebook.ts";
 import { errorOf, ourKernel, printed, startKernel, valueOf } from "./kernel.ts";
+import { runs } from "../../cluster/local/programs.ts";
 
 // A compiler on a machine that does much else takes its time.
 vi.setConfig({ testTimeout: 60_000 });
@@ -248,7 +249,7 @@ describe("the end", () => {
     void other.execute("console.log('busy'); await null; while (true) {}").catch(() => undefined);
     await started;
     process.kill(other.pid, "SIGKILL");
-    await expect.poll(() => isAlive(evaluator), { timeout: 20_000 }).toBe(false);
+    await expect.poll(() => runs(evaluator), { timeout: 20_000 }).toBe(false);
     await other.end();
   });
 
@@ -262,17 +263,9 @@ describe("the end", () => {
       const ended = Number(valueOf(await frontEnd.execute("require('node:process').ppid")));
       expect(ended).not.toBe(frontEnd.pid);
       process.kill(frontEnd.pid, "SIGKILL");
-      await expect.poll(() => isAlive(ended), { timeout: 60_000 }).toBe(false);
+      await expect.poll(() => runs(ended), { timeout: 60_000 }).toBe(false);
     } finally {
       await frontEnd.end();
     }
   }, 120_000);
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
-}
