@@ -68,7 +68,8 @@ class FileWriter implements TwoPhaseWriter<unknown, PendingFile> {
     try {
       mkdirSync(this.#folder, { recursive: true });
       const names = readdirSync(this.#folder);
-      const kept = new Set(pending.map(({ from }) => from));
+      // After a change of the parallelism another subtask may be the one to commit what this one's number stands on.
+      const kept = new Set([...pending, ...others].map(({ from }) => from));
       for (const name of names) if (this.#isLeftOver(name, context) && !kept.has(name)) rmSync(join(this.#folder, name), { force: true });
       const given = [...names, ...[...pending, ...others].map(({ to }) => to)];
       this.#number = 1 + Math.max(-1, ...given.map((name) => numberOf(name, context.subtask)));

@@ -38,9 +38,9 @@ export interface SinkContext {
 export interface TwoPhaseWriter<T, Committable> {
   /**
    * Before anything is written.
-   * @param pending what the checkpoint names that the job goes on from; commits follow right after. Empty on a first start. Whatever else
-   * former attempts left behind will never be committed, and can go.
-   * @param others the same, of the other subtasks.
+   * @param pending what the checkpoint names that the job goes on from; commits follow right after. Empty on a first start.
+   * @param others the same, of the other subtasks; after a change of the parallelism also what this one had prepared. Whatever else former
+   * attempts left behind will never be committed, and can go.
    */
   open?(context: SinkContext, pending: readonly Committable[], others: readonly Committable[]): void | Promise<void>;
   /** `timestamp` is NaN for a record without one. */

@@ -3,7 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
+import { type FileSinkSpec, fileSink } from "../../../src/core/connectors/file-sink.ts";
 import { jsonLines, localEnvironment, textLines } from "../../../src/core/index.ts";
+import { Configuration } from "../../../src/core/types/options.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "drey-files-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -113,6 +115,35 @@ describe("file sinks", () => {
     expect(readdirSync(out).sort()).toEqual(["part-0.jsonl", "part-1.jsonl"]);
     const rows = await env().fromJsonLines<{ i: number }>(out).collect();
     expect(rows.map((row) => row.i).sort((a, b) => a - b)).toEqual(Array.from({ length: 1_000 }, (_, i) => i));
+  });
+
+  test.each([[3, 2], [2, 3], [1, 3], [3, 1]])("what a checkpoint covers is committed by whichever subtask it falls to, from %i to %i", async (before, after) => {
+    const out = join(folder, `rescaled-${before}-${after}`);
+    const started = async (subtask: number, parallelism: number, attempt: number, restored: readonly unknown[]) => {
+      let kept: readonly unknown[] = restored;
+      const states = { list: () => ({ get: () => kept, update: (items: readonly unknown[]) => void (kept = items) }) };
+      const configuration = Configuration.of({ "execution.checkpointing.interval": "1 s" }, "the test");
+      const spec: FileSinkSpec = { kind: "fileSink", folder: out, format: { lines: "JSON" } };
+      const context = { subtask, parallelism, attempt, operatorId: "sink", jobName: "job", configuration, states };
+      const operator = fileSink.create(spec, context as never);
+      await operator.open?.();
+      return { operator, kept: () => kept };
+    };
+    const covered: unknown[] = [];
+    for (let subtask = 0; subtask < before; subtask++) {
+      const { operator, kept } = await started(subtask, before, 0, []);
+      for (let n = 0; n < 5; n++) {
+        operator.process?.({ subtask, n }, Number.NaN);
+        // Of two checkpoints, the first was given up.
+        if (n >= 3) operator.prepareSnapshot?.(n);
+      }
+      covered.push(...kept());
+      await operator.close?.();
+    }
+    expect(readdirSync(out).filter((name) => !name.startsWith("."))).toEqual([]);
+    for (let subtask = 0; subtask < after; subtask++) await started(subtask, after, 1, covered);
+    const rows = await env().fromJsonLines<{ subtask: number; n: number }>(out).collect();
+    expect(rows.map(({ subtask, n }) => subtask * 5 + n).sort((a, b) => a - b)).toEqual(Array.from({ length: before * 5 }, (_, i) => i));
   });
 
   test("text keeps strings as they are", async () => {
