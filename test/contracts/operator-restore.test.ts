@@ -261,6 +261,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   discard: "keeps nothing",
   twoPhaseSink: "test/core/testing/snapshot.test.ts",
   fileSink: "its files are looked at in test/core/connectors",
+  savepointSink: "bounded: writes anew after a failure; test/jobs/savepoint-writer.test.ts",
   ...Object.fromEntries(
     ["mapPartition", "groupReduce", "sortPartition", "first", "boundedJoin", "boundedCoGroup", "cross", "broadcastVariables", "materialize", "materialized"]
       .map((kind) => [kind, "bounded: runs from the beginning after a failure"]),
