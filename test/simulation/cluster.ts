@@ -1,15 +1,16 @@
-/** A simulated cluster: leaders, TaskManagers, what is between them, and the misfortune that befalls them. */
+/** A simulated cluster: JobManagers, TaskManagers, a program, what is between them, and the misfortune that befalls them. */
 import { Configuration } from "../../src/core/types/options.ts";
-import type { JobId } from "../../src/core/types/ids.ts";
 import { MemoryStorage } from "../../src/cluster/storage/memory-storage.ts";
 import type { CheckpointStorage } from "../../src/cluster/storage/checkpoint-storage.ts";
 import { FaultyStorage, type StorageWeather } from "./faulty-storage.ts";
 import { Links } from "./links.ts";
 import type { Mutant } from "./mutants.ts";
 import { Oracle } from "./oracle.ts";
+import { EPOCH_MS, type SimulatedProcess } from "./process.ts";
 import { SimulatedJobManager } from "./simulated-job-manager.ts";
+import { SimulatedProgram } from "./simulated-program.ts";
 import { SimulatedTaskManager } from "./simulated-task-manager.ts";
-import { Wire } from "./wire.ts";
+import { type SimulatedServer, Wire } from "./wire.ts";
 import { World } from "./world.ts";
 
 /** What a run came to. */
@@ -20,16 +21,22 @@ export interface Report {
   readonly fingerprint: string;
   readonly trace: readonly string[];
   readonly faults: number;
+  /** Stale messages that came and were not heard. */
+  readonly refused: number;
   readonly virtualMs: number;
 }
 
 const TASK_MANAGERS = 3;
+/** One leads, the others stand by. */
+const JOB_MANAGERS = 2;
 /** Misfortune from here on … */
 const TROUBLE_FROM_MS = 400;
 /** … for so long; then it is calm. */
 const TROUBLE_MS = 3_500;
 /** In the calm the job must end within. */
 const CALM_MS = 60_000;
+/** What befalls a process befalls it at one of its next steps. */
+const MAX_STEPS = 12;
 
 export class Cluster {
   readonly world: World;
@@ -37,23 +44,25 @@ export class Cluster {
   readonly links: Links;
   readonly oracle: Oracle;
   readonly root: string;
-  leaderEpoch = 1;
-  leader: SimulatedJobManager | undefined;
+  readonly configuration: Configuration;
+  /** Who listens at the address of the JobManager. */
+  listening: SimulatedServer | undefined;
   readonly #seed: number;
   readonly #storageWeather: StorageWeather = { failures: 0, slowMs: 10 };
   readonly #mutant: Mutant | undefined;
-  readonly #configuration: Configuration;
-  #taskManagers: SimulatedTaskManager[] = [];
+  readonly #taskManagers: SimulatedTaskManager[] = [];
+  #leader: SimulatedProcess | undefined;
+  #program: SimulatedProgram | undefined;
   #made = 0;
   #faults = 0;
-  #job: JobId | undefined;
 
   constructor(seed: number, mutant?: Mutant) {
     this.#seed = seed;
     this.#mutant = mutant;
     this.root = `memory://simulation-${seed}-${mutant ?? "sound"}`;
     this.world = new World(seed);
-    this.wire = new Wire(this.world, { losses: 0, repeats: 0, slowMs: 4 });
+    const isRough = this.world.chance(0.3);
+    this.wire = new Wire(this.world, { losses: 0, slowMs: 4 }, { isRough, isFenced: mutant !== "no fencing" });
     this.links = new Links(this);
     const options = {
       "restart-strategy.type": "exponential-delay",
@@ -63,7 +72,7 @@ export class Cluster {
       "pipeline.max-parallelism": 8,
       "execution.buffer-timeout.interval": "5 ms",
     };
-    this.#configuration = Configuration.of(options);
+    this.configuration = Configuration.of(options);
     this.oracle = new Oracle({
       rows: 900,
       keys: 6,
@@ -71,6 +80,7 @@ export class Cluster {
       windowMs: 60,
       unaligned: this.world.chance(0.3),
       checkpointEveryMs: this.world.pick([60, 150, 300]) as number,
+      remembersCommits: mutant !== "commit again",
       options,
     });
   }
@@ -79,8 +89,14 @@ export class Cluster {
     return this.#mutant === mutant;
   }
 
-  storageAt(location: string): CheckpointStorage {
-    return new FaultyStorage(location, this.world, this.#storageWeather);
+  storageAt(location: string, process: SimulatedProcess): CheckpointStorage {
+    return new FaultyStorage(location, process, this.#storageWeather);
+  }
+
+  /** It leads from now on, as far as it knows. */
+  leads(jobManager: SimulatedJobManager): void {
+    this.#leader = jobManager.process;
+    this.listening = jobManager.server;
   }
 
   async run(): Promise<Report> {
@@ -90,14 +106,15 @@ export class Cluster {
     const [now, dateNow] = [performance.now, Date.now];
     let spentMs = 0;
     performance.now = () => world.nowMs + (spentMs += world.between(0, 3));
-    Date.now = () => 1_700_000_000_000 + world.nowMs;
+    Date.now = () => EPOCH_MS + world.nowMs;
     try {
-      this.leader = new SimulatedJobManager(this, 1, this.#configuration);
+      for (let i = 0; i < JOB_MANAGERS; i++) this.#addJobManager();
       for (let i = 0; i < TASK_MANAGERS; i++) this.#addTaskManager();
-      this.#job = this.leader.submit();
+      const program = (this.#program = new SimulatedProgram(this));
       for (let at = TROUBLE_FROM_MS; at < TROUBLE_FROM_MS + TROUBLE_MS; at += world.between(150, 900)) world.after(at, () => this.#misfortune());
       world.after(TROUBLE_FROM_MS + TROUBLE_MS, () => this.#calm());
-      await world.run(TROUBLE_FROM_MS + TROUBLE_MS + CALM_MS, () => this.oracle.violations.length > 0 || this.#ended);
+      const isOver = (): boolean => this.oracle.violations.length > 0 || ENDS.has(program.state);
+      await world.run(TROUBLE_FROM_MS + TROUBLE_MS + CALM_MS, isOver);
       return this.#report();
     } catch (error) {
       return this.#report(`the simulation broke: ${(error as Error).stack}`);
@@ -107,37 +124,38 @@ export class Cluster {
     }
   }
 
-  get #state(): string {
-    try {
-      return this.#job === undefined || this.leader?.isAlive !== true ? "UNKNOWN" : this.leader.dispatcher.job(this.#job).state;
-    } catch {
-      return "UNKNOWN";
-    }
-  }
-
-  get #ended(): boolean {
-    return ["FINISHED", "FAILED", "CANCELED"].includes(this.#state);
-  }
-
   #report(broken?: string): Report {
-    const state = this.#state;
+    const state = this.#program?.state ?? "UNKNOWN";
+    const isFinished = state === "FINISHED" || state === "FORGOTTEN";
     const failure =
       broken ??
       this.oracle.violations[0] ??
-      (state !== "FINISHED" ? `the job is ${state} in the end, with ${this.oracle.progress}` : undefined) ??
-      (this.oracle.isComplete ? undefined : `the job is FINISHED with ${this.oracle.progress}`);
+      (isFinished ? undefined : `the job is ${state} in the end, with ${this.oracle.progress}`) ??
+      (this.oracle.isComplete ? undefined : `the job is ${state} with ${this.oracle.progress}`);
     return {
       seed: this.#seed,
       ...(failure === undefined ? {} : { failure }),
       fingerprint: this.world.fingerprint(),
       trace: this.world.trace,
       faults: this.#faults,
+      refused: this.wire.refused,
       virtualMs: this.world.nowMs,
     };
   }
 
+  /** Whoever dies is replaced after a while. */
+  #addJobManager(): void {
+    const { process } = new SimulatedJobManager(this, `jm${this.#made++}`);
+    process.whenDead(() => this.world.after(this.world.between(50, 800), () => this.#addJobManager()));
+  }
+
   #addTaskManager(): void {
-    this.#taskManagers.push(new SimulatedTaskManager(this, `tm${this.#made++}`));
+    const taskManager = new SimulatedTaskManager(this, `tm${this.#made++}`);
+    this.#taskManagers.push(taskManager);
+    taskManager.process.whenDead(() => {
+      this.#taskManagers.splice(this.#taskManagers.indexOf(taskManager), 1);
+      this.world.after(this.world.between(50, 800), () => this.#addTaskManager());
+    });
   }
 
   // -------------------------------------------------------------------------------------------------------- misfortune
@@ -148,25 +166,28 @@ export class Cluster {
       "crash", "pause", "cut", "one-way cut", "link", "storage", "storage and leader", "throw", "leader", "sleeping leader", "weather", "rescale",
     ] as const;
     const kind = world.pick(kinds) as (typeof kinds)[number];
-    const victim = world.pick(this.#taskManagers.filter((it) => it.isAlive));
+    const victim = world.pick(this.#taskManagers);
+    const leader = this.#leader;
+    // In the middle of what it does.
+    const soon = (process: SimulatedProcess | undefined, befall: (process: SimulatedProcess) => void): void =>
+      process?.afterSteps(Math.ceil(world.between(0, MAX_STEPS)), () => befall(process));
     this.#faults++;
-    world.note(`FAULT ${kind} ${victim?.name ?? ""}`);
+    world.note(`FAULT ${kind} ${kind.includes("leader") ? (leader?.name ?? "") : (victim?.process.name ?? "")}`);
     switch (kind) {
       case "crash":
-        victim?.crash();
-        world.after(world.between(50, 800), () => this.#addTaskManager());
-        return;
+        return soon(victim?.process, (process) => process.crash());
       case "pause":
-        return victim?.pause(world.between(50, 3_000));
+        return soon(victim?.process, (process) => process.pause(world.between(50, 3_000)));
       case "cut":
       case "one-way cut": {
-        const leader = this.leader?.name ?? "";
-        const cuts = [`${victim?.name}>${leader}`, ...(kind === "cut" ? [`${leader}>${victim?.name}`] : [])];
+        const ends = [victim?.process.name, leader?.name];
+        if (kind === "one-way cut" && world.chance(0.5)) ends.reverse();
+        const cuts = [ends.join(">"), ...(kind === "cut" ? [ends.reverse().join(">")] : [])];
         for (const cut of cuts) wire.cuts.add(cut);
         return world.after(world.between(100, 2_500), () => cuts.forEach((cut) => wire.cuts.delete(cut)));
       }
       case "link": {
-        const other = world.pick(this.#taskManagers.filter((it) => it.isAlive && it !== victim));
+        const other = world.pick(this.#taskManagers.filter((it) => it !== victim));
         if (victim !== undefined && other !== undefined) this.links.cut(victim, other);
         return;
       }
@@ -177,50 +198,24 @@ export class Cluster {
       case "storage and leader":
         // What is not certain to be stored is asked for soon.
         this.#storageWeather.failures = 0.7;
-        world.after(world.between(100, 400), () => {
-          this.leader?.crash();
+        return world.after(world.between(100, 400), () => {
+          this.#leader?.crash();
           this.#fairStorage();
-          this.#elect();
         });
-        return;
       case "throw":
         this.oracle.throwOnce = true;
         return;
       case "leader":
-        this.leader?.crash();
-        return this.#elect();
+        return soon(leader, (process) => process.crash());
       case "sleeping leader":
         // It does not know that it was overtaken.
-        this.leader?.pause(world.between(500, 3_000));
-        return this.#elect();
+        return soon(leader, (process) => process.pause(world.between(500, world.chance(0.5) ? 1_200 : 3_000)));
       case "weather":
-        Object.assign(wire.weather, { losses: world.between(0, 0.2), repeats: world.between(0, 0.3), slowMs: world.between(1, 120) });
-        return world.after(world.between(200, 1_500), () => void Object.assign(wire.weather, { losses: 0, repeats: 0, slowMs: 4 }));
-      case "rescale": {
-        const parallelism = world.pick([1, 2, 3]) as number;
-        try {
-          this.leader?.decide(() => this.leader?.dispatcher.rescale(this.#job as JobId, parallelism, 0));
-        } catch (error) {
-          world.note(`not rescaled: ${(error as Error).message}`);
-        }
-        return;
-      }
+        Object.assign(wire.weather, { losses: world.between(0, 0.1), slowMs: world.between(1, 120) });
+        return world.after(world.between(200, 1_500), () => void Object.assign(wire.weather, FAIR));
+      case "rescale":
+        return this.#program?.rescale(world.pick([1, 2, 3]) as number);
     }
-  }
-
-  /** Another JobManager takes the lead: the epoch in shared storage rises first. */
-  #elect(): void {
-    const { world } = this;
-    world.after(world.between(100, 1_200), async () => {
-      const former = this.leader;
-      const epoch = ++this.leaderEpoch;
-      const next = new SimulatedJobManager(this, epoch, this.#configuration);
-      await next.recover();
-      this.leader = next;
-      world.note(`${next.name} leads`);
-      // An overtaken leader ends when it notices.
-      if (former !== undefined) world.after(world.between(0, 2_000), () => former.crash());
-    });
   }
 
   #fairStorage(): void {
@@ -231,10 +226,13 @@ export class Cluster {
   #calm(): void {
     this.world.note("CALM");
     this.wire.cuts.clear();
-    Object.assign(this.wire.weather, { losses: 0, repeats: 0, slowMs: 4 });
+    Object.assign(this.wire.weather, FAIR);
     this.#fairStorage();
   }
 }
+
+const FAIR = { losses: 0, slowMs: 4 };
+const ENDS: ReadonlySet<string> = new Set(["FINISHED", "FAILED", "CANCELED", "FORGOTTEN"]);
 
 /** One run of a seed. */
 export const simulate = (seed: number, mutant?: Mutant): Promise<Report> => new Cluster(seed, mutant).run();

@@ -1,8 +1,11 @@
-/** Storage that takes its time, and in bad times fails: before anything was written, after all was, or in the middle of a file. */
+/**
+ * Storage as a process sees it: it takes its time, and in bad times fails: before anything was done, or after all was. A process that dies
+ * meanwhile does not know either, and does not care.
+ */
 import { CheckpointError } from "../../src/core/types/errors.ts";
 import type { ByteRange, CheckpointStorage, StorageWriter } from "../../src/cluster/storage/checkpoint-storage.ts";
 import { MemoryStorage } from "../../src/cluster/storage/memory-storage.ts";
-import type { World } from "./world.ts";
+import type { SimulatedProcess } from "./process.ts";
 
 /** How bad the times are. */
 export interface StorageWeather {
@@ -15,18 +18,18 @@ export interface StorageWeather {
 export class FaultyStorage implements CheckpointStorage {
   readonly location: string;
   readonly #inner: MemoryStorage;
-  readonly #world: World;
+  readonly #process: SimulatedProcess;
   readonly #weather: StorageWeather;
 
-  constructor(location: string, world: World, weather: StorageWeather) {
+  constructor(location: string, process: SimulatedProcess, weather: StorageWeather) {
     this.location = location;
     this.#inner = new MemoryStorage(location);
-    this.#world = world;
+    this.#process = process;
     this.#weather = weather;
   }
 
-  async put(name: string, bytes: Uint8Array): Promise<void> {
-    await this.#struck(() => this.#inner.put(name, bytes));
+  put(name: string, bytes: Uint8Array): Promise<void> {
+    return this.#struck(() => this.#inner.put(name, bytes));
   }
 
   create(name: string, bytes: Uint8Array): Promise<boolean> {
@@ -36,12 +39,8 @@ export class FaultyStorage implements CheckpointStorage {
   write(name: string): StorageWriter {
     const writer = this.#inner.write(name);
     return {
-      append: async (bytes) => {
-        await this.#struck(() => writer.append(bytes));
-      },
-      finish: async () => {
-        await this.#struck(() => writer.finish());
-      },
+      append: (bytes) => this.#struck(() => writer.append(bytes)),
+      finish: () => this.#struck(() => writer.finish()),
       abort: () => writer.abort(),
     };
   }
@@ -54,17 +53,26 @@ export class FaultyStorage implements CheckpointStorage {
     return this.#struck(() => this.#inner.list(folder));
   }
 
-  async delete(name: string): Promise<void> {
-    await this.#struck(() => this.#inner.delete(name));
+  delete(name: string): Promise<void> {
+    return this.#struck(() => this.#inner.delete(name));
   }
 
   /** An operation that fails may have been done all the same: nobody knows. */
-  async #struck<T>(operate: () => Promise<T>): Promise<T> {
-    await this.#world.sleep(this.#world.between(0, this.#weather.slowMs));
-    const fails = this.#world.chance(this.#weather.failures);
-    if (fails && this.#world.chance(0.5)) throw new CheckpointError("the storage refused (simulated)");
-    const done = await operate();
-    if (fails) throw new CheckpointError("the storage did not answer (simulated)");
-    return done;
+  #struck<T>(operate: () => Promise<T>): Promise<T> {
+    const { world } = this.#process;
+    return new Promise((resolve, reject) => {
+      if (!this.#process.step()) return;
+      world.after(world.between(0, this.#weather.slowMs), async () => {
+        const fails = world.chance(this.#weather.failures);
+        const outcome = fails && world.chance(0.5) ? undefined : await operate().then((value) => ({ value }), (error: Error) => ({ error }));
+        this.#process.run(() => {
+          if (!this.#process.step()) return;
+          if (outcome === undefined) reject(new CheckpointError("the storage refused (simulated)"));
+          else if ("error" in outcome) reject(outcome.error);
+          else if (fails) reject(new CheckpointError("the storage did not answer (simulated)"));
+          else resolve(outcome.value);
+        });
+      });
+    });
   }
 }

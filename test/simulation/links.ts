@@ -54,7 +54,7 @@ export class Links {
       const other = link.output?.taskManager === from && link.output.execution.vertex === deployment.execution.vertex ? "input" : "output";
       this.#cluster.world.after(this.#cluster.world.between(5, 60), () => {
         const end = link[other];
-        end?.taskManager.linkLost(end.execution);
+        end?.taskManager.process.run(() => end.taskManager.linkLost(end.execution));
       });
     }
   }
@@ -73,7 +73,7 @@ export class Links {
       const ends = [link.output?.taskManager, link.input?.taskManager];
       if (link.broken || !ends.includes(a) || !ends.includes(b) || a === b) continue;
       link.broken = true;
-      for (const end of [link.output, link.input]) end?.taskManager.linkLost(end.execution);
+      for (const end of [link.output, link.input]) end?.taskManager.process.run(() => end.taskManager.linkLost(end.execution));
     }
   }
 

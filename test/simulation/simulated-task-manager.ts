@@ -2,32 +2,34 @@
  * A TaskManager in the simulation. What runs in it is production code: core's Task with its gate, aligner, state and sinks, the files of
  * snapshots, the reports of states. Threads, rings and sockets are events and queues in memory.
  */
+import { setMaxListeners } from "node:events";
 import { ClassRegistry } from "../../src/core/data/classes.ts";
 import { MemoryChannel } from "../../src/core/runtime/memory-channel.ts";
 import { taskMetricsArray } from "../../src/core/runtime/metrics.ts";
 import { Task } from "../../src/core/runtime/task.ts";
-import type { CheckpointTrigger } from "../../src/core/runtime/checkpoint.ts";
 import type { TaskState } from "../../src/core/graph/job-status.ts";
-import { DeadlineError, fromWire, toWire } from "../../src/core/types/errors.ts";
+import { ConnectionError, toWire } from "../../src/core/types/errors.ts";
 import { type JobId, type TaskManagerId, taskManagerId } from "../../src/core/types/ids.ts";
 import { Configuration } from "../../src/core/types/options.ts";
-import type { ExecutionAddress, Registration, TaskDeployment } from "../../src/cluster/protocol/messages.ts";
+import type { RequestOf } from "../../src/cluster/protocol/conversation.ts";
+import type { CallOptions } from "../../src/cluster/protocol/link.ts";
+import type { ExecutionAddress, Registration, TaskDeployment, TaskManagerConversation } from "../../src/cluster/protocol/messages.ts";
 import { readRestore, taskRestore } from "../../src/cluster/taskmanager/restored-state.ts";
 import { SnapshotFiles } from "../../src/cluster/taskmanager/snapshot-files.ts";
 import { StateReports, executionKey } from "../../src/cluster/taskmanager/state-reports.ts";
 import { snapshotFile } from "../../src/cluster/taskmanager/thread-messages.ts";
-import type { Dispatcher } from "../../src/cluster/jobmanager/dispatcher.ts";
 import type { Cluster } from "./cluster.ts";
-import { bent, misread } from "./mutants.ts";
-import type { SimulatedJobManager } from "./simulated-job-manager.ts";
-import type { Addressee } from "./wire.ts";
+import { bent, inside, isMeant, misread, outside } from "./mutants.ts";
+import { SimulatedProcess } from "./process.ts";
+import { SimulatedClient } from "./wire.ts";
 
 const SLOTS = 2;
 const SEGMENT_BYTES = 2_048;
 const SEGMENTS = 3;
-const TIMEOUT_MS = 1_000;
-const REGISTER_MS = 150;
-const REPLY_MS = 400;
+const ANSWER_MS = 400;
+const RETRY_MS = 100;
+/** A trigger that comes twice comes again after so long. */
+const TWIN_MS = 20;
 /** Virtual time that a step of a task takes. */
 const STEP_MS = 1;
 
@@ -40,78 +42,66 @@ interface Running {
   file: string;
 }
 
-export class SimulatedTaskManager implements Addressee {
-  readonly name: string;
+export class SimulatedTaskManager {
+  readonly process: SimulatedProcess;
   readonly id: TaskManagerId;
-  isAlive = true;
-  isPaused = false;
   readonly #cluster: Cluster;
   readonly #running = new Map<string, Running>();
-  readonly #resumed: (() => void)[] = [];
+  readonly #client: SimulatedClient;
   readonly #reports: StateReports;
   readonly #snapshots: SnapshotFiles;
-  #leader: SimulatedJobManager | undefined;
-  #session = 0;
-  #heardMs = 0;
+  /** Ends what is tried for the present session when that is lost. */
+  #session = session();
+  #cleared: Promise<void> = Promise.resolve();
 
   constructor(cluster: Cluster, name: string) {
     this.#cluster = cluster;
-    this.name = name;
+    const process = (this.process = new SimulatedProcess(cluster.world, name));
     this.id = taskManagerId(name);
-    const pause = (ms: number): Promise<void> => cluster.world.sleep(ms);
-    const log = (text: string): void => cluster.world.note(`${name} ${text}`);
+    const pause = (ms: number): Promise<void> => process.sleep(ms);
+    const log = (text: string): void => process.note(text);
+    const inSession = (): CallOptions => ({ signal: this.#session.signal, deadlineMs: ANSWER_MS });
+    this.#client = new SimulatedClient({
+      process,
+      wire: cluster.wire,
+      dial: () => cluster.listening,
+      handlers: {
+        deploy: ({ tasks }: RequestOf<TaskManagerConversation, "deploy">) => this.#deploy(tasks),
+        cancel: ({ executions }: RequestOf<TaskManagerConversation, "cancel">) => this.#cancel(executions),
+        releaseJob: ({ job }: RequestOf<TaskManagerConversation, "releaseJob">) => this.#releaseJob(job),
+        triggerCheckpoint: (what: RequestOf<TaskManagerConversation, "triggerCheckpoint">) => this.#triggerCheckpoint(what),
+        checkpointCompleted: ({ job, checkpoint }: RequestOf<TaskManagerConversation, "checkpointCompleted">) => {
+          this.#snapshots.completed(job, checkpoint);
+          this.#tellTasks(job, (task) => task.checkpointCompleted(inside(cluster, checkpoint)));
+        },
+        checkpointAborted: ({ job, checkpoint }: RequestOf<TaskManagerConversation, "checkpointAborted">) => {
+          this.#snapshots.aborted(job, checkpoint);
+          this.#tellTasks(job, (task) => task.checkpointAborted(inside(cluster, checkpoint)));
+        },
+      },
+      onConnected: () => void this.#register(),
+      onLost: (reason) => this.#lost(reason),
+    });
     this.#reports = new StateReports({
       pause,
-      send: (change) => this.#ask((dispatcher) => dispatcher.taskState(this.id, change)),
+      send: (change) => this.#client.call("taskState", change, inSession()),
       onGivenUp: (change, error) => log(`gave up telling ${change.state}: ${error.message}`),
     });
     this.#snapshots = new SnapshotFiles({
       pause,
       log,
-      storageAt: (location) => cluster.storageAt(location),
-      acknowledge: (execution, ack) => this.#ask((dispatcher) => dispatcher.acknowledgeCheckpoint(this.id, execution, ack)),
-      decline: (execution, checkpoint, error) =>
-        this.#ask((dispatcher) => dispatcher.declineCheckpoint(this.id, execution, checkpoint, fromWire(error))),
+      storageAt: (location) => cluster.storageAt(location, process),
+      acknowledge: (execution, ack) => this.#client.call("acknowledgeCheckpoint", { execution, ack }, inSession()),
+      decline: (execution, checkpoint, error) => this.#client.call("declineCheckpoint", { execution, checkpoint, error }, inSession()),
     });
-    this.#live();
-  }
-
-  get tasks(): readonly Running[] {
-    return [...this.#running.values()];
-  }
-
-  /** Whether this leader and this session are the ones it knows. */
-  isInSession(leader: SimulatedJobManager, session: number): boolean {
-    return this.isAlive && this.#leader === leader && this.#session === session;
-  }
-
-  heartbeat(leader: SimulatedJobManager, session: number): void {
-    if (!this.isInSession(leader, session)) return;
-    this.#heardMs = this.#cluster.world.nowMs;
-    this.#cluster.wire.send(this, leader, () => void leader.hear(this.id, session, () => undefined));
-  }
-
-  crash(): void {
-    this.isAlive = false;
-    for (const { deployment } of this.#running.values()) this.#cluster.links.lose(deployment, this);
-    this.#running.clear();
-  }
-
-  pause(ms: number): void {
-    this.isPaused = true;
-    this.#cluster.world.after(ms, () => {
-      this.isPaused = false;
-      for (const what of this.#resumed.splice(0)) if (this.isAlive) what();
+    process.whenDead(() => {
+      for (const { deployment } of this.#running.values()) cluster.links.lose(deployment, this);
     });
-  }
-
-  whenResumed(what: () => void): void {
-    this.#resumed.push(what);
   }
 
   // -------------------------------------------------------------------------------------------- what the JobManager asks
 
-  deploy(tasks: readonly TaskDeployment[], done: (error?: Error) => void): void {
+  #deploy(tasks: readonly TaskDeployment[]): void {
     for (const deployment of tasks) {
       const key = executionKey(deployment.execution);
       if (this.#running.has(key)) continue;
@@ -120,56 +110,58 @@ export class SimulatedTaskManager implements Addressee {
         file: snapshotFile({ vertexIndex: deployment.vertexIndex, ...deployment.execution }),
       };
       this.#running.set(key, running);
-      this.#cluster.world.after(this.#cluster.world.between(1, 20), () => this.#whenAwake(() => this.#begin(running)));
+      this.process.after(this.#cluster.world.between(1, 20), () => void this.#begin(running));
     }
-    done();
   }
 
-  cancel(executions: readonly ExecutionAddress[]): void {
-    for (const execution of executions) {
-      const running = this.#running.get(executionKey(execution));
-      if (running === undefined) continue;
+  #cancel(executions: readonly ExecutionAddress[]): void {
+    for (const running of executions.flatMap((execution) => this.#find(execution) ?? [])) {
       running.canceled = true;
       this.#schedule(running, STEP_MS);
     }
   }
 
-  release(job: JobId, done: (error?: Error) => void): void {
-    for (const running of [...this.#running.values()]) {
-      if (running.deployment.execution.job !== job) continue;
-      this.#end(running, "CANCELED");
-    }
-    void this.#snapshots.releaseJob(job).then(() => done());
+  async #releaseJob(job: JobId): Promise<void> {
+    for (const running of this.#of(job)) this.#end(running, "CANCELED");
+    await this.#snapshots.releaseJob(job);
   }
 
-  triggerCheckpoint(job: JobId, trigger: CheckpointTrigger, executions: readonly ExecutionAddress[], folder: string): void {
+  #triggerCheckpoint({ job, trigger, executions, folder }: RequestOf<TaskManagerConversation, "triggerCheckpoint">): void {
     this.#snapshots.begin(job, trigger, folder);
-    for (const execution of executions) {
-      const running = this.#running.get(executionKey(execution));
-      running?.task?.triggerCheckpoint(bent(this.#cluster, trigger));
-      if (running !== undefined) this.#schedule(running, STEP_MS);
+    for (const running of executions.flatMap((execution) => this.#find(execution) ?? [])) {
+      for (const [twin, its] of bent(this.#cluster, trigger).entries()) {
+        this.process.after(twin * TWIN_MS, () => {
+          running.task?.triggerCheckpoint(its);
+          this.#schedule(running, STEP_MS);
+        });
+      }
     }
   }
 
-  checkpointOver(how: "checkpointCompleted" | "checkpointAborted", job: JobId, checkpoint: number): void {
-    if (how === "checkpointCompleted") this.#snapshots.completed(job, checkpoint);
-    else this.#snapshots.aborted(job, checkpoint);
-    for (const running of this.#running.values()) {
-      if (running.deployment.execution.job !== job) continue;
-      running.task?.[how](checkpoint);
+  #tellTasks(job: JobId, tell: (task: Task) => void): void {
+    for (const running of this.#of(job)) {
+      if (running.task !== undefined) tell(running.task);
       this.#schedule(running, STEP_MS);
     }
   }
 
+  #of(job: JobId): readonly Running[] {
+    return [...this.#running.values()].filter(({ deployment }) => deployment.execution.job === job);
+  }
+
+  #find(execution: ExecutionAddress): Running | undefined {
+    return this.#of(execution.job).find(({ deployment }) => isMeant(this.#cluster, deployment.execution, execution));
+  }
+
   /** A channel of a task broke. */
   linkLost(execution: ExecutionAddress): void {
-    const running = this.#running.get(executionKey(execution));
-    if (running !== undefined) this.#end(running, "FAILED", new Error("a channel broke (simulated)"));
+    const running = this.#find(execution);
+    if (this.process.isAlive && running !== undefined) this.#end(running, "FAILED", new Error("a channel broke (simulated)"));
   }
 
   /** Something changed in a channel of this execution. */
   ring(execution: ExecutionAddress): void {
-    const running = this.#running.get(executionKey(execution));
+    const running = this.#find(execution);
     if (running !== undefined) this.#schedule(running, 0);
   }
 
@@ -181,11 +173,11 @@ export class SimulatedTaskManager implements Addressee {
     this.#report(running, "INITIALIZING");
     try {
       const { world } = this.#cluster;
-      const signal = new AbortController().signal;
+      const { signal } = this.#session;
       const restored =
-        restore === undefined ? undefined : await readRestore(misread(this.#cluster, restore), this.#cluster.storageAt(restore.folder), signal);
+        restore === undefined ? undefined : await readRestore(misread(this.#cluster, restore), this.#cluster.storageAt(restore.folder, this.process), signal);
       if (!this.#isRunning(running)) return;
-      const spec = this.#cluster.oracle.compile().tasks[vertexIndex];
+      const spec = this.#cluster.oracle.compile(this.process).tasks[vertexIndex];
       if (spec === undefined) throw new Error(`no task spec ${vertexIndex}`);
       const configuration = Configuration.of(deployment.options);
       const channel = (id: string): MemoryChannel => new MemoryChannel(SEGMENT_BYTES, SEGMENTS, () => this.#cluster.links.moved(id));
@@ -219,12 +211,13 @@ export class SimulatedTaskManager implements Addressee {
                 checkpoints: {
                   fileOf: () => running.file,
                   write: (checkpoint: number, bytes: Uint8Array) => {
-                    this.#snapshots.write(execution, checkpoint, running.file, bytes.slice(), () => undefined);
+                    this.#snapshots.write(execution, outside(this.#cluster, checkpoint), running.file, bytes.slice(), () => undefined);
                     return true;
                   },
-                  acknowledge: (ack) => this.#snapshots.acknowledge(execution, running.file, ack),
-                  decline: (checkpoint: number, error: Error) => this.#snapshots.decline(execution, checkpoint, toWire(error)),
-                  requestFinal: () => void this.#ask((dispatcher) => dispatcher.requestCheckpoint(this.id, execution)).catch(() => undefined),
+                  acknowledge: (ack) =>
+                    this.#snapshots.acknowledge(execution, running.file, { ...ack, checkpoint: outside(this.#cluster, ack.checkpoint) }),
+                  decline: (checkpoint: number, error: Error) => this.#snapshots.decline(execution, outside(this.#cluster, checkpoint), toWire(error)),
+                  requestFinal: () => this.#client.notify("requestCheckpoint", { execution }),
                 },
               }),
         },
@@ -241,7 +234,7 @@ export class SimulatedTaskManager implements Addressee {
   }
 
   #isRunning(running: Running): boolean {
-    return this.isAlive && this.#running.get(executionKey(running.deployment.execution)) === running;
+    return this.process.isAlive && this.#running.get(executionKey(running.deployment.execution)) === running;
   }
 
   /** Steps a task after so long, unless that is planned for earlier. */
@@ -249,10 +242,10 @@ export class SimulatedTaskManager implements Addressee {
     const atMs = this.#cluster.world.nowMs + delayMs;
     if (atMs >= running.scheduledMs) return;
     running.scheduledMs = atMs;
-    this.#cluster.world.after(delayMs, () => {
+    this.process.after(delayMs, () => {
       if (running.scheduledMs !== atMs) return;
       running.scheduledMs = Number.POSITIVE_INFINITY;
-      this.#whenAwake(() => this.#step(running));
+      this.#step(running);
     });
   }
 
@@ -285,68 +278,47 @@ export class SimulatedTaskManager implements Addressee {
     running.state = state;
     const { execution } = running.deployment;
     const why = error === undefined ? "" : `: ${error.message}`;
-    this.#cluster.world.note(`${this.name} ${execution.vertex}/${execution.subtask}#${execution.attempt} is ${state}${why}`);
-    const change = { execution, state, atMs: this.#cluster.world.nowMs, ...(error === undefined ? {} : { error: toWire(error) }) };
+    this.process.note(`${execution.vertex}/${execution.subtask}#${execution.attempt} is ${state}${why}`);
+    const change = { execution, state, atMs: this.process.clocks.wallMs(), ...(error === undefined ? {} : { error: toWire(error) }) };
+    const { signal } = this.#session;
+    if (signal.aborted) return;
     if (state !== "FINISHED" || this.#cluster.has("end before acknowledgement")) return this.#reports.report(change);
-    const session = this.#session;
     void this.#snapshots.told(execution).then(() => {
-      if (session === this.#session) this.#reports.report(change);
+      if (!signal.aborted) this.#reports.report(change);
     });
-  }
-
-  #whenAwake(what: () => void): void {
-    if (!this.isAlive) return;
-    if (this.isPaused) this.whenResumed(what);
-    else what();
   }
 
   // ---------------------------------------------------------------------------------------------------------- sessions
 
-  /** Says something to the leader until it was heard; rejects when no answer came in time. */
-  #ask(what: (dispatcher: Dispatcher) => void): Promise<void> {
-    const { wire, world } = this.#cluster;
-    const leader = this.#leader;
-    const session = this.#session;
-    return new Promise((resolve, reject) => {
-      world.after(REPLY_MS, () => reject(new DeadlineError("no answer (simulated)")));
-      if (leader === undefined || !this.isAlive) return;
-      wire.send(this, leader, () => {
-        if (leader.hear(this.id, session, what)) wire.send(leader, this, resolve);
-      });
-    });
-  }
-
-  /** Looks for a leader, and leaves one that is silent. */
-  #live(): void {
-    const { world, wire } = this.#cluster;
-    if (!this.isAlive) return;
-    if (!this.isPaused) {
-      if (this.#leader !== undefined && world.nowMs - this.#heardMs > TIMEOUT_MS) this.#leave();
-      const leader = this.#cluster.leader;
-      if (this.#leader === undefined && leader !== undefined) {
-        const registration: Registration = {
-          taskManager: this.id, slots: SLOTS, dataAddress: this.name, host: "simulation", pid: 1, slotHeapBytes: 0, version: "0",
-        };
-        wire.send(this, leader, () => {
-          const session = leader.register(this, registration);
-          wire.send(leader, this, () => {
-            if (this.#leader !== undefined) return;
-            this.#leader = leader;
-            this.#session = session;
-            this.#heardMs = world.nowMs;
-          });
-        });
+  async #register(): Promise<void> {
+    const { signal } = this.#session;
+    const registration: Registration = {
+      taskManager: this.id, slots: SLOTS, dataAddress: this.process.name, host: "simulation", pid: 1, slotHeapBytes: 0, version: "0",
+    };
+    await this.#cleared;
+    while (!signal.aborted) {
+      try {
+        return await this.#client.call("register", registration, { signal });
+      } catch {
+        await this.process.sleep(RETRY_MS);
       }
     }
-    world.after(REGISTER_MS, () => this.#live());
   }
 
   /** The session is over: nobody counts on what runs here. */
-  #leave(): void {
-    this.#leader = undefined;
+  #lost(reason: string): void {
+    this.process.note(`lost its JobManager: ${reason}`);
+    this.#session.abort(new ConnectionError(reason));
     this.#reports.forget();
     for (const running of [...this.#running.values()]) this.#end(running, "CANCELED");
-    this.#reports.forget();
-    void this.#snapshots.stop();
+    this.#session = session();
+    this.#cleared = this.#snapshots.stop();
   }
+}
+
+/** As many calls as tasks may wait for its end. */
+function session(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }

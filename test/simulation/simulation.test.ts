@@ -4,46 +4,65 @@
  */
 import { describe, expect, test } from "vitest";
 import { simulate } from "./cluster.ts";
-import { MUTANTS, RARE_MUTANTS } from "./mutants.ts";
+import { MUTANTS, type Mutant } from "./mutants.ts";
 
 const FROM = Number(process.env["DREY_SIM_FROM"] ?? 1);
 const SEEDS = Number(process.env["DREY_SIM_SEEDS"] ?? 300);
+const LINES = Number(process.env["DREY_SIM_LINES"] ?? 200);
 /** Seeds in which a mutant has to be found. */
-const MUTANT_SEEDS = 100;
+const MUTANT_SEEDS = 600;
 const MINUTES = 60_000;
 
 test(
   `${SEEDS} seeds: nothing is lost, nothing is doubled, and every job ends`,
   async () => {
+    let stale = 0;
     for (let seed = FROM; seed < FROM + SEEDS; seed++) {
-      const { failure, trace } = await simulate(seed);
-      if (failure !== undefined) expect.fail(`seed ${seed}: ${failure}\n${trace.slice(-200).join("\n")}`);
+      const { failure, trace, refused } = await simulate(seed);
+      stale += refused;
+      if (failure !== undefined) expect.fail(`seed ${seed}: ${failure}\n${trace.slice(-LINES).join("\n")}`);
     }
+    // Messages of sessions that were over did come, and were not heard.
+    if (SEEDS >= 100) expect(stale).toBeGreaterThan(SEEDS);
   },
-  Math.max(10 * MINUTES, SEEDS * 2_000),
+  Math.max(30 * MINUTES, SEEDS * 2_000),
 );
 
 test("a seed determines everything that happens", async () => {
   for (const seed of [7, 77]) expect((await simulate(seed)).fingerprint).toBe((await simulate(seed)).fingerprint);
-});
+}, 5 * MINUTES);
 
-/** Seeds that once found a mistake. */
-const FOUND: Readonly<Record<(typeof RARE_MUTANTS)[number], number>> = { "end before acknowledgement": 355, "no second look at the lead": 221 };
+/** Seeds that show a mistake, so that they need not be looked for: as long as the runs stay what they are. */
+const SHOWN_BY: Readonly<Record<Mutant, number>> = {
+  "commit early": 12,
+  "commit on timeout": 2,
+  "torn manifest": 4,
+  "no fencing": 98,
+  "duplicate trigger": 2,
+  "no dedupe": 1,
+  "skip alignment": 1,
+  "wrong key groups": 2,
+  "commit again": 2,
+  "end before acknowledgement": 83,
+  "no second look at the lead": 84,
+};
+
+/** What it has to come to: jobs that hang are the least of what a missing fence does. */
+const SHOWS: Readonly<Partial<Record<Mutant, RegExp>>> = { "no fencing": /visible twice/ };
 
 describe("a mistake in the protocol is noticed", () => {
-  test.each(RARE_MUTANTS)("%s, by the seed that found it", async (mutant) => {
-    expect((await simulate(FOUND[mutant])).failure).toBeUndefined();
-    expect((await simulate(FOUND[mutant], mutant)).failure).toBeDefined();
-  }, 60_000);
-
   test.each(MUTANTS)(
     "%s",
     async (mutant) => {
-      let seed = 1;
-      while (seed <= MUTANT_SEEDS && (await simulate(seed, mutant)).failure === undefined) seed++;
-      expect(seed).toBeLessThanOrEqual(MUTANT_SEEDS);
-      console.log(`${mutant}: noticed by seed ${seed}`);
+      for (const seed of [SHOWN_BY[mutant], ...Array(MUTANT_SEEDS).keys()]) {
+        const { failure } = await simulate(seed, mutant);
+        // It is the mistake that is noticed: without it the same seed passes.
+        if (failure === undefined || SHOWS[mutant]?.test(failure) === false || (await simulate(seed)).failure !== undefined) continue;
+        console.log(`${mutant}: noticed by seed ${seed}: ${failure}`);
+        return;
+      }
+      expect.fail(`${mutant}: none of ${MUTANT_SEEDS} seeds notices it`);
     },
-    5 * MINUTES,
+    30 * MINUTES,
   );
 });

@@ -53,7 +53,8 @@ export type Effect =
       readonly limits: readonly WatermarkLimit[];
     }
   /**
-   * Make a checkpoint exist. The answer goes to `Dispatcher.manifestStored` once it is certain whether it does, however long that takes.
+   * Make a checkpoint exist. The answer goes to `Dispatcher.manifestStored` once it is certain whether it does, however long that takes. A
+   * JobManager that was overtaken meanwhile gets none.
    */
   | {
       readonly kind: "storeManifest";

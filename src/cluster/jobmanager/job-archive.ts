@@ -9,7 +9,7 @@
  * knowing may still complete a checkpoint; as the next one has noted from where it went on, such a checkpoint counts for nobody.
  */
 import type { JobGraph } from "../../core/graph/job-graph.ts";
-import { CorruptCheckpointError } from "../../core/types/errors.ts";
+import { CheckpointError, CorruptCheckpointError } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { SubmittedFrom } from "../protocol/messages.ts";
 import { type FileKind, decodeChecked, encodeChecked } from "../storage/checked-file.ts";
@@ -18,6 +18,7 @@ import { type CheckpointManifest, MANIFEST_NAME, decodeManifest, loadManifest } 
 import { storageAt } from "../storage/storages.ts";
 import type { CompletedCheckpoint } from "./completed-checkpoints.ts";
 import { under } from "./checkpoint-settings.ts";
+import { type Timers, systemTimers } from "./timers.ts";
 
 /** A job as it was submitted. */
 export interface ArchivedJob {
@@ -49,6 +50,10 @@ export interface RecoveredJob extends ArchivedJob {
   readonly leaders: number;
 }
 
+/** With growing pauses between them these take about a second and a half. */
+const MAX_TRIES = 5;
+const FIRST_RETRY_MS = 100;
+
 const JOB: FileKind = { name: "job", version: 1 };
 
 /** The archive of one cluster. Used by the leader; others' writes are fenced by the caller (`Leadership.holds`). */
@@ -56,15 +61,22 @@ export class JobArchive {
   readonly #storage: CheckpointStorage;
   readonly #note: (text: string) => void;
   readonly #storageAt: (location: string) => CheckpointStorage;
+  readonly #timers: Timers;
 
   /**
    * @param note takes lines for whoever runs the cluster.
-   * @param placeOf gives the storages in which jobs have their checkpoints.
+   * @param places gives the storages in which jobs have their checkpoints.
    */
-  constructor(storage: CheckpointStorage, note: (text: string) => void, placeOf: (location: string) => CheckpointStorage = storageAt) {
+  constructor(
+    storage: CheckpointStorage,
+    note: (text: string) => void,
+    places: (location: string) => CheckpointStorage = storageAt,
+    timers: Timers = systemTimers,
+  ) {
     this.#storage = storage;
     this.#note = note;
-    this.#storageAt = placeOf;
+    this.#storageAt = places;
+    this.#timers = timers;
   }
 
   /** Keeps a job. @throws CheckpointError when it can't be stored; then it must not be accepted. */
@@ -85,18 +97,35 @@ export class JobArchive {
   /**
    * All jobs that have not ended, in order of submission, each with where it goes on; that is noted for later leaders.
    * @param epoch of the leader that asks. Jobs whose files are damaged are left out, with a line for whoever runs the cluster.
+   * @throws CheckpointError when the storage fails again and again. Nobody should lead then: a job that goes on from an earlier checkpoint,
+   * because the latest could not be read just now, makes again what was committed.
    */
   async recover(epoch: number): Promise<readonly RecoveredJob[]> {
     const recovered: RecoveredJob[] = [];
-    for (const id of await this.#ids()) {
+    for (const id of await this.#insist(() => this.#ids())) {
       try {
-        const job = await this.#load(id);
-        if (job !== undefined) recovered.push(await this.#recover(job, epoch));
+        const job = await this.#insist(() => this.#load(id));
+        if (job !== undefined) recovered.push(await this.#insist(() => this.#recover(job, epoch)));
       } catch (error) {
+        if (error instanceof CheckpointError) throw error;
         this.#note(`job ${id} can't be recovered: ${(error as Error).message}`);
       }
     }
     return recovered.sort((a, b) => a.submittedAtMs - b.submittedAtMs);
+  }
+
+  /** Asks a storage that fails again, a few times. What is damaged stays so. */
+  async #insist<T>(ask: () => Promise<T>): Promise<T> {
+    for (let tries = 1, retryMs = FIRST_RETRY_MS; ; tries++, retryMs *= 2) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof CheckpointError) || tries === MAX_TRIES) throw error;
+        this.#note(`the memory of former JobManagers can't be read, and is asked again: ${error.message}`);
+        const pauseMs = retryMs;
+        await new Promise<void>((resolve) => this.#timers.after(pauseMs, resolve));
+      }
+    }
   }
 
   async #recover(job: ArchivedJob, epoch: number): Promise<RecoveredJob> {
@@ -149,10 +178,12 @@ export class JobArchive {
         if (isStray) this.#note(`checkpoint ${id} of job ${job.job} is passed over: a leader of a later epoch went on without it`);
         else completed.push({ id, folder, manifest, owned: true });
       } catch (error) {
+        if (error instanceof CheckpointError) throw error;
         lost = error as Error;
         this.#note(`checkpoint ${id} of job ${job.job} can't be read: ${lost.message}`);
       }
     }
+    if (completed.length === 0 && lost instanceof CheckpointError) throw lost;
     return { completed, lastId, ...(lost === undefined || completed.length > 0 ? {} : { lost }) };
   }
 

@@ -373,27 +373,31 @@ export class JobManagerEndpoint {
   /**
    * Makes a checkpoint exist, and tells whether it does. After an error nobody knows: then the manifest is removed, again and again until
    * that is certain, since a job must not go on from an earlier checkpoint while a later one might turn up.
+   *
+   * A JobManager that finds itself overtaken tells nothing. The next leader may have found the manifest and gone on from it, or may have
+   * looked before it was there: were it told that the checkpoint exists, tasks would commit what is done again; were it told that it does
+   * not, they would remove files that are needed.
    */
   async #store({ job, checkpoint, folder, manifest }: Extract<Effect, { kind: "storeManifest" }>): Promise<void> {
+    const { shared, timers, note } = this.#options;
     const tell = (error?: Error): void => this.#decide(() => this.#dispatcher.manifestStored(job, checkpoint, error));
-    const { shared, timers } = this.#options;
-    const overtaken = async (): Promise<boolean> => (await shared?.leadership.holds()) === false;
+    const isOvertaken = async (): Promise<boolean> => (await shared?.leadership.holds()) === false;
     const storage = this.#options.storageAt(folder);
     try {
-      if (await overtaken()) return tell(new CheckpointError("another JobManager leads by now"));
+      if (await isOvertaken()) return;
       if (!(await storeManifest(storage, manifest))) {
         return tell(new CheckpointError(`${folder} has a manifest already, of another JobManager`));
       }
-      // One that took the lead meanwhile may have looked for checkpoints before this one was there, and gone on without it. One that takes
-      // it from here on finds it.
-      return tell((await overtaken()) ? new CheckpointError("another JobManager leads by now") : undefined);
+      if (!(await isOvertaken())) tell();
     } catch (error) {
       for (let retryMs = 50; !this.#stopped; retryMs = Math.min(2 * retryMs, MAX_RETRY_MS)) {
         try {
-          if (!(await overtaken())) await storage.delete(MANIFEST_NAME);
-          return tell(error as Error);
+          if (await isOvertaken()) return;
+          await storage.delete(MANIFEST_NAME);
+          if (!(await isOvertaken())) tell(error as Error);
+          return;
         } catch (again) {
-          this.#options.note(`job ${job}: whether checkpoint ${checkpoint} exists is not known: ${(again as Error).message}`);
+          note(`job ${job}: whether checkpoint ${checkpoint} exists is not known: ${(again as Error).message}`);
           await new Promise<void>((resolve) => timers.after(retryMs, resolve));
         }
       }

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { SegmentKind } from "../../../src/core/data/element.ts";
 import { type JobId, newJobId } from "../../../src/core/types/ids.ts";
 import { type JobState, isFinal } from "../../../src/core/graph/job-status.ts";
-import { ConflictError, CorruptCheckpointError } from "../../../src/core/types/errors.ts";
+import { CheckpointError, ConflictError, CorruptCheckpointError } from "../../../src/core/types/errors.ts";
 import { encodeManifest } from "../../../src/cluster/storage/manifest.ts";
 import { MemoryStorage } from "../../../src/cluster/storage/memory-storage.ts";
 import { type ArchivedJob, JobArchive } from "../../../src/cluster/jobmanager/job-archive.ts";
@@ -12,6 +12,14 @@ import { CODE, CODE_DIGEST, pair, rows, segment } from "./graphs.ts";
 let archives = 0;
 const EVERY_SECOND = { "execution.checkpointing.interval": "1 s" } as const;
 const state = (plane: ControlPlane, job: JobId): JobState => plane.details(job).state;
+
+/** A storage whose files can't be read while this says so. */
+function failing(location: string, fails: () => boolean): MemoryStorage {
+  const storage = new MemoryStorage(location);
+  const get = storage.get.bind(storage);
+  storage.get = (name, range) => (fails() ? Promise.reject(new CheckpointError("no answer")) : get(name, range));
+  return storage;
+}
 
 /** A cluster's shared storage, and control planes that lead one after the other. */
 function shared() {
@@ -142,6 +150,24 @@ describe("a JobManager that follows another", () => {
     const third = await lead();
     third.join("tm", 1);
     expect(third.details(job)).toMatchObject({ state: "FAILED", failure: { name: CorruptCheckpointError.name } });
+  });
+
+  test("asks a storage that fails for a while again, and goes on from the latest checkpoint all the same", async () => {
+    const { persist, lead, checkpoints, root, notes } = shared();
+    const first = await lead();
+    first.join("tm", 1);
+    const job = first.submit(pair("job", 1));
+    first.pass(2_000);
+    await persist(first);
+    const faulty = (failures: number): JobArchive =>
+      new JobArchive(root, (text) => notes.push(text), (location) => failing(location, () => failures-- > 0), { after: (_, what) => (what(), () => {}) });
+    const [recovered] = await faulty(3).recover(2);
+    expect(recovered).toMatchObject({ job, lastId: 2 });
+    expect(recovered!.completed.map(({ id }) => id)).toEqual([1, 2]);
+    expect(notes.join()).toMatch(/can't be read, and is asked again: no answer/);
+    // One that goes on failing is no reason to go on from an earlier one.
+    await expect(faulty(1_000).recover(3)).rejects.toThrow(CheckpointError);
+    expect(await new MemoryStorage(checkpoints).list()).not.toEqual([]);
   });
 
   test("passes over what an overtaken leader completed after it had begun", async () => {
