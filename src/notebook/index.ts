@@ -9,6 +9,8 @@ export { checkpoints } from "./views/checkpoints.ts";
 export type { CheckpointsOptions } from "./views/checkpoints.ts";
 export { cluster } from "./views/cluster.ts";
 export type { ClusterCard, ClusterOptions } from "./views/cluster.ts";
+export { clusterReport } from "./cluster-report.ts";
+export type { ClusterReportOptions } from "./cluster-report.ts";
 export { display, liveDisplay } from "./display.ts";
 export type { DisplayOutlet, LiveDisplay } from "./display.ts";
 export { flame } from "./views/flame.ts";
@@ -17,6 +19,7 @@ export { graph } from "./views/graph.ts";
 export type { GraphOptions } from "./views/graph.ts";
 export { JobHistory } from "./views/job-history.ts";
 export type { FailedAttempt, StateEntered } from "./views/job-history.ts";
+export type { JobReportOptions } from "./job-methods.ts";
 export { jobPanel } from "./views/job.ts";
 export type { JobPanelOptions } from "./views/job.ts";
 export { keyGroups } from "./views/key-groups.ts";
@@ -40,4 +43,5 @@ export type { SlotContent, SlotOptions, SlotOverview, SlotTaskManager } from "./
 export { table } from "./views/table.ts";
 export type { TableOptions } from "./views/table.ts";
 
+import "./job-methods.ts";
 import "./stream-methods.ts";

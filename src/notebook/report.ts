@@ -1,22 +1,20 @@
-/**
- * A job as one HTML file: what it was, how it ran, what came out. The file needs nothing but itself: it opens from a disk, without a
- * network, in a light or a dark room, on paper, and without scripts (images instead of interactive charts).
- */
+/** A job as one HTML file: what it was, how it ran, what came out. */
 import { type CheckpointOverview, type JobDetails, type MetricsReport, isFinal } from "../core/graph/job-status.ts";
+import type { TaskProfile } from "../core/graph/task-profile.ts";
 import type { StreamGraph } from "../core/graph/stream-graph.ts";
 import type { Picture } from "./picture.ts";
+import { reportPage } from "./report-page.ts";
 import { attempts } from "./views/attempts.ts";
 import { barriers } from "./views/barriers.ts";
 import { checkpoints as checkpointsPicture } from "./views/checkpoints.ts";
+import { flame } from "./views/flame.ts";
 import { graph } from "./views/graph.ts";
 import type { JobHistory } from "./views/job-history.ts";
 import { jobPanel } from "./views/job.ts";
 import { latestLoads, loadSamples } from "./views/load.ts";
 import { metricsChart } from "./views/metrics.ts";
 import { duration, moment as utc, shortNumber } from "./views/numbers.ts";
-import { plotlyLibrary } from "./views/plotly.ts";
 import { slots } from "./views/slots.ts";
-import { COLOURS, type Colour, escapeMarkup } from "./views/svg.ts";
 
 export interface ReportOptions {
   /** Default: the job's name. */
@@ -28,6 +26,10 @@ export interface ReportOptions {
   readonly checkpoints?: CheckpointOverview;
   /** What the job went through, as `live` collected it; default: what `details` tells. */
   readonly history?: JobHistory;
+  /** Profiles of its tasks, drawn as flame graphs. */
+  readonly profiles?: readonly TaskProfile[];
+  /** Pictures of its state, such as `keyGroups`. */
+  readonly state?: readonly Picture[];
   /** Pictures of the results, in this order. */
   readonly charts?: readonly Picture[];
   readonly tables?: readonly Picture[];
@@ -62,57 +64,48 @@ export function report(options: ReportOptions): string {
           checkpointsPicture(checkpoints, { width: 1080 }),
           ...(checkpoints.latest.some((it) => it.state === "COMPLETED" && it.subtasks.length > 1) ? [barriers(details, checkpoints)] : []),
         ];
-  const interactive = options.interactive ?? charts.length + overTime.length > 0;
-  const figure = (picture: Picture): string => {
-    const markup = interactive ? picture.html() : withoutScripts(picture);
-    const text = `<details><summary>As text</summary><pre>${escapeMarkup(picture.text())}</pre></details>`;
-    return `<figure>${markup}<figcaption>${text}</figcaption></figure>`;
-  };
-  const section = (heading: string, lead: string, pictures: readonly Picture[], grid = false): string => {
-    if (pictures.length === 0) return "";
-    const figures = `<div class="${grid ? "grid" : "stack"}">${pictures.map(figure).join("\n")}</div>`;
-    return `<section><h2>${escapeMarkup(heading)}</h2><p>${escapeMarkup(lead)}</p>${figures}</section>\n`;
-  };
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="${allowed(interactive)}">
-<title>${escapeMarkup(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header>
-<p class="kicker">drey job report · <code>${escapeMarkup(details.job)}</code></p>
-<h1>${escapeMarkup(title)}</h1>
-<dl>${facts(details, metrics, nowMs)
-    .map(([name, value]) => `<div><dt>${escapeMarkup(name)}</dt><dd>${escapeMarkup(value)}</dd></div>`)
-    .join("")}</dl>
-</header>
-<main>
-${section("How it went", "States of the job and of its subtasks over time.", [
-  jobPanel(details, { metrics, nowMs, width: 1080, ...past }),
-  ...(repeated ? [attempts(details, { nowMs, width: 1080, ...past })] : []),
-])}\
-${section("Results", "What came out of the job.", charts, true)}\
-${section("Tables", "Rows, as they arrived.", tables)}\
-${section("Over time", OVER_TIME, overTime, true)}\
-${section("Checkpoints", CHECKPOINTS, checkpointPictures)}\
-${section("The three graphs", THREE_GRAPHS, [
-  ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
-  graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
-  graph(details, { metrics, moment }),
-])}\
-${section("Slots", SLOTS, [slots(details, { metrics, moment })])}\
-${optionsTable(details)}
-</main>
-<footer>Written by drey on ${utc(nowMs)} UTC. This file needs no network.</footer>
-${interactive ? plotlyLibrary() : ""}
-</body>
-</html>
-`;
+  const { profiles = [], state = [] } = options;
+  return reportPage({
+    title,
+    kind: "drey job report",
+    id: details.job,
+    facts: facts(details, metrics, nowMs),
+    sections: [
+      {
+        heading: "How it went",
+        lead: "States of the job and of its subtasks over time.",
+        pictures: [
+          jobPanel(details, { metrics, nowMs, width: 1080, ...past }),
+          ...(repeated ? [attempts(details, { nowMs, width: 1080, ...past })] : []),
+        ],
+      },
+      { heading: "Results", lead: "What came out of the job.", pictures: charts, grid: true },
+      { heading: "Tables", lead: "Rows, as they arrived.", pictures: tables },
+      { heading: "Over time", lead: OVER_TIME, pictures: overTime, grid: true },
+      { heading: "Where the time went", lead: PROFILES, pictures: profiles.map((it) => flame(it, { width: 1080 })) },
+      { heading: "Checkpoints", lead: CHECKPOINTS, pictures: checkpointPictures },
+      { heading: "State", lead: STATE, pictures: state },
+      {
+        heading: "The three graphs",
+        lead: THREE_GRAPHS,
+        pictures: [
+          ...(streamGraph === undefined ? [] : [graph(streamGraph)]),
+          graph(details.graph, { title: `${details.graph.name}: job graph`, metrics, moment }),
+          graph(details, { metrics, moment }),
+        ],
+      },
+      { heading: "Slots", lead: SLOTS, pictures: [slots(details, { metrics, moment })] },
+    ],
+    options: {
+      heading: "Options",
+      lead: "What the job was told, under Flink's keys.",
+      entries: Object.entries(details.graph.options)
+        .sort(([one], [other]) => (one < other ? -1 : 1))
+        .map(([key, value]) => [key, String(value)]),
+    },
+    interactive: options.interactive ?? charts.length + overTime.length > 0,
+    nowMs,
+  });
 }
 
 const OVER_TIME = "How the slots spent their time, how many records each vertex moved, how far event time had come.";
@@ -121,25 +114,9 @@ const CHECKPOINTS =
 const THREE_GRAPHS =
   "What was written, what was scheduled, and what ran where. " +
   "Operators keep their ids (n1, n2 …) and vertices theirs (v1, v2 …) from one to the next.";
+const PROFILES = "What the threads of subtasks did while they were watched: callers above, what they called below, as wide as its time.";
+const STATE = "How many bytes of state lie in which key group, and which subtask owns it.";
 const SLOTS = "Who sat in which slot. All subtasks of a job that share a slot share its memory; each has a thread of its own.";
-
-/** The policy that the page gives itself: whatever its data hold, it asks nobody for anything. */
-const allowed = (scripts: boolean): string =>
-  [
-    "default-src 'none'",
-    "img-src data: blob:",
-    "style-src 'unsafe-inline'",
-    `script-src ${scripts ? "'unsafe-inline' blob:" : "'none'"}`,
-    "font-src data:",
-    "worker-src blob:",
-    "base-uri 'none'",
-    "form-action 'none'",
-  ].join("; ");
-
-function withoutScripts(picture: Picture): string {
-  const { drawing } = picture;
-  return drawing === undefined ? picture.html() : drawing.markup;
-}
 
 function facts(details: JobDetails, metrics: readonly MetricsReport[], nowMs: number): [string, string][] {
   const latest = [...latestLoads(loadSamples(metrics), details.job).values()];
@@ -165,46 +142,3 @@ function facts(details: JobDetails, metrics: readonly MetricsReport[], nowMs: nu
     ["Slots", String(places.size)],
   ];
 }
-
-function optionsTable(details: JobDetails): string {
-  const entries = Object.entries(details.graph.options).sort(([a], [b]) => (a < b ? -1 : 1));
-  if (entries.length === 0) return "";
-  const rows = entries
-    .map(([key, value]) => `<tr><td><code>${escapeMarkup(key)}</code></td><td>${escapeMarkup(String(value))}</td></tr>`)
-    .join("");
-  const lead = "What the job was told, under Flink's keys.";
-  return `<section><h2>Options</h2><p>${lead}</p><table class="options"><tbody>${rows}</tbody></table></section>`;
-}
-
-const colour = (role: Colour, scheme: 0 | 1): string => `--${role}:${COLOURS[role][scheme]}`;
-const scheme = (which: 0 | 1): string =>
-  (["paper", "panel", "line", "ink", "muted", "series0"] as const).map((role) => colour(role, which)).join(";");
-
-const STYLE = `
-:root{color-scheme:light dark;${scheme(0)}}
-@media (prefers-color-scheme:dark){:root{${scheme(1)}}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink)}
-body{font:15px/1.55 Inter,system-ui,-apple-system,"Segoe UI","Helvetica Neue",Arial,sans-serif}
-header,main,footer{max-width:1180px;margin:0 auto;padding:0 28px}
-header{padding-top:44px}
-.kicker code{text-transform:none;letter-spacing:0}
-.kicker{margin:0;color:var(--muted);font-size:12px;letter-spacing:.08em;text-transform:uppercase}
-h1{margin:4px 0 20px;font-size:30px;line-height:1.2;overflow-wrap:anywhere}
-h2{margin:44px 0 2px;font-size:19px}
-section>p{margin:0 0 16px;color:var(--muted);max-width:70ch}
-dl{display:flex;flex-wrap:wrap;gap:10px;margin:0}
-dl div{background:var(--panel);border:1px solid var(--line);border-radius:10px;padding:9px 15px;min-width:0}
-dt{color:var(--muted);font-size:12px}
-dd{margin:0;font-weight:600;overflow-wrap:anywhere}
-.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,480px),1fr));gap:18px}
-.stack{display:grid;gap:18px}
-figure{margin:0;border:1px solid var(--line);border-radius:12px;padding:8px;overflow:hidden;min-width:0}
-figure>div:first-child,figure>svg{max-width:100%;overflow-x:auto}
-figcaption summary{cursor:pointer;color:var(--muted);font-size:12px;padding:2px 12px}
-pre{margin:6px 12px 10px;overflow-x:auto;font:12px/1.45 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}
-table{border-collapse:collapse}
-.options td{border-bottom:1px solid var(--line);padding:5px 18px 5px 0;font-size:13px;overflow-wrap:anywhere}
-footer{color:var(--muted);font-size:12px;padding-top:40px;padding-bottom:40px}
-@media print{figcaption{display:none}figure{break-inside:avoid}}
-`.replaceAll("\n", "");

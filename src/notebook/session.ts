@@ -9,6 +9,7 @@ import type { ClusterClient } from "../cluster/client/cluster-client.ts";
 import { type ProgramOptions, environment } from "../cluster/index.ts";
 import { installCellTracker } from "../cluster/code/notebook-cells.ts";
 import { LocalCluster, type LocalClusterOptions } from "../cluster/local/mini-cluster.ts";
+import { clusterReport } from "./cluster-report.ts";
 import type { Picture } from "./picture.ts";
 import { cluster } from "./views/cluster.ts";
 import { slots } from "./views/slots.ts";
@@ -38,12 +39,26 @@ export class NotebookSession {
     return cluster(await this.client.overview());
   }
 
+  /** The cluster and the latest of its jobs as an HTML file that needs nothing but itself. */
+  async report(): Promise<string> {
+    const overview = await this.client.overview();
+    const latest = [...overview.jobs].sort((a, b) => b.startedAtMs - a.startedAtMs).slice(0, MOST_JOBS);
+    const jobs = await Promise.all(
+      // One that ended long ago may be forgotten between the two questions.
+      latest.map(async ({ job }) => (await this.client.job(job)).details().catch(() => undefined)),
+    );
+    return clusterReport({ overview, jobs: jobs.filter((it) => it !== undefined) });
+  }
+
   /** Ends the cluster; its jobs are cancelled. The next `notebookSession` starts another. */
   async close(): Promise<void> {
     await this.client.close();
     await this.cluster.stop();
   }
 }
+
+/** Jobs that a report tells of one by one. */
+const MOST_JOBS = 20;
 
 interface KeptSession {
   readonly wanted: string;

@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import type { JobDetails } from "../../src/core/graph/job-status.ts";
+import { vertexId } from "../../src/core/types/ids.ts";
+import { clusterReport } from "../../src/notebook/cluster-report.ts";
 import { report } from "../../src/notebook/report.ts";
 import { chart } from "../../src/notebook/views/chart.ts";
 import { table } from "../../src/notebook/views/table.ts";
 import { JobHistory } from "../../src/notebook/views/job-history.ts";
-import { EVIL, START, minuteOfMetrics, nineCheckpoint, nineExecutions, nineNodes, overviewOf, restartedOnce } from "./jobs.ts";
+import { EVIL, START, minuteOfMetrics, nineCheckpoint, nineExecutions, nineNodes, overviewOf, restartedOnce, twoTaskManagers } from "./jobs.ts";
 
 const rows = [
   { zone: "Manhattan", rides: 254 },
@@ -95,4 +97,27 @@ describe("a report", () => {
     expect(html).toContain('<meta name="color-scheme" content="light dark">');
     expect(html.match(/<figure>/g)?.length).toBe(html.match(/<pre>/g)?.length);
   });
+
+  test("has sections for profiles and for stored state, where they are given", () => {
+    const frames = [{ parent: -1, name: `tariff${EVIL}`, kind: "user" as const, place: "/rides.ts:7", selfMs: 40 }];
+    const { job } = details();
+    const profile = { job, vertex: vertexId("v1"), name: `rides${EVIL}`, subtask: 0, attempt: 1, durationMs: 50, samples: 40, frames };
+    const html = report({ details: details(), profiles: [profile], state: [table([{ groups: 128 }], { title: "groups" })], interactive: false });
+    for (const text of ["<h2>Where the time went</h2>", "tariff", "<h2>State</h2>", "128"]) expect(html).toContain(text);
+    expect(html).not.toContain("<script");
+    expect(report({ details: details(), interactive: false })).not.toContain("<h2>State</h2>");
+  });
+});
+
+test("a cluster's report: its processes, slots and jobs, without scripts, and names are escaped", () => {
+  const overview = {
+    ...twoTaskManagers(EVIL), version: "1.2.3", pid: 4_700, address: `ipc:///run/jm${EVIL}`, startedAtMs: START - 90_000, slotsTotal: 4, slotsFree: 2,
+    jobs: [nineExecutions(EVIL), { ...nineExecutions(EVIL, "FINISHED"), name: "yesterday's" }],
+  };
+  const html = clusterReport({ overview, jobs: [nineExecutions(EVIL)], nowMs: START + 10_000 });
+  for (const text of ["1 min 40 s", "2 of 4", "yesterday&#39;s", "<h2>Processes and slots</h2>", "<h2>Jobs</h2>", "tm-a1b2"]) expect(html).toContain(text);
+  expect(html).not.toContain("<script");
+  expect(html).toContain("default-src 'none'");
+  expect(html.length).toBeLessThan(200_000);
+  expect(clusterReport({ overview: { ...overview, jobs: [] } })).not.toContain("<h2>Jobs</h2>");
 });

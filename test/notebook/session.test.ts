@@ -37,6 +37,20 @@ test("a cell that is run again finds the cluster of the first run; another size 
       .map((n) => n * 2)
       .collect(),
   ).toEqual([2, 4, 6]);
+  env.enableCheckpointing("100 ms");
+  env
+    .generate((n) => n, { rowsPerSecond: 1_000 })
+    .keyBy((n) => n % 7)
+    .reduce((one, other) => one + other)
+    .sinkTo(() => undefined);
+  const job = await env.submit("reported");
+  await expect.poll(async () => (await job.checkpoints()).completed, { timeout: 30_000 }).toBeGreaterThan(0);
+  // The checkpoint that is looked at may be replaced meanwhile.
+  const html = (): Promise<string> => job.report({ title: "A report", interactive: false });
+  await expect.poll(html, { timeout: 30_000 }).toContain("<h2>State</h2>");
+  for (const text of ["<h1>A report</h1>", "<h2>Checkpoints</h2>", "reported: execution graph"]) expect(await html()).toContain(text);
+  expect(await second.report()).toContain("<h2>reported</h2>");
+  await job.cancel();
   await env.close();
   expect(second.cluster.isRunning).toBe(true);
 });
