@@ -239,9 +239,10 @@ function checkpointHost(assignment: TaskAssignment): CheckpointHost {
       const waiting = Atomics.load(onTheWay, 0);
       if (waiting > 0 && waiting + bytes.byteLength > SNAPSHOT_BYTES) return false;
       Atomics.add(onTheWay, 0, bytes.byteLength);
-      // Whoever wrote them may still look at them, so a copy is given away.
-      const copy = new Uint8Array(bytes);
-      parentPort?.postMessage({ kind: "snapshot", checkpoint, bytes: copy } satisfies ThreadReport, [copy.buffer]);
+      // Bytes are taken for good; those that share their memory with others are copied.
+      const { buffer } = bytes;
+      const own = buffer instanceof ArrayBuffer && buffer.byteLength === bytes.byteLength ? bytes : new Uint8Array(bytes);
+      parentPort?.postMessage({ kind: "snapshot", checkpoint, bytes: own } satisfies ThreadReport, [own.buffer as ArrayBuffer]);
       return true;
     },
     acknowledge: (ack) => report({ kind: "acknowledge", ack }),

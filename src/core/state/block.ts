@@ -26,12 +26,21 @@ const CHARACTERS_AT = 16;
 const WIDTH_AT = 20;
 /** A writer that grew beyond this is not kept for the next block. */
 const LARGEST_KEPT = 1024 * 1024;
+/**
+ * Characters that are joined before they become bytes. While keys change during a snapshot, blocks of all key groups fill at once, and
+ * joined strings are garbage in the making: whole blocks of them outlive their youth, and collecting them takes longer than writing.
+ */
+const JOINED_CHARACTERS = 1_024;
 
 /** Gathers the entries of one block. */
 export class BlockWriter {
   readonly #classes: ClassRegistry;
   #writer: ValueWriter;
   #entries = 0;
+  /** The characters of all entries but the latest ones: so many, so many bytes each. */
+  #text = Buffer.alloc(0);
+  #characters = 0;
+  #width: 1 | 2 = 1;
 
   constructor(classes: ClassRegistry) {
     this.#classes = classes;
@@ -46,30 +55,34 @@ export class BlockWriter {
 
   /** About how many bytes they take. */
   get size(): number {
-    return this.#writer.length + this.#writer.text.length;
+    return this.#writer.length + this.#characters * this.#width + this.#writer.text.length;
   }
 
   /** Begins an entry. @returns where its values go; valid until the entry is complete. */
   entry(): ValueWriter {
     this.#entries++;
+    if (this.#writer.text.length >= JOINED_CHARACTERS) this.#takeText();
     this.#writer.beginRow();
     return this.#writer;
   }
 
   /** The block of all entries gathered since the last call. */
   take(): Uint8Array {
-    const { bytes, length, text } = this.#writer;
-    const width = bytesPerCharacter(text);
-    const block = Buffer.alloc(HEADER_BYTES + length + text.length * width);
+    this.#takeText();
+    const { bytes, length } = this.#writer;
+    const characters = this.#characters * this.#width;
+    // Memory of its own, so that it can be given to another thread as it is; every byte of it is written.
+    const block = Buffer.allocUnsafeSlow(HEADER_BYTES + length + characters);
     block[0] = MARK[0];
     block[1] = MARK[1];
     block[2] = BLOCK_FORMAT;
+    block[3] = 0;
     block.writeUInt32LE(this.#entries, ENTRIES_AT);
     block.writeUInt32LE(length, VALUES_AT);
-    block.writeUInt32LE(text.length, CHARACTERS_AT);
-    block.writeUInt32LE(width, WIDTH_AT);
+    block.writeUInt32LE(this.#characters, CHARACTERS_AT);
+    block.writeUInt32LE(this.#width, WIDTH_AT);
     block.set(bytes.subarray(0, length), HEADER_BYTES);
-    block.write(text, HEADER_BYTES + length, width === 1 ? "latin1" : "utf16le");
+    block.set(this.#text.subarray(0, characters), HEADER_BYTES + length);
     block.writeUInt32LE(crc32(block.subarray(ENTRIES_AT)), CRC_AT);
     this.discard();
     return block;
@@ -78,8 +91,32 @@ export class BlockWriter {
   /** Forgets the entries gathered since the last block. */
   discard(): void {
     this.#entries = 0;
+    this.#characters = 0;
+    this.#width = 1;
+    if (this.#text.length > LARGEST_KEPT) this.#text = Buffer.alloc(0);
     if (this.#writer.bytes.length > LARGEST_KEPT) this.#writer = new ValueWriter(this.#classes);
     this.#writer.reset();
+  }
+
+  /** Makes bytes of the characters that were joined. */
+  #takeText(): void {
+    const { text } = this.#writer;
+    if (text === "") return;
+    this.#writer.text = "";
+    if (this.#width === 1 && bytesPerCharacter(text) === 2) {
+      // The first wide character: what is there becomes wide too.
+      this.#text = Buffer.from(this.#text.toString("latin1", 0, this.#characters), "utf16le");
+      this.#width = 2;
+    }
+    const start = this.#characters * this.#width;
+    const end = start + text.length * this.#width;
+    if (end > this.#text.length) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#text.length));
+      larger.set(this.#text.subarray(0, start));
+      this.#text = larger;
+    }
+    this.#text.write(text, start, this.#width === 1 ? "latin1" : "utf16le");
+    this.#characters += text.length;
   }
 }
 
