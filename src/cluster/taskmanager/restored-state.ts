@@ -12,7 +12,7 @@ import type { ChannelState, TaskRestore } from "../../core/runtime/checkpoint.ts
 import { CorruptCheckpointError, InvariantError } from "../../core/types/errors.ts";
 import type { OperatorRestore } from "../../core/state/snapshot.ts";
 import type { RestoreDeployment } from "../protocol/checkpoint-messages.ts";
-import type { CheckpointStorage } from "../storage/checkpoint-storage.ts";
+import type { FileSource } from "./local-snapshots.ts";
 
 /** Reads closer to each other than this are one read. */
 const GAP_BYTES = 64 * 1024;
@@ -40,7 +40,7 @@ export interface RestoredState {
  * Reads everything that a restore names.
  * @throws CorruptCheckpointError when a file is not there or ends too early; CheckpointError when the storage fails; the signal's reason.
  */
-export async function readRestore(restore: RestoreDeployment, storage: CheckpointStorage, signal: AbortSignal): Promise<RestoredState> {
+export async function readRestore(restore: RestoreDeployment, storage: FileSource, signal: AbortSignal): Promise<RestoredState> {
   const operators = restore.operators as readonly OperatorRestore[];
   const channels = restore.channels as readonly ChannelState[] | undefined;
   const wanted = [

@@ -18,6 +18,7 @@ import type { WireError } from "../../core/types/errors.ts";
 import type { JobId } from "../../core/types/ids.ts";
 import type { ExecutionAddress } from "../protocol/messages.ts";
 import type { CheckpointStorage, StorageWriter } from "../storage/checkpoint-storage.ts";
+import type { LocalSnapshots } from "./local-snapshots.ts";
 import { executionKey } from "./state-reports.ts";
 
 const FIRST_RETRY_MS = 100;
@@ -31,6 +32,8 @@ export interface SnapshotFilesOptions {
   /** Resolves when the JobManager has what else belongs before the execution's acknowledgement: rows for clients. Default: at once. */
   readonly before?: (execution: ExecutionAddress, checkpoint: number) => Promise<unknown>;
   readonly decline: (execution: ExecutionAddress, checkpoint: number, error: WireError) => Promise<void>;
+  /** Gets copies of what checkpoints are made of, for jobs that want them. Savepoints are not copied. */
+  readonly local?: LocalSnapshots;
   /** Waits. Given by tests; default: a timer that does not keep the process alive. */
   readonly pause?: (ms: number) => Promise<void>;
   /** A sentence for the operator of the cluster: an answer could not be given, or a file not be removed. */
@@ -121,6 +124,13 @@ export class SnapshotFiles {
   acknowledge(execution: ExecutionAddress, file: string, ack: CheckpointAck): void {
     const part = this.#part(execution, ack.checkpoint, file);
     if (part === undefined) return;
+    const { local, storageAt } = this.#options;
+    if (local?.keeps(execution.job) === true) {
+      // Also of a part that wrote nothing: it may consist of files of earlier checkpoints.
+      void this.#of(execution.job).place(ack.checkpoint).folder.then((folder) => {
+        if (folder !== undefined) local.acknowledged(execution.job, ack.checkpoint, storageAt(folder).location, filesOf(ack));
+      });
+    }
     let told: () => void = () => undefined;
     part.told = new Promise((resolve) => (told = resolve));
     this.#then(part, async () => {
@@ -157,6 +167,7 @@ export class SnapshotFiles {
   completed(job: JobId, checkpoint: number): void {
     const checkpoints = this.#of(job);
     checkpoints.completed = Math.max(checkpoints.completed, checkpoint);
+    this.#options.local?.completed(job, checkpoint);
     for (const [key, part] of checkpoints.parts) {
       if (part.checkpoint > checkpoint || checkpoints.savepoints.has(part.checkpoint)) continue;
       checkpoints.parts.delete(key);
@@ -176,6 +187,7 @@ export class SnapshotFiles {
     const checkpoints = this.#of(job);
     if (checkpoints.isOver(checkpoint)) return;
     remember(checkpoints.aborted, checkpoint);
+    this.#options.local?.aborted(job, checkpoint);
     checkpoints.places.get(checkpoint)?.tell(undefined);
     checkpoints.places.delete(checkpoint);
     for (const [key, part] of checkpoints.parts) {
@@ -246,7 +258,13 @@ export class SnapshotFiles {
     const folder = await this.#of(part.execution.job).place(part.checkpoint).folder;
     if (folder === undefined || part.over) return undefined;
     part.storage = this.#options.storageAt(folder);
-    part.writer = part.storage.write(part.file);
+    const writer = part.storage.write(part.file);
+    const { job } = part.execution;
+    const { local } = this.#options;
+    part.writer =
+      local === undefined || this.#of(job).savepoints.has(part.checkpoint)
+        ? writer
+        : local.copying(job, part.checkpoint, part.storage.location, part.file, writer);
     return part.writer;
   }
 
@@ -276,7 +294,9 @@ export class SnapshotFiles {
   /** Nothing of it remains. */
   #drop(part: Part): void {
     void this.#stop(part).then(async () => {
-      if (part.finished) await part.storage?.delete(part.file);
+      if (!part.finished || part.storage === undefined) return;
+      this.#options.local?.remove(part.storage.location, part.file);
+      await part.storage.delete(part.file);
     }).catch((error: Error) => this.#options.log(`a file of checkpoint ${part.checkpoint} could not be removed: ${error.message}`));
   }
 
@@ -303,6 +323,12 @@ export class SnapshotFiles {
       }
     }
   }
+}
+
+/** The files that a part of a checkpoint consists of, as they are named in its folder. */
+function* filesOf({ operators, channels }: CheckpointAck): Iterable<string> {
+  for (const { sections } of operators) for (const { file } of sections) yield file;
+  for (const { file } of channels ?? []) yield file;
 }
 
 function remember(ids: Set<number>, id: number): void {

@@ -44,6 +44,7 @@ import { ChannelTable } from "./channel-table.ts";
 import { ClientChannels, clientChannel } from "./client-channels.ts";
 import { CodeCache } from "./code-cache.ts";
 import { LogForwarder } from "./log-forwarder.ts";
+import { LocalSnapshots } from "./local-snapshots.ts";
 import { MetricsReporter } from "./metrics-reporter.ts";
 import { readRestore } from "./restored-state.ts";
 import { SlotTable } from "./slot-table.ts";
@@ -113,6 +114,7 @@ export class TaskManager {
   readonly #channels: ChannelTable;
   readonly #code: CodeCache;
   readonly #states: StateReports;
+  readonly #local: LocalSnapshots;
   readonly #snapshots: SnapshotFiles;
   readonly #logs: LogForwarder;
   readonly #metrics: MetricsReporter;
@@ -208,15 +210,18 @@ export class TaskManager {
         this.#log(`TaskManager ${this.id} could not report ${executionKey(execution)} as ${state}: ${error.message}`),
     });
     const inSession = (): CallOptions => ({ signal: this.#session.signal, deadlineMs: ANSWER_MS });
+    const logOf = (text: string): void => this.#log(`TaskManager ${this.id}: ${text}`);
+    this.#local = new LocalSnapshots({ root: configuration.get(options.localBackupDirectory), log: logOf });
     this.#snapshots = new SnapshotFiles({
       storageAt,
+      local: this.#local,
       acknowledge: (execution, ack) => this.#client.call("acknowledgeCheckpoint", { execution, ack: ack as WireAck }, inSession()),
       before: (execution, checkpoint) => {
         const results = this.#running.get(executionKey(execution))?.task.deployment.results ?? [];
         return Promise.all(results.map(({ name }) => this.#clients.barrierSent(clientChannel(execution, name), checkpoint)));
       },
       decline: (execution, checkpoint, error) => this.#client.call("declineCheckpoint", { execution, checkpoint, error }, inSession()),
-      log: (text) => this.#log(`TaskManager ${this.id}: ${text}`),
+      log: logOf,
     });
     this.#logs = new LogForwarder((lines) => this.#client.notify("log", { lines }));
     this.#metrics = new MetricsReporter(this.id, {
@@ -263,6 +268,7 @@ export class TaskManager {
     this.#session.abort(new ConnectionError(`TaskManager ${this.id} is closing.`));
     await Promise.all([this.#endTasks(), this.#pool.close()]);
     await this.#snapshots.stop();
+    await this.#local.close();
     for (const timer of this.#timers) clearTimeout(timer);
     this.#metrics.stop();
     await this.#clients.stop();
@@ -431,11 +437,12 @@ export class TaskManager {
 
   async #begin(task: TaskThread, { deployment, configuration, share: heap }: Claim): Promise<void> {
     const { execution, jobName, vertex, vertexIndex, restore } = deployment;
+    if (configuration.get(options.localRecovery)) this.#local.keep(execution.job);
     try {
       const [rings, code, restored] = await Promise.all([
         this.#channels.ringsOf(deployment),
         this.#code.get(deployment.code, execution.job),
-        restore === undefined ? undefined : readRestore(restore, storageAt(restore.folder), this.#session.signal),
+        restore === undefined ? undefined : readRestore(restore, this.#local.before(storageAt(restore.folder)), this.#session.signal),
       ]);
       const { subtask, attempt } = execution;
       task.start({
@@ -507,6 +514,7 @@ export class TaskManager {
 
   #release(job: JobId): void {
     this.#channels.releaseJob(job);
+    this.#local.release(job);
     this.#code.release(job);
     this.#slots.release(job);
   }

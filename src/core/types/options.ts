@@ -66,7 +66,7 @@ const bytes = (key: string, size: number, description: string): Option<number> =
 
 const MB = 1024 * 1024;
 
-type Flag = "chaining" | "unalignedCheckpoints" | "incrementalCheckpoints";
+type Flag = "chaining" | "unalignedCheckpoints" | "incrementalCheckpoints" | "localRecovery";
 type Text =
   | "resultRelease"
   | "keyFile"
@@ -87,6 +87,7 @@ type Text =
   | "tmpDirectory"
   | "haClusterId"
   | "stateBackend"
+  | "localBackupDirectory"
   | "stateDirectory";
 type Quantity =
   | "taskManagerSlots"
@@ -257,6 +258,16 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
     "execution.checkpointing.incremental",
     true,
     "Checkpoints of state on disk write only what changed since the last one. (Flink: false.)",
+  ),
+  localRecovery: boolean(
+    "execution.state-recovery.from-local",
+    false,
+    "TaskManagers keep a copy of what they wrote for the last checkpoint, and restarted tasks read from it what is still there.",
+  ),
+  localBackupDirectory: string(
+    "execution.checkpointing.local-backup.dirs",
+    "",
+    "Where TaskManagers keep these copies while they run. Empty: the system's folder for temporary files.",
   ),
   restartStrategy: string(
     "restart-strategy.type",

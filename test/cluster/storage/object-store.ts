@@ -6,6 +6,8 @@ import type { AddressInfo } from "node:net";
 
 export class ObjectStore {
   readonly objects = new Map<string, Buffer>();
+  /** Keys of objects that were asked for, in order. */
+  readonly reads: string[] = [];
   readonly #uploads = new Map<string, Map<number, Buffer>>();
   /** Names at once in a listing, so that there are several pages. */
   readonly #page = 3;
@@ -63,6 +65,7 @@ export class ObjectStore {
         return answer(204);
       case "GET": {
         if (key === "") return answer(200, this.#list(url.searchParams), { "content-type": "application/xml" });
+        this.reads.push(key);
         const bytes = this.objects.get(key);
         if (bytes === undefined) return failed(404, "NoSuchKey");
         const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? "");
