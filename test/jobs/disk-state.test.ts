@@ -41,9 +41,9 @@ class Counts extends KeyedProcessFunction<number, Row, Count> {
 }
 
 describe("a job with state on disk", () => {
-  test("goes on from its last incremental checkpoint when a TaskManager is killed, and leaves nothing on the disk", { timeout: 90_000 }, async () => {
+  test("goes on from its last incremental checkpoint when a TaskManager is killed, and leaves nothing on the disk", { timeout: 180_000 }, async () => {
     const local = path.join(folder, "local");
-    await using cluster = await LocalCluster.start({ taskManagers: 2, slots: 2, options: { "heartbeat.interval": 200, "heartbeat.timeout": "3 s" } });
+    await using cluster = await LocalCluster.start({ taskManagers: 2, slots: 2, options: { "heartbeat.interval": "1 s", "heartbeat.timeout": "30 s" } });
     const env = environment({
       cluster, parallelism: 2, printLogs: false,
       configuration: {
@@ -58,7 +58,7 @@ describe("a job with state on disk", () => {
       .process(new Counts());
     const job = await env.submit({ name: "on disk", outputs: { counted } });
     const rows = lastValueFrom(job.outputs.counted.pipe(toArray()));
-    await vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThan(5), { timeout: 30_000, interval: 50 });
+    await vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThan(5), { timeout: 60_000, interval: 50 });
     // Each holds all that was counted, but few write it all.
     expect((await job.checkpoints()).latest.some(({ bytes, writtenBytes }) => (writtenBytes ?? 0) < (bytes ?? 0) * 0.8)).toBe(true);
     const { executions } = await job.details();
