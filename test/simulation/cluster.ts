@@ -38,6 +38,12 @@ const CALM_MS = 60_000;
 /** What befalls a process befalls it at one of its next steps. */
 const MAX_STEPS = 12;
 
+/** Instead of misfortune by chance: one process dies at its so many-th step, and all else goes well. */
+export interface Fate {
+  readonly who: "the leader" | "a TaskManager";
+  readonly step: number;
+}
+
 export class Cluster {
   readonly world: World;
   readonly wire: Wire;
@@ -50,15 +56,17 @@ export class Cluster {
   readonly #seed: number;
   readonly #storageWeather: StorageWeather = { failures: 0, slowMs: 10 };
   readonly #mutant: Mutant | undefined;
+  readonly #fate: Fate | undefined;
   readonly #taskManagers: SimulatedTaskManager[] = [];
   #leader: SimulatedProcess | undefined;
   #program: SimulatedProgram | undefined;
   #made = 0;
   #faults = 0;
 
-  constructor(seed: number, mutant?: Mutant) {
+  constructor(seed: number, { mutant, fate }: { readonly mutant?: Mutant; readonly fate?: Fate } = {}) {
     this.#seed = seed;
     this.#mutant = mutant;
+    this.#fate = fate;
     this.root = `memory://simulation-${seed}-${mutant ?? "sound"}`;
     this.world = new World(seed);
     const isRough = this.world.chance(0.3);
@@ -111,8 +119,8 @@ export class Cluster {
       for (let i = 0; i < JOB_MANAGERS; i++) this.#addJobManager();
       for (let i = 0; i < TASK_MANAGERS; i++) this.#addTaskManager();
       const program = (this.#program = new SimulatedProgram(this));
-      for (let at = TROUBLE_FROM_MS; at < TROUBLE_FROM_MS + TROUBLE_MS; at += world.between(150, 900)) world.after(at, () => this.#misfortune());
-      world.after(TROUBLE_FROM_MS + TROUBLE_MS, () => this.#calm());
+      if (this.#fate !== undefined) this.#decree(this.#fate);
+      else this.#trouble();
       const isOver = (): boolean => this.oracle.violations.length > 0 || ENDS.has(program.state);
       await world.run(TROUBLE_FROM_MS + TROUBLE_MS + CALM_MS, isOver);
       return this.#report();
@@ -159,6 +167,21 @@ export class Cluster {
   }
 
   // -------------------------------------------------------------------------------------------------------- misfortune
+
+  #decree({ who, step }: Fate): void {
+    this.world.after(TROUBLE_FROM_MS, () => {
+      const victim = who === "the leader" ? this.#leader : this.#taskManagers[0]?.process;
+      this.#faults++;
+      victim?.afterSteps(step, () => victim.crash());
+    });
+  }
+
+  #trouble(): void {
+    const { world } = this;
+    const endMs = TROUBLE_FROM_MS + TROUBLE_MS;
+    for (let at = TROUBLE_FROM_MS; at < endMs; at += world.between(150, 900)) world.after(at, () => this.#misfortune());
+    world.after(endMs, () => this.#calm());
+  }
 
   #misfortune(): void {
     const { world, wire } = this;
@@ -235,4 +258,5 @@ const FAIR = { losses: 0, slowMs: 4 };
 const ENDS: ReadonlySet<string> = new Set(["FINISHED", "FAILED", "CANCELED", "FORGOTTEN"]);
 
 /** One run of a seed. */
-export const simulate = (seed: number, mutant?: Mutant): Promise<Report> => new Cluster(seed, mutant).run();
+export const simulate = (seed: number, options?: { readonly mutant?: Mutant; readonly fate?: Fate }): Promise<Report> =>
+  new Cluster(seed, options).run();

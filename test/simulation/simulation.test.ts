@@ -11,6 +11,8 @@ const SEEDS = Number(process.env["DREY_SIM_SEEDS"] ?? 300);
 const LINES = Number(process.env["DREY_SIM_LINES"] ?? 200);
 /** Seeds in which a mutant has to be found. */
 const MUTANT_SEEDS = 600;
+/** Steps of a process, from some moment on, at each of which it dies once: more than a checkpoint has. */
+const STEPS = 40;
 const MINUTES = 60_000;
 
 test(
@@ -31,6 +33,18 @@ test(
 test("a seed determines everything that happens", async () => {
   for (const seed of [7, 77]) expect((await simulate(seed)).fingerprint).toBe((await simulate(seed)).fingerprint);
 }, 5 * MINUTES);
+
+test.each(["the leader", "a TaskManager"] as const)(
+  "%s may die at any step",
+  async (who) => {
+    for (let step = 1; step <= STEPS; step++) {
+      const { failure, trace } = await simulate(FROM, { fate: { who, step } });
+      if (failure !== undefined) expect.fail(`seed ${FROM}, ${who} dies at step ${step}: ${failure}\n${trace.slice(-LINES).join("\n")}`);
+      if (step === 1) expect(trace.join("\n")).toMatch(/is dead/);
+    }
+  },
+  30 * MINUTES,
+);
 
 /** Seeds that show a mistake, so that they need not be looked for: as long as the runs stay what they are. */
 const SHOWN_BY: Readonly<Record<Mutant, number>> = {
@@ -55,7 +69,7 @@ describe("a mistake in the protocol is noticed", () => {
     "%s",
     async (mutant) => {
       for (const seed of [SHOWN_BY[mutant], ...Array(MUTANT_SEEDS).keys()]) {
-        const { failure } = await simulate(seed, mutant);
+        const { failure } = await simulate(seed, { mutant });
         // It is the mistake that is noticed: without it the same seed passes.
         if (failure === undefined || SHOWS[mutant]?.test(failure) === false || (await simulate(seed)).failure !== undefined) continue;
         console.log(`${mutant}: noticed by seed ${seed}: ${failure}`);
