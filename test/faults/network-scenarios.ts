@@ -83,6 +83,7 @@ describe.skipIf(WHY_NOT !== undefined)(`a network${WHY_NOT === undefined ? "" : 
     await it.verdict(1);
   });
 
+  // Messages that come again, or out of order, after a connection broke: test/cluster/protocol/repeats.test.ts, and the simulation.
   test("16: a network that loses a tenth and is late costs time, and nothing else", async () => {
     await using network = new Network();
     await using late = await LateProxy.listen(network.here.address);

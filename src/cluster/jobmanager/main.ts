@@ -93,7 +93,12 @@ async function lead(
   try {
     const epoch = await leadership.win(ending.signal);
     const archive = new JobArchive(storage, note);
-    return { leadership, archive, recovered: await archive.recover(epoch), checkpointRoot: under(storage.location, "checkpoints") };
+    const recovered = await archive.recover(epoch).catch(async (error: unknown) => {
+      // Whoever can read what this one can't may lead at once.
+      await leadership.release().catch(() => undefined);
+      throw error;
+    });
+    return { leadership, archive, recovered, checkpointRoot: under(storage.location, "checkpoints") };
   } finally {
     process.off("SIGTERM", end).off("SIGINT", end).off("disconnect", end);
   }

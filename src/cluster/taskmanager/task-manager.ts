@@ -15,6 +15,7 @@
  * MAX_SPARES.
  */
 import { randomUUID } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { isTaskFinal } from "../../core/graph/job-status.ts";
@@ -126,7 +127,7 @@ export class TaskManager {
   #dataAddress = "";
   #ticking: NodeJS.Timeout | undefined;
   /** Ends what is tried for the present session when that is lost. */
-  #session = new AbortController();
+  #session = newSession();
   #cleared: Promise<void> = Promise.resolve();
   #registered = false;
   /** Waits for the first registration. */
@@ -324,7 +325,7 @@ export class TaskManager {
     this.#registered = false;
     const lost = new ConnectionError(`TaskManager ${this.id} lost its JobManager at ${this.#options.jobManager}: ${reason}.`);
     this.#session.abort(lost);
-    this.#session = new AbortController();
+    this.#session = newSession();
     this.#states.forget();
     this.#cleared = this.#endTasks().then(async () => {
       await this.#snapshots.stop();
@@ -563,6 +564,13 @@ export class TaskManager {
     if (this.#options.log !== undefined) this.#options.log(text);
     else process.stderr.write(`${text}\n`);
   }
+}
+
+/** As many calls may wait for its end as there are tasks, without a warning. */
+function newSession(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 /** The tasks of each slot of each job, in the order in which they came. */
