@@ -1,4 +1,5 @@
 /** Threads start from the built package. */
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import type { ThreadPool as Pool, ThreadPoolOptions } from "../../../src/cluster/taskmanager/thread-pool.ts";
 import { until } from "./fake-job-manager.ts";
@@ -53,6 +54,28 @@ test("a thread that was not used goes back, unless the pool is full", async () =
   await thread.exited;
   expect(one.ready).toBe(1);
 });
+
+test.skipIf(!existsSync("/proc/self/fd"))("a thread that is ended while it starts leaves no file open", async () => {
+  const none = pool(0);
+  const modules = (): number => readdirSync("/proc/self/fd").filter((fd) => linkOf(fd).includes("/dist/")).length;
+  const before = modules();
+  for (let n = 0; n < 12; n++) {
+    const thread = none.take();
+    await new Promise((resolve) => setTimeout(resolve, 15 * n));
+    thread.terminate();
+    await thread.exited;
+  }
+  expect(modules()).toBe(before);
+});
+
+/** What a handle of this process leads to. */
+function linkOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    return "";
+  }
+}
 
 test("a closed pool leaves no thread", async () => {
   const two = pool(2);

@@ -1,6 +1,6 @@
 /** Lines that begin with `%`: what one asks of the cluster without writing a program. */
 import { isFinal } from "../../../core/graph/job-status.ts";
-import { ConfigurationError, NotFoundError } from "../../../core/types/errors.ts";
+import { ConfigurationError, ConnectionError, NotFoundError } from "../../../core/types/errors.ts";
 import type { Picture } from "../../picture.ts";
 import type { NotebookSession } from "../../session.ts";
 import { cancelAtOnce, startedSession, wasStarted } from "./attached-jobs.ts";
@@ -56,7 +56,11 @@ export function runMagic({ name, argument, body }: MagicToRun): Promise<unknown>
     const known = Object.values(magics).map(({ form }) => form.split(" ")[0]);
     return Promise.reject(new ConfigurationError(`there is no %${name}; there are ${known.join(", ")}.`));
   }
-  return magic.run(argument, body);
+  return magic.run(argument, body).catch(async (error: unknown) => {
+    // Its JobManager may be gone a moment before anybody tells this process so.
+    if (error instanceof ConnectionError && wasStarted() && (await startedSession()) === undefined) throw noCluster(error);
+    throw error;
+  });
 }
 
 /** A text that is shown as it stands, without quotes. */
@@ -85,8 +89,12 @@ function interrupts(argument: string): Promise<object> {
 async function running(): Promise<NotebookSession> {
   const session = await startedSession();
   if (session !== undefined) return session;
+  throw noCluster();
+}
+
+function noCluster(cause?: Error): ConfigurationError {
   const before = wasStarted() ? "this notebook's cluster has ended" : "this notebook has no cluster yet";
-  throw new ConfigurationError(`${before}; %cluster start, or await notebookSession().`);
+  return new ConfigurationError(`${before}; %cluster start, or await notebookSession().`, { cause });
 }
 
 async function cluster(argument: string): Promise<Picture | object> {
