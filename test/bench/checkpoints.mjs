@@ -271,7 +271,7 @@ async function plot(file) {
     }
   }
   const picture = chart(points, {
-    kind: "line", x: "changed", y: "megabytes", color: "state", xTitle: "keys changed since the last checkpoint, %", yTitle: "MB written",
+    kind: "line", x: "changed", y: "megabytes", by: "state", xTitle: "keys changed since the last checkpoint, %", yTitle: "MB written",
     title: "What a checkpoint writes",
   });
   writeFileSync(file, `${picture.drawing?.markup ?? ""}\n`);
