@@ -7,6 +7,7 @@ import {
   ProcessFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type Savepoint, aggregatingState, average, environment, listState, localEnvironment, mapState,
   countTrigger, discard, openSavepoint, reducingState, session, sliding, tumbling, valueState,
 } from "drey";
+import { firstValueFrom } from "rxjs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 
 interface Row {
@@ -141,6 +142,30 @@ describe("a savepoint", () => {
     const highest = savepoint.keyedState(env, "everything", reducingState<number>("highest", Math.max));
     const joined = await counts.join(highest).where((row) => row.key).equalTo((row) => row.key).with((a, b) => ({ key: a.key as string, value: [a.value, b.value] })).collect();
     expect(byKey(joined)).toEqual(expected((all) => [all.length, Math.max(...all)]));
+  });
+});
+
+/** Its task has come to its end long before it says so. */
+class SlowlyClosing extends ProcessFunction<number, number> {
+  override processElement(row: number, _context: ProcessContext, out: Collector<number>): void {
+    out.collect(row);
+  }
+  override async close(): Promise<void> {
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+}
+
+describe("a task that is ending", () => {
+  it("fails no checkpoint of those that go on", { timeout: 60_000 }, async () => {
+    await using env = environment({ cluster, parallelism: 1, printLogs: false }).enableCheckpointing("50 ms");
+    env.of(1, 2, 3).process(new SlowlyClosing()).name("brief").sinkTo(discard());
+    env.generate((n) => n, { rowsPerSecond: 500 }).process(new SlowlyClosing()).sinkTo(discard());
+    const job = await env.submit("partly over");
+    await vi.waitFor(async () => expect((await job.details()).tasks.FINISHED).toBeGreaterThan(0), { timeout: 30_000, interval: 50 });
+    await vi.waitFor(() => job.checkpoint(), { timeout: 30_000 });
+    const { completed, failed, restored } = await firstValueFrom(job.checkpoints$);
+    expect({ completed: completed > 0, failed, restored }).toEqual({ completed: true, failed: 0, restored: 0 });
+    await job.cancel();
   });
 });
 

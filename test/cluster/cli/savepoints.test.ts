@@ -48,11 +48,11 @@ beforeAll(async () => {
     AWS_ENDPOINT_URL_S3: "http://127.0.0.1:9", AWS_REGION: "us-east-1", AWS_ACCESS_KEY_ID: "id", AWS_SECRET_ACCESS_KEY: "secret", AWS_MAX_ATTEMPTS: "1",
   });
   // Nobody is lost here: a machine that is too busy for heartbeats is no fault.
-  folder.write("drey.yaml", "heartbeat.timeout: 60 s\nslot.request.timeout: 2 s\n");
+  folder.write("drey.yaml", "heartbeat.timeout: 60 s\n");
   folder.write("job.ts", counting());
   expect(await drey("cluster", "start", "-tm", "1", "-s", "3")).toMatchObject({ code: 0 });
   job = checkpoints((await drey("run", "-d", "job.ts")).stdout);
-  await vi.waitFor(async () => expect(await runningJobs()).toContain(job), { timeout: 60_000 });
+  await vi.waitFor(async () => expect(await runningJobs()).toContain(job), { timeout: 120_000 });
   const taken = await drey("savepoint", job, "savepoints");
   expect(taken).toMatchObject({ code: 0, stderr: `Taking a savepoint of job ${job}.\n` });
   savepoint = /^Savepoint completed\. Path: (.*)\n$/.exec(taken.stdout)?.[1] as string;
@@ -93,7 +93,7 @@ describe("drey run --from", () => {
       counting("counter", '{ configuration: { "pipeline.max-parallelism": 64 } }')],
   ];
 
-  it.each(table)("%s is refused with the reason and exit code 1", { timeout: 60_000 }, async (_what, place, sentence, program) => {
+  it.each(table)("%s is refused with the reason and exit code 1", { timeout: 120_000 }, async (_what, place, sentence, program) => {
     const from = place();
     const before = existsSync(from) && !_what.includes("can't be read") ? contentOf(from) : undefined;
     folder.write("other.ts", program ?? counting());
@@ -107,7 +107,7 @@ describe("drey run --from", () => {
     if (before !== undefined) expect(contentOf(from)).toEqual(before);
   });
 
-  it("that is refused leaves no job", { timeout: 60_000 }, async () => {
+  it("that is refused leaves no job", { timeout: 120_000 }, async () => {
     expect((await runningJobs()).match(/counting/g)).toHaveLength(1);
   });
 
@@ -123,15 +123,15 @@ describe("drey run --from", () => {
     expect(second.stderr).toMatch(/files missing has no file \S+, which checkpoint \d+ needs\./);
   });
 
-  it("at a parallelism for which there are no slots waits as long as is allowed, and says what is missing", { timeout: 60_000 }, async () => {
+  it("at a parallelism for which there are no slots waits as long as is allowed, and says what is missing", { timeout: 120_000 }, async () => {
     const before = contentOf(savepoint);
-    const answer = await drey("run", "-q", "-p", "7", "--from", savepoint, "job.ts");
+    const answer = await drey("run", "-q", "-p", "7", "-Dslot.request.timeout=1s", "--from", savepoint, "job.ts");
     expect(answer.code).toBe(1);
     expect(answer.stderr).toMatch(/job "counting" .*7 slots/);
     expect(contentOf(savepoint)).toEqual(before);
   });
 
-  it("takes the manifest's own path, too", { timeout: 60_000 }, async () => {
+  it("takes the manifest's own path, too", { timeout: 120_000 }, async () => {
     const answer = await drey("run", "-d", "--from", manifestOf(savepoint), "job.ts");
     expect(answer).toMatchObject({ code: 0, stderr: "" });
     expect((await drey("cancel", checkpoints(answer.stdout))).code).toBe(0);
@@ -145,7 +145,7 @@ describe("drey savepoint", () => {
     expect((await drey("savepoint", job, "savepoints")).code).toBe(0);
   };
 
-  it("where no folder can be made is refused, and the job goes on", { timeout: 60_000 }, async () => {
+  it("where no folder can be made is refused, and the job goes on", { timeout: 120_000 }, async () => {
     const file = folder.write("file", "no folder");
     const answer = await drey("savepoint", job, join(file, "below"));
     expect(answer).toMatchObject({ code: 1, stdout: "" });
@@ -153,7 +153,7 @@ describe("drey savepoint", () => {
     await goesOn();
   });
 
-  it("on a full disk is refused, leaves nothing, and the job goes on", { timeout: 60_000 }, async ({ skip }) => {
+  it("on a full disk is refused, leaves nothing, and the job goes on", { timeout: 120_000 }, async ({ skip }) => {
     const disk = join(folder.path, "disk");
     mkdirSync(disk);
     try {
@@ -173,14 +173,14 @@ describe("drey savepoint", () => {
     }
   });
 
-  it("in a store that does not answer is refused, and the job goes on", { timeout: 60_000 }, async () => {
+  it("in a store that does not answer is refused, and the job goes on", { timeout: 120_000 }, async () => {
     const answer = await drey("savepoint", job, "s3://bucket/savepoints");
     expect(answer).toMatchObject({ code: 1, stdout: "" });
     expect(answer.stderr).toMatch(/\nsavepoint \d+ of job "counting" failed: .*could not write s3:\/\/bucket\/savepoints\/.*\n$/);
     await goesOn();
   });
 
-  it("of a job that there is not, or that has ended, is refused", { timeout: 60_000 }, async () => {
+  it("of a job that there is not, or that has ended, is refused", { timeout: 120_000 }, async () => {
     expect(await drey("savepoint", "ffffffff")).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no job ffffffff on the cluster") as unknown });
     expect(await drey("savepoint", job)).toMatchObject({
       code: 1, stderr: expect.stringContaining('a savepoint of job "counting" needs a place: name one, or set execution.checkpointing.savepoint-dir.') as unknown,
@@ -189,7 +189,7 @@ describe("drey savepoint", () => {
 });
 
 describe("drey savepoint -d", () => {
-  it("removes a savepoint with its files, and nothing that is none", { timeout: 60_000 }, async () => {
+  it("removes a savepoint with its files, and nothing that is none", { timeout: 120_000 }, async () => {
     const copy = broken("to go", () => undefined);
     expect(await drey("savepoint", "-d", copy)).toMatchObject({ code: 0, stdout: `Removed savepoint ${copy}.\n` });
     expect(existsSync(copy)).toBe(false);
@@ -200,7 +200,7 @@ describe("drey savepoint -d", () => {
     expect(readdirSync(mine)).toEqual(["notes.txt"]);
   });
 
-  it("leaves a savepoint that a job may have to go back to", { timeout: 60_000 }, async () => {
+  it("leaves a savepoint that a job may have to go back to", { timeout: 120_000 }, async () => {
     const copy = broken("needed", () => undefined);
     folder.write("rare.ts", counting().replace('"200 ms"', '"1 h"'));
     const id = checkpoints((await drey("run", "-d", "--from", copy, "rare.ts")).stdout);
@@ -214,7 +214,7 @@ describe("drey savepoint -d", () => {
 });
 
 describe("who may not read", () => {
-  it.skipIf(process.getuid?.() !== 0)("is told so, as is who may not write", { timeout: 60_000 }, async () => {
+  it.skipIf(process.getuid?.() !== 0)("is told so, as is who may not write", { timeout: 120_000 }, async () => {
     const closed = broken("closed", () => undefined);
     execFileSync("chmod", ["700", closed]);
     execFileSync("chmod", ["711", folder.path]);

@@ -612,6 +612,18 @@ describe("rescaling", () => {
     expect(plane.dispatcher.checkpoints(job).latest.at(-1)).toMatchObject({ state: "COMPLETED", expected: 2 });
   });
 
+  test("a job with unaligned checkpoints takes an aligned one for it, and so are those that come behind it", () => {
+    const plane = new ControlPlane({
+      ...EVERY_SECOND, "execution.checkpointing.unaligned.enabled": true, "execution.checkpointing.max-concurrent-checkpoints": 2,
+    });
+    plane.join("tm", 4, { acknowledges: false });
+    const job = plane.submit(pair("job", 2));
+    plane.act((dispatcher) => dispatcher.rescale(job, 4, 9));
+    plane.pass(1_000);
+    const unaligned = (): unknown[] => plane.did("triggerCheckpoint").map(({ trigger }) => [trigger.checkpoint, trigger.unaligned]);
+    expect(unaligned()).toEqual([[1, false], [2, false]]);
+  });
+
   test("vertices that can't be split stay as they are, and a parallelism that none can have is refused", () => {
     const plane = new ControlPlane(EVERY_SECOND);
     plane.join("tm", 4);
