@@ -8,7 +8,7 @@
  * of the last third of its life must not be above that of the first third by more than noise. What is not told, elsewhere than on Linux,
  * counts as flat.
  */
-import { readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
 
 export interface Sample {
   /** Since the watch began. */
@@ -23,6 +23,8 @@ export interface Life {
   readonly role: string;
   readonly pid: number;
   readonly samples: readonly Sample[];
+  /** What its handles were at last: how many of each kind. */
+  readonly kinds: ReadonlyMap<string, number>;
 }
 
 /** How a life went on: the lowest tenths of its first and of its last third. */
@@ -46,7 +48,7 @@ const NOISE = { rssMb: { share: 0.15, more: 16 }, handles: { share: 0.15, more: 
 /** Samples processes by role, once a second. Whoever makes it stops it. */
 export class Footprint {
   readonly #roles: () => Readonly<Record<string, number | undefined>>;
-  readonly #lives = new Map<string, { role: string; pid: number; samples: Sample[] }>();
+  readonly #lives = new Map<string, Life & { readonly samples: Sample[]; kinds: ReadonlyMap<string, number> }>();
   readonly #fromMs = performance.now();
   readonly #timer: NodeJS.Timeout;
 
@@ -70,9 +72,10 @@ export class Footprint {
       const held = pid === undefined ? undefined : holdings(pid);
       if (pid === undefined || held === undefined) continue;
       const name = `${role} ${pid}`;
-      const life = this.#lives.get(name) ?? { role, pid, samples: [] };
+      const life = this.#lives.get(name) ?? { role, pid, samples: [] as Sample[], kinds: new Map<string, number>() };
       this.#lives.set(name, life);
       life.samples.push({ second, ...held });
+      life.kinds = kindsOfHandles(pid);
     }
   }
 }
@@ -91,6 +94,19 @@ export function holdings(pid: number): Omit<Sample, "second"> | undefined {
   }
 }
 
+function kindsOfHandles(pid: number): ReadonlyMap<string, number> {
+  const kinds = new Map<string, number>();
+  try {
+    for (const handle of readdirSync(`/proc/${pid}/fd`)) {
+      const kind = readlinkSync(`/proc/${pid}/fd/${handle}`).replace(/:\[\d+\]$/, "");
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+  } catch {
+    // One was closed meanwhile; the next sample tells.
+  }
+  return kinds;
+}
+
 /** Of each role the trend of its longest life; roles whose processes all died young are left out. */
 export function trends(lives: readonly Life[]): readonly Trend[] {
   const longest = new Map<string, Life>();
@@ -104,7 +120,8 @@ function trendOf(life: Life): Trend {
   const [first, last] = [floor(grown.slice(0, third)), floor(grown.slice(-third))];
   const growth = (["rssMb", "handles", "threads"] as const).flatMap((what) => {
     const { share, more } = NOISE[what];
-    return last[what] > first[what] * (1 + share) + more ? [`${what} from ${first[what]} to ${last[what]}`] : [];
+    const kinds = what === "handles" ? ` (${[...life.kinds].map(([kind, times]) => `${times} ${kind}`).join(", ")})` : "";
+    return last[what] > first[what] * (1 + share) + more ? [`${what} from ${first[what]} to ${last[what]}${kinds}`] : [];
   });
   return { role: life.role, pid: life.pid, seconds: lengthOf(life), first, last, growth };
 }

@@ -34,8 +34,8 @@ beforeAll(async () => {
       "metrics.interval": 200,
       "task.cancellation.timeout": "1 s",
       "taskmanager.memory.task.heap.size": "96 mb",
-      "heartbeat.interval": 300,
-      "heartbeat.timeout": "3 s",
+      // An attached job outlives its client by as much.
+      "heartbeat.timeout": "10 s",
     },
   });
   client = await cluster.connect();
@@ -262,7 +262,7 @@ describe("a failure", () => {
     const other = await LocalCluster.start({
       taskManagers: 2,
       slots: 1,
-      options: { "heartbeat.interval": 200, "heartbeat.timeout": "2 s" },
+      options: { "heartbeat.timeout": "60 s" },
       restart: false,
     });
     const env = environment({ cluster: other });

@@ -16,7 +16,8 @@ let cluster: LocalCluster;
 let folder: string;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "drey-exactly-once-"));
-  cluster = await LocalCluster.start({ taskManagers: 3, slots: 1, options: { "heartbeat.interval": 500, "heartbeat.timeout": "3 s" } });
+  // Whoever is killed is noticed at once; a machine that is too busy for heartbeats is no fault.
+  cluster = await LocalCluster.start({ taskManagers: 3, slots: 1, options: { "heartbeat.timeout": "30 s" } });
 });
 afterAll(async () => {
   await cluster.stop();

@@ -18,7 +18,7 @@ afterEach(async () => {
 class Cluster {
   readonly folder: string = mkdtempSync(path.join(tmpdir(), "drey-ha-"));
   readonly address: string = `ipc://${this.folder}/jm`;
-  readonly #flags = [`-Djobmanager.rpc.address=${this.address}`, "-Dheartbeat.interval=300 ms", "-Dheartbeat.timeout=3 s"];
+  readonly #flags = [`-Djobmanager.rpc.address=${this.address}`, "-Dheartbeat.interval=300 ms", "-Dheartbeat.timeout=15 s"];
 
   constructor() {
     cleanups.push(() => rmSync(this.folder, { recursive: true, force: true }));

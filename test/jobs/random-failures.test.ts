@@ -62,6 +62,7 @@ async function answer(pipeline: Pipeline, input: readonly Row[], faults: Faults,
 
 it("whatever the pipeline, and wherever it fails", async () => {
   let failures = 0;
+  let pipelinesRun = 0;
   await fc.assert(
     fc.asyncProperty(
       pipelines.filter(({ source }) => source !== "async iterable"),
@@ -72,10 +73,12 @@ it("whatever the pipeline, and wherever it fails", async () => {
         const faults = new Faults(at);
         const recovered = await answer(pipeline, input, faults, checkpointing);
         failures += faults.thrown.size;
+        pipelinesRun++;
         expect(recovered).toEqual(await answer(pipeline, input, new Faults([])));
       },
     ),
     { numRuns: Number(runs ?? 60), ...(runs === undefined ? { interruptAfterTimeLimit: 20_000 } : {}) },
   );
-  expect(failures).toBeGreaterThan(3);
+  // A slow machine does not come to many within its time.
+  expect(failures).toBeGreaterThanOrEqual(Math.min(4, Math.floor(pipelinesRun / 10)));
 });
