@@ -17,6 +17,7 @@
  */
 import { isTaskFinal, type CheckpointOverview } from "../../core/graph/job-status.ts";
 import { type JobGraph, targetsOf } from "../../core/graph/job-graph.ts";
+import { fileOfCheckpoint } from "../../core/state/snapshot.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { CheckpointError, ConfigurationError, InvariantError } from "../../core/types/errors.ts";
 import { type JobId, type SubtaskId, type TaskManagerId, subtaskId } from "../../core/types/ids.ts";
@@ -304,8 +305,9 @@ export class CheckpointCoordinator {
     this.#pending.delete(checkpoint);
     this.#lastEndMs = this.#options.clocks.elapsedMs();
     this.#failuresInRow = 0;
-    for (const [subtask, ack] of pending.acks) if (ack.finished === true) this.#finals.set(subtask, ack);
     const owned = trigger.kind === "checkpoint";
+    // A savepoint may be removed, or moved, and its files with it.
+    if (owned) for (const [subtask, ack] of pending.acks) if (ack.finished === true) this.#finals.set(subtask, seenFromLater(ack));
     const completed = { id: checkpoint, folder, manifest, owned };
     this.#statistics.completed(checkpoint, this.#sinceMs(pending));
     // A savepoint is its owner's, who may remove it any time. So no failure goes back to it, and nothing is committed because of it,
@@ -523,3 +525,13 @@ export class CheckpointCoordinator {
 }
 
 const idOf = ({ address }: Execution): SubtaskId => subtaskId(address.vertex, address.subtask);
+
+/** What a task stored, as the manifests of later checkpoints name it. */
+function seenFromLater(ack: CheckpointAck): CheckpointAck {
+  const renamed = <T extends { readonly file: string }>(part: T): T => ({ ...part, file: fileOfCheckpoint(ack.checkpoint, part.file) });
+  return {
+    ...ack,
+    operators: ack.operators.map((operator) => ({ ...operator, sections: operator.sections.map(renamed) })),
+    ...(ack.channels === undefined ? {} : { channels: (ack.channels as readonly { readonly file: string }[]).map(renamed) }),
+  };
+}

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { CheckpointError, ConfigurationError, CorruptCheckpointError, UserFunctionError, toWire } from "../../../src/core/types/errors.ts";
 import type { JobId } from "../../../src/core/types/ids.ts";
 import type { JobState } from "../../../src/core/graph/job-status.ts";
-import type { RestoreDeployment } from "../../../src/cluster/protocol/checkpoint-messages.ts";
+import type { CheckpointAck, RestoreDeployment } from "../../../src/cluster/protocol/checkpoint-messages.ts";
+import type { TaskDeployment } from "../../../src/cluster/protocol/messages.ts";
 import type { OperatorRestore } from "../../../src/core/state/snapshot.ts";
 import { type CompletedCheckpoint, CompletedCheckpoints } from "../../../src/cluster/jobmanager/completed-checkpoints.ts";
 import { ControlPlane, ackOf } from "./control-plane.ts";
@@ -205,6 +206,33 @@ describe("taking checkpoints", () => {
     plane.act((dispatcher) => dispatcher.acknowledgeCheckpoint(tm, sink!.execution, ackOf(sink!, 2)));
     const { vertices } = plane.did("storeManifest").at(-1)!.manifest;
     expect(vertices[0]!.subtasks[0]).toMatchObject({ finished: true, bytes: 100, operators: [{ operator: "source" }] });
+  });
+
+  test("what a task stored at its end is found from later checkpoints, and stays as long as one of them names it", () => {
+    const plane = new ControlPlane({ "execution.checkpointing.interval": "1 s" });
+    const tm = plane.join("tm", 2, { acknowledges: false });
+    const job = plane.submit(pair("job", 1));
+    const [source, sink] = plane.tasksOf(job);
+    // As tasks name what they write: seen from the folder of the checkpoint.
+    const named = (task: TaskDeployment, checkpoint: number, finished = false): CheckpointAck => {
+      const ack = ackOf(task, checkpoint, finished);
+      const sections = ack.operators[0]!.sections.map((section) => ({ ...section, file: "0-0.0" }));
+      return { ...ack, operators: [{ ...ack.operators[0]!, sections }] };
+    };
+    const acknowledge = (task: TaskDeployment, ack: CheckpointAck): void =>
+      plane.act((dispatcher) => dispatcher.acknowledgeCheckpoint(tm, task.execution, ack));
+    plane.pass(1_000);
+    acknowledge(source!, named(source!, 1, true));
+    acknowledge(sink!, named(sink!, 1));
+    plane.report(job, "source", 0, "FINISHED");
+    for (const checkpoint of [2, 3, 4]) {
+      plane.pass(1_000);
+      acknowledge(sink!, named(sink!, checkpoint));
+      const { vertices } = plane.did("storeManifest").at(-1)!.manifest;
+      const files = vertices.map(({ subtasks }) => subtasks[0]!.operators[0]!.sections[0]!.file);
+      expect(files).toEqual(["../chk-1/0-0.0", "0-0.0"]);
+    }
+    expect(plane.did("discard").flatMap(({ folders }) => folders.map((folder) => folder.split("/").at(-1)))).toEqual(["chk-2"]);
   });
 
   test("what a task stored at its end is forgotten with the checkpoint that holds it, and when subtasks become others", () => {
