@@ -8,7 +8,8 @@
  * A task that is not profiled pays nothing. One that is stands still for some milliseconds when it begins, since V8 then looks at all
  * functions there are, and is slowed by some percent while it lasts. Task's thread only.
  */
-import { type Profiler, Session } from "node:inspector";
+import type { Profiler, Session } from "node:inspector";
+import { createRequire } from "node:module";
 import { chainScript } from "../../core/runtime/operator-chain.ts";
 import { MOST_FRAMES, type FrameKind, type ProfileFrame } from "../../core/graph/task-profile.ts";
 import { ConflictError, InvariantError } from "../../core/types/errors.ts";
@@ -33,7 +34,9 @@ export class ThreadProfiler {
   /** @throws ConflictError while it runs. */
   start(): void {
     if (this.#session !== undefined) throw new ConflictError("it is being profiled already; wait until that has ended.");
-    const session = new Session();
+    // Loaded when it is wanted: threads start without it, and runtimes that have none run everything else.
+    const inspector = createRequire(import.meta.url)("node:inspector") as { readonly Session: new () => Session };
+    const session = new inspector.Session();
     session.connect();
     this.#session = session;
     try {
