@@ -2,7 +2,7 @@
  * The front door `drey`: all of core by name, with environments that find or start a cluster; and clusters themselves.
  */
 import { Environment, type EnvironmentOptions } from "../core/api/environment.ts";
-import { Configuration } from "../core/types/options.ts";
+import { Configuration, options as optionsByName } from "../core/types/options.ts";
 import { ClusterClient, type ClusterClientOptions } from "./client/cluster-client.ts";
 import { runContext } from "./client/run-context.ts";
 import { installCellTracker } from "./code/notebook-cells.ts";
@@ -100,8 +100,11 @@ export function environment({ cluster, taskManagers, slots, ...options }: Progra
 
 /**
  * Connects to a cluster, to see and steer its jobs, and to run programs on it: `environment({ cluster: await connect(address) })`.
+ * @param address of the JobManager, or of several, separated by commas, of which one leads. Without one the leader is looked up where
+ * `high-availability.*` say that it publishes its address.
  * @throws ConnectionError when no JobManager answers there.
  */
-export function connect(address: string, options: ClusterClientOptions = {}): Promise<ClusterClient> {
-  return ClusterClient.connect(address, { configuration: loadConfiguration(), ...options });
+export function connect(address = "", options: ClusterClientOptions = {}): Promise<ClusterClient> {
+  const configuration = options.configuration ?? loadConfiguration();
+  return ClusterClient.connect(address || configuration.get(optionsByName.jobManagerAddress), { ...options, configuration });
 }

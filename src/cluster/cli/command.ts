@@ -4,7 +4,7 @@ import { type Configuration, options as optionsByName } from "../../core/types/o
 import { ConfigurationError, ConnectionError, DreyError } from "../../core/types/errors.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
 import { loadConfiguration } from "../configuration-file.ts";
-import { findCluster } from "../local/program-cluster.ts";
+import { configuredCluster, findCluster } from "../local/program-cluster.ts";
 
 /** An argument of a command, for the parser and for the reader. */
 export interface Flag {
@@ -46,7 +46,7 @@ export const clusterFlags: ClusterFlags = {
     type: "string",
     short: "m",
     value: "addr",
-    help: "the JobManager: tcp://host:port or ipc:///path. Default: DREY_JOBMANAGER, then the running cluster",
+    help: "the JobManager: tcp://host:port or ipc:///path; several are separated by commas. Default: DREY_JOBMANAGER, then the running cluster",
   },
   config: { type: "string", value: "file", help: "the configuration file" },
   D: { type: "string", short: "D", multiple: true, value: "key=value", help: "an option of the engine; may be repeated" },
@@ -107,10 +107,19 @@ export function configurationOf(values: Values<ClusterFlags>): Configuration {
   return loadConfiguration({ flags: values.D ?? [], ...(values.config === undefined ? {} : { file: values.config }) });
 }
 
-/** The address that a command means. @throws ConfigurationError when none is given and no cluster runs. */
-export function addressOf(values: Values<ClusterFlags>, configuration: Configuration): string {
-  const address = values.jobmanager ?? findCluster(configuration);
-  if (address !== undefined && address !== "") return address;
+/**
+ * The address that a command means; empty when the leader's is to be looked up in shared storage; undefined when none is given and no
+ * cluster runs.
+ */
+export function clusterOf(values: Values<ClusterFlags>, configuration: Configuration): string | undefined {
+  if (values.jobmanager !== undefined) return values.jobmanager;
+  return configuredCluster(configuration) ?? (configuration.get(optionsByName.haType) === "none" ? findCluster(configuration) : "");
+}
+
+/** As `clusterOf`. @throws ConfigurationError when there is none. */
+function addressOf(values: Values<ClusterFlags>, configuration: Configuration): string {
+  const address = clusterOf(values, configuration);
+  if (address !== undefined) return address;
   throw new ConfigurationError(
     `no cluster is running here; start one with \`drey cluster start\`, or name one with -m or ${optionsByName.jobManagerAddress.key}.`,
   );

@@ -4,13 +4,12 @@ import type { JobControl } from "../../core/runtime/executor.ts";
 import { ConfigurationError } from "../../core/types/errors.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
 import { setRunContext } from "../client/run-context.ts";
-import { findCluster } from "../local/program-cluster.ts";
 import {
   CONNECT_MS,
   type Command,
   type Flag,
   UsageError,
-  clusterFlags,
+  clusterFlags, clusterOf,
   configurationOf,
   firstPositional,
   readArguments,
@@ -55,10 +54,11 @@ export const runCommand: Command = {
     requireFile(file);
     const configuration = withParallelism(configurationOf(values), values.parallelism);
     const detached = values.detached === true;
-    const address = values.jobmanager ?? findCluster(configuration);
+    let address = clusterOf(values, configuration);
     if (address !== undefined) {
       // Asked now, before the program does anything.
       const client = await ClusterClient.connect(address, { configuration, connectDeadlineMs: CONNECT_MS });
+      if (address === "") ({ address } = client);
       await client.close();
     } else if (detached) {
       throw new ConfigurationError("a detached job needs a cluster that stays; start one with `drey cluster start`, or name one with -m.");

@@ -43,14 +43,12 @@ export interface ClusterListener {
 
 /** A client of one cluster. Main thread; owned by whoever connected it. */
 export class ClusterClient implements JobExecutor {
-  readonly address: string;
   readonly #connection: Connection;
   /** Jobs that were submitted or asked for here; the oldest that nobody waits for are forgotten. */
   readonly #jobs = new Map<JobId, ClientJob>();
   readonly #clusterListeners = new Map<ClusterListener, () => void>();
 
   private constructor(address: string, options: ClusterClientOptions) {
-    this.address = address;
     const ofJob = (job: JobId): ClientJob | undefined => this.#jobs.get(job);
     this.#connection = new Connection({
       address,
@@ -83,8 +81,15 @@ export class ClusterClient implements JobExecutor {
     });
   }
 
+  /** Where the JobManager is; of several, the one that leads. */
+  get address(): string {
+    return this.#connection.address;
+  }
+
   /**
    * Connects. The connection is held only while something is waited for; it comes back by itself.
+   * @param address of the JobManager, or of several, separated by commas. Empty: the leader is looked up where `high-availability.*` of the
+   * configuration say that it publishes its address; with an address that is done as well.
    * @throws ConnectionError when no JobManager answers before the deadline; ProtocolError when it is another version of drey.
    */
   static async connect(address: string, options: ClusterClientOptions = {}): Promise<ClusterClient> {

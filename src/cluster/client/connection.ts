@@ -15,6 +15,7 @@ import type { Attachments, Handlers, ReplyOf, ReplyWithAttachments, RequestOf } 
 import type { ClientKeys } from "../protocol/keys.ts";
 import { type ClientConversation, type ClientEvents, clientConversation, clientEvents } from "../protocol/messages.ts";
 import { RpcClient } from "../protocol/rpc.ts";
+import { leaderLookup } from "../storage/published-leader.ts";
 import { VERSION } from "../protocol/version.ts";
 import { type AskedCall, afterLoss } from "./repeatable-calls.ts";
 
@@ -22,6 +23,7 @@ import { type AskedCall, afterLoss } from "./repeatable-calls.ts";
 export type JobManagerCaller = RpcClient<ClientConversation, ClientEvents>;
 
 export interface ConnectionOptions {
+  /** One address, or several separated by commas. Empty: where `high-availability.*` says that the leader is. */
   readonly address: string;
   readonly configuration: Configuration;
   readonly connectDeadlineMs: number;
@@ -44,6 +46,8 @@ export class Connection {
   readonly #identity = `client-${process.pid}-${randomUUID().slice(0, 8)}`;
   /** As the last JobManager said. */
   #resumesWithinMs = 0;
+  /** Where the last session was. */
+  #ledAt: string | undefined;
   /** How often a session broke. */
   #losses = 0;
   /** While the connection is broken and may come back. */
@@ -127,6 +131,11 @@ export class Connection {
     };
   }
 
+  /** Where the JobManager is that was connected last. */
+  get address(): string {
+    return this.#ledAt ?? this.#options.address;
+  }
+
   /** It broke, and may come back. */
   get isInterrupted(): boolean {
     return this.#interrupted !== undefined;
@@ -149,7 +158,7 @@ export class Connection {
   }
 
   #connected(): Promise<JobManagerCaller> {
-    if (this.#closed) return Promise.reject(new ConnectionError(`the client of ${this.#options.address} was closed.`));
+    if (this.#closed) return Promise.reject(new ConnectionError(`the client of ${this.address} was closed.`));
     this.#session ??= this.#connect().catch((error: unknown) => {
       this.#session = undefined;
       throw error;
@@ -161,8 +170,11 @@ export class Connection {
     // The same identity must not be connected twice.
     await this.#closing;
     const { address, configuration, connectDeadlineMs, keys, handlers } = this.#options;
+    const leader = leaderLookup(configuration);
     const client: JobManagerCaller = new RpcClient({
-      address,
+      // Of several it begins with the one that led before.
+      address: this.#ledAt === undefined || !address.includes(",") ? address : `${this.#ledAt},${address}`,
+      ...(leader === undefined ? {} : { leader }),
       identity: this.#identity,
       incarnation: randomUUID(),
       served: clientEvents,
@@ -185,16 +197,17 @@ export class Connection {
       this.#dialling = undefined;
     }
     this.#present = this.#client = client;
+    this.#ledAt = client.dialled;
     return client;
   }
 
   async #greet(client: JobManagerCaller): Promise<void> {
-    const { address, connectDeadlineMs } = this.#options;
+    const { connectDeadlineMs } = this.#options;
     const { version, resumesWithinMs = 0 } = await client.call("hello", { version: VERSION }, { deadlineMs: connectDeadlineMs });
     this.#resumesWithinMs = resumesWithinMs;
     if (version === VERSION) return;
     throw new ProtocolError(
-      `the JobManager at ${address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`,
+      `the JobManager at ${client.dialled ?? this.address} is drey ${version}, this program has drey ${VERSION}; install the same on both sides.`,
     );
   }
 
@@ -210,7 +223,7 @@ export class Connection {
   #interrupt(client: JobManagerCaller, reason: string): void {
     this.#present = undefined;
     const timer = setTimeout(() => {
-      this.#interrupted?.giveUp(new ConnectionError(`no JobManager came back at ${this.#options.address}.`));
+      this.#interrupted?.giveUp(new ConnectionError(`no JobManager came back at ${this.address}.`));
       this.#giveUp(client, `${reason}, and none came back within ${this.#resumesWithinMs / 1_000} s`);
     }, this.#resumesWithinMs);
     const session = new Promise<JobManagerCaller>((resolve, reject) => {
@@ -239,6 +252,7 @@ export class Connection {
     }
     if (this.#interrupted !== interrupted) return;
     this.#present = client;
+    this.#ledAt = client.dialled;
     interrupted.resume(client);
     this.#options.onResumed();
   }
@@ -248,14 +262,14 @@ export class Connection {
     this.#session = undefined;
     // Not in this turn: the greeting that the transport sends after a loss tells a JobManager that closes that its farewell was heard.
     this.#closing = new Promise((resolve) => setImmediate(resolve)).then(() => client.close());
-    this.#options.onLost(new ConnectionError(`the connection to the JobManager at ${this.#options.address} is lost: ${reason}.`));
+    this.#options.onLost(new ConnectionError(`the connection to the JobManager at ${this.address} is lost: ${reason}.`));
   }
 
   async #hangUp(): Promise<void> {
     clearTimeout(this.#idle);
     const session = this.#session;
     const client = this.#client;
-    this.#interrupted?.giveUp(new ConnectionError(`the client of ${this.#options.address} was closed.`));
+    this.#interrupted?.giveUp(new ConnectionError(`the client of ${this.address} was closed.`));
     this.#session = undefined;
     this.#present = undefined;
     void this.#dialling?.close();

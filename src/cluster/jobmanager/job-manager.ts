@@ -6,7 +6,7 @@
  * (protocol/rpc.ts) for identities, order, liveness and fencing. Main thread only.
  */
 import { rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { type Configuration, options } from "../../core/types/options.ts";
 import { makeOwnFolder } from "../../core/types/own-folder.ts";
 import type { ServerKeys } from "../protocol/keys.ts";
@@ -125,7 +125,7 @@ export class JobManager {
   async start(): Promise<string> {
     const address = await this.#server.start();
     const { leadership, recovered } = this.#highAvailability ?? {};
-    leadership?.keep((reason) => {
+    leadership?.keep(reachable(address), (reason) => {
       this.#note(`${reason}; this one ends, and leaves the jobs to it`);
       this.#overtaken = true;
       void this.abandon();
@@ -181,6 +181,11 @@ export class JobManager {
     if (this.#ownCheckpoints !== undefined) removeOwnFolder(this.#ownCheckpoints);
     this.#whenClosed();
   }
+}
+
+/** The address under which others reach one who listens at every interface. */
+function reachable(address: string): string {
+  return address.replace(/^tcp:\/\/(?:0\.0\.0\.0|\*|\[::\]):/, () => `tcp://${hostname()}:`);
 }
 
 /** Folders for checkpoints that end with their JobManager, also when its process has to exit before it could close. */

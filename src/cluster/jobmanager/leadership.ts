@@ -5,9 +5,9 @@
  *
  * Invariants: an epoch has one owner; a later leader has a higher one. A leader that was overtaken learns of it at its next look (`holds`),
  * which comes before everything that can't be undone. Clocks of different machines are never compared.
- *
- *     epochs/000000000007   made by exclusive create: who leads        leases/7   written again and again: that it lives
+ * The lease says where the leader listens, too, for those who look for it (`storage/published-leader.ts`).
  */
+import { highestEpoch, readLease, releaseLease, writeLease } from "../storage/published-leader.ts";
 import type { CheckpointStorage } from "../storage/checkpoint-storage.ts";
 import type { Clocks } from "./clocks.ts";
 import { type Timers, systemTimers } from "./timers.ts";
@@ -37,6 +37,8 @@ export class Leadership {
   readonly #intervalMs: number;
   #epoch = 0;
   #beats = 0;
+  #address: string | undefined;
+  #leaderAddress: string | undefined;
   readonly #timers: Timers;
   #callOff: () => void = () => undefined;
   #over = false;
@@ -52,11 +54,18 @@ export class Leadership {
     return this.#epoch;
   }
 
+  /** While another leads: where it listens, as far as is known. */
+  get leaderAddress(): string | undefined {
+    return this.#leaderAddress;
+  }
+
   /**
-   * Waits until this JobManager leads. @returns its epoch. @throws the signal's reason; CheckpointError when the storage fails at the first
+   * Waits until this JobManager leads.
+   * @param standsBy called once, when another does.
+   * @returns its epoch. @throws the signal's reason; CheckpointError when the storage fails at the first
    * look (later failures are waited out).
    */
-  async win(signal: AbortSignal): Promise<number> {
+  async win(signal: AbortSignal, standsBy: () => void = () => undefined): Promise<number> {
     const { clocks, leaseTimeoutMs, name, note, storage } = this.#options;
     let seen = { epoch: -1, lease: "", sinceMs: 0 };
     let told = false;
@@ -64,9 +73,10 @@ export class Leadership {
       signal.throwIfAborted();
       try {
         const epoch = await this.#highest();
-        const lease = await this.#leaseOf(epoch);
+        const { text: lease, released, address } = await readLease(storage, epoch);
+        this.#leaderAddress = address;
         if (seen.epoch !== epoch || seen.lease !== lease) seen = { epoch, lease, sinceMs: clocks.elapsedMs() };
-        if (epoch === 0 || lease === RELEASED || clocks.elapsedMs() - seen.sinceMs >= leaseTimeoutMs) {
+        if (epoch === 0 || released || clocks.elapsedMs() - seen.sinceMs >= leaseTimeoutMs) {
           if (await storage.create(`epochs/${fileOf(epoch + 1)}`, new TextEncoder().encode(name))) {
             this.#epoch = epoch + 1;
             await this.#renew();
@@ -77,6 +87,7 @@ export class Leadership {
         } else if (!told) {
           told = true;
           note(`${name} stands by: there is a leader, in epoch ${epoch}`);
+          standsBy();
         }
       } catch (error) {
         if (look === 0 || signal.aborted) throw error;
@@ -86,8 +97,9 @@ export class Leadership {
     }
   }
 
-  /** Renews the lease until `release` or `stop`. @param lost told once when another leads. */
-  keep(lost: (reason: string) => void): void {
+  /** Renews the lease until `release` or `stop`. @param address where it listens. @param lost told once when another leads. */
+  keep(address: string, lost: (reason: string) => void): void {
+    this.#address = address;
     const beat = async (): Promise<void> => {
       let reason: string | undefined;
       try {
@@ -104,7 +116,8 @@ export class Leadership {
       }
       this.#callOff = this.#timers.after(this.#intervalMs, () => void beat());
     };
-    this.#callOff = this.#timers.after(this.#intervalMs, () => void beat());
+    // At once: others look for the address.
+    this.#callOff = this.#timers.after(0, () => void beat());
   }
 
   /** Whether nobody has made a higher epoch. @throws CheckpointError when that can't be known. */
@@ -115,7 +128,7 @@ export class Leadership {
   /** Lets a standby lead at once. */
   async release(): Promise<void> {
     this.stop();
-    if (this.#epoch > 0) await this.#options.storage.put(`leases/${this.#epoch}`, new TextEncoder().encode(RELEASED));
+    if (this.#epoch > 0) await releaseLease(this.#options.storage, this.#epoch);
   }
 
   /** Renews no more. */
@@ -124,18 +137,13 @@ export class Leadership {
     this.#callOff();
   }
 
-  async #highest(): Promise<number> {
-    const last = (await this.#options.storage.list("epochs")).at(-1);
-    return last === undefined ? 0 : Number(last.slice("epochs/".length));
-  }
-
-  async #leaseOf(epoch: number): Promise<string> {
-    const bytes = await this.#options.storage.get(`leases/${epoch}`);
-    return bytes === undefined ? "" : new TextDecoder().decode(bytes);
+  #highest(): Promise<number> {
+    return highestEpoch(this.#options.storage);
   }
 
   #renew(): Promise<void> {
-    return this.#options.storage.put(`leases/${this.#epoch}`, new TextEncoder().encode(`${this.#options.name} ${++this.#beats}`));
+    const { name, storage } = this.#options;
+    return writeLease(storage, this.#epoch, `${name} ${++this.#beats}`, this.#address);
   }
 
   async #forget(upTo: number): Promise<void> {
@@ -160,6 +168,5 @@ export class Leadership {
   }
 }
 
-const RELEASED = "released";
 /** Names sort as their numbers do. */
 const fileOf = (epoch: number): string => String(epoch).padStart(12, "0");

@@ -12,12 +12,14 @@ import { ConfigurationError, DreyError, describe } from "../../core/types/errors
 import { Configuration, options } from "../../core/types/options.ts";
 import { leaveSocketFolder, makeSocketFolder, removeSocketFile } from "../protocol/addresses.ts";
 import { serverKeys } from "../protocol/key-file.ts";
-import { storageAt } from "../storage/storages.ts";
+import type { ServerKeys } from "../protocol/keys.ts";
+import { sharedStorage } from "../storage/published-leader.ts";
 import { under } from "./checkpoint-settings.ts";
 import { systemClocks } from "./clocks.ts";
 import { JobArchive } from "./job-archive.ts";
 import { type HighAvailability, JobManager } from "./job-manager.ts";
 import { Leadership } from "./leadership.ts";
+import { Standby } from "./standby.ts";
 
 /**
  * Runs a JobManager in this process until it is told to end.
@@ -32,6 +34,11 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
   try {
     const { owned, configuration } = readArguments(args);
     let address = configuration.get(options.jobManagerAddress);
+    if (address.includes(",")) {
+      throw new ConfigurationError(
+        `${options.jobManagerAddress.key} names several addresses (${address}); this JobManager listens at one of them: say at which with -a.`,
+      );
+    }
     if (address === "") {
       const made = makeSocketFolder();
       folder = made;
@@ -41,7 +48,7 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
     }
     const note = (text: string): void => void process.stderr.write(`${new Date().toISOString()} ${text}\n`);
     const keys = serverKeys(configuration);
-    const highAvailability = await lead(configuration, owned, address, note);
+    const highAvailability = await lead(configuration, owned, { address, keys, note });
     const jobManager = new JobManager({
       address,
       configuration,
@@ -72,13 +79,10 @@ export async function jobManagerMain(args: readonly string[]): Promise<number> {
 async function lead(
   configuration: Configuration,
   owned: boolean,
-  address: string,
-  note: (text: string) => void,
+  { address, keys, note }: { readonly address: string; readonly keys: ServerKeys | undefined; readonly note: (text: string) => void },
 ): Promise<HighAvailability | undefined> {
-  if (configuration.get(options.haType) === "none") return undefined;
-  const place = configuration.get(options.haDirectory);
-  if (place === "") throw new ConfigurationError(`${options.haType.key} needs ${options.haDirectory.key}: a folder that all JobManagers reach.`);
-  const storage = storageAt(under(place, configuration.get(options.haClusterId)));
+  const storage = sharedStorage(configuration);
+  if (storage === undefined) return undefined;
   const ending = new AbortController();
   const end = (): void => ending.abort(new ConfigurationError("it was told to end before it led."));
   const leadership = new Leadership({
@@ -90,8 +94,13 @@ async function lead(
   });
   process.once("SIGTERM", end).once("SIGINT", end);
   if (owned) process.once("disconnect", end);
+  let standby: Standby | undefined;
   try {
-    const epoch = await leadership.win(ending.signal);
+    const epoch = await leadership.win(ending.signal, () => {
+      standby = new Standby({ address, leader: () => leadership.leaderAddress, note, ...(keys === undefined ? {} : { keys }) });
+    });
+    // The address is the leader's from here on.
+    await standby?.close();
     const archive = new JobArchive(storage, note);
     const recovered = await archive.recover(epoch).catch(async (error: unknown) => {
       // Whoever can read what this one can't may lead at once.
@@ -100,6 +109,7 @@ async function lead(
     });
     return { leadership, archive, recovered, checkpointRoot: under(storage.location, "checkpoints") };
   } finally {
+    await standby?.close();
     process.off("SIGTERM", end).off("SIGINT", end).off("disconnect", end);
   }
 }

@@ -29,7 +29,8 @@ export function findCluster(configuration: Configuration): string | undefined {
   return configuredCluster(configuration) ?? readCluster()?.address;
 }
 
-const configuredCluster = (configuration: Configuration): string | undefined =>
+/** The address that was said in one way or another; undefined when none was. */
+export const configuredCluster = (configuration: Configuration): string | undefined =>
   runContext()?.address || process.env["DREY_JOBMANAGER"] || configuration.get(optionsByName.jobManagerAddress) || undefined;
 
 const DEFAULT_TASK_MANAGERS = 2;

@@ -34,8 +34,8 @@ export type Content =
   | { readonly kind: "hello"; readonly identity: string; readonly acceptsBytes: number }
   /** Server to client: the session has begun. */
   | { readonly kind: "welcome"; readonly acceptsBytes: number }
-  /** The session is over; `again`: the client may begin a new one. */
-  | { readonly kind: "bye"; readonly reason: string; readonly again: boolean }
+  /** The session is over, or none begins; `again`: the client may begin a new one. `leader`: where, when the sender knows somebody else. */
+  | { readonly kind: "bye"; readonly reason: string; readonly again: boolean; readonly leader?: string }
   /** Are you there? */
   | { readonly kind: "heartbeat" }
   /** I am here. */
@@ -130,7 +130,10 @@ function headerOf(message: Message): Header {
     case "welcome":
       return { ...base, a: message.acceptsBytes };
     case "bye":
-      return { ...base, a: { reason: message.reason, again: message.again } };
+      return {
+        ...base,
+        a: { reason: message.reason, again: message.again, ...(message.leader === undefined ? {} : { leader: message.leader }) },
+      };
     case "heartbeat":
     case "alive":
       return base;
@@ -176,8 +179,10 @@ function readContent(kind: Content["kind"], { id, m: method, a: args }: Partial<
     case "welcome":
       return isCount(args, 1) ? { kind, acceptsBytes: args } : "a is not a number of bytes";
     case "bye": {
-      const { reason, again } = Object(args) as { reason?: unknown; again?: unknown };
-      return isText(reason, 1024) && typeof again === "boolean" ? { kind, reason, again } : "a is not a farewell";
+      const { reason, again, leader } = Object(args) as { reason?: unknown; again?: unknown; leader?: unknown };
+      if (!isText(reason, 1024) || typeof again !== "boolean") return "a is not a farewell";
+      if (leader === undefined) return { kind, reason, again };
+      return isText(leader, 1024) ? { kind, reason, again, leader } : "a does not name a leader's address";
     }
     case "heartbeat":
     case "alive":

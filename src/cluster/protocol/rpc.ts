@@ -33,6 +33,7 @@ import { IDENTITY, MAX_ATTACHMENTS, decode, encode, type Content, type Envelope,
 import { closeSocket } from "./close-socket.ts";
 import type { Attachments, CallName, Conversation, EventName, Handlers, ReplyOf, ReplyWithAttachments, RequestOf } from "./conversation.ts";
 import { admit, dismiss, requireKey, type ClientKeys, type ServerKeys } from "./keys.ts";
+import { LeaderAddresses, parseAddresses } from "./leader-addresses.ts";
 import { Drops, Link, type CallOptions, type Caller } from "./link.ts";
 
 /** How often a process shows that it lives, and how long the other waits for a sign. Both sides should be given the same. */
@@ -57,6 +58,12 @@ const HANDSHAKE_MS = 2_000;
 const FAREWELL_MS = 1_000;
 /** When to probe again after a disconnect: libzmq reports it some milliseconds before it takes the connection's queue away. */
 const PROBE_DELAYS_MS: readonly number[] = [2, 5, 10, 20, 40];
+/** How long an address is tried at which nobody accepts connections, when there may be another. */
+const DIAL_MS = 500;
+/** How long one is tried at the most at which somebody accepts and does not greet back. */
+const MAX_PATIENCE_MS = 16_000;
+/** How long reading the leader's address may take. */
+const LOOKUP_MS = 2_000;
 /** When to greet again: soon when there was no way yet, later when an answer may be under way. */
 const GREETING_MS = { unsent: 10, sent: 200 } as const;
 
@@ -83,6 +90,11 @@ export interface RpcServerOptions<Served extends Conversation, Called extends Co
   readonly handlers: Handlers<Served, Peer<Called>>;
   /** What this server asks of its clients. */
   readonly called: Called;
+  /**
+   * It stands by: it begins no sessions, and whoever greets is told so, and where the leader is as far as this function knows.
+   * Default: it leads.
+   */
+  readonly standby?: () => string | undefined;
   /** A session has begun. The peer can be called at once. */
   readonly onPeerConnected?: (peer: Peer<Called>) => void;
   /** A session has ended, once for each that began, unless the server itself was closed. `reason` is for people. */
@@ -287,6 +299,7 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
       return;
     }
     const { message } = decoded;
+    if (this.#options.standby !== undefined) return this.#sendOn(routingId, message, this.#options.standby());
     if (message.epoch > this.#options.epoch) return this.drops.count("newer epoch");
     const connection = connectionOf(routingId);
     if (this.#closing !== undefined) {
@@ -347,6 +360,13 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
     this.#hear(session);
     this.#sayTo(session, { kind: "welcome", acceptsBytes: this.#maxMessageBytes });
     this.#tell(() => this.#options.onPeerConnected?.(session));
+  }
+
+  /** Somebody looks for the leader here. In its own epoch, since this server has none. */
+  #sendOn(routingId: Buffer, message: Message, leader: string | undefined): void {
+    if (message.kind !== "hello") return this.drops.count("unknown peer");
+    const reason = leader === undefined ? "it stands by, and knows of no leader" : `it stands by; the leader is at ${leader}`;
+    this.#say(routingId, message, { kind: "bye", reason, again: true, ...(leader === undefined ? {} : { leader }) }, message.epoch);
   }
 
   #makeLink(session: Session<Served, Called>, message: Hello): Link<Served, Called, Peer<Called>> {
@@ -418,9 +438,9 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
   }
 
   /** A message of the transport itself to somebody without a session. */
-  #say(routingId: Buffer, to: Pick<Envelope, "incarnation" | "session">, content: Content): void {
+  #say(routingId: Buffer, to: Pick<Envelope, "incarnation" | "session">, content: Content, epoch: number = this.#options.epoch): void {
     const { incarnation, session } = to;
-    const header = encode({ epoch: this.#options.epoch, incarnation, session, ...content });
+    const header = encode({ epoch, incarnation, session, ...content });
     send(this.#socket!, [routingId, header]).catch(() => this.drops.count("unsent answer"));
   }
 
@@ -449,7 +469,10 @@ export class RpcServer<Served extends Conversation, Called extends Conversation>
 }
 
 export interface RpcClientOptions<Called extends Conversation, Served extends Conversation> {
+  /** Where the server is: one address, or several separated by commas, which are tried in turn. May be empty with `leader`. */
   readonly address: string;
+  /** Reads where the leader says it is, from shared storage; asked at first, and again while there is no session. */
+  readonly leader?: () => Promise<string | undefined>;
   /** The name of this process among the server's clients: letters, digits and `_ . : @ -`, at most 128. */
   readonly identity: string;
   /** Names this run of the process; a restarted process has another, and takes the place of the former. At most 64 characters. */
@@ -479,7 +502,8 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   /** Messages that were not delivered, counted by reason. */
   readonly drops: Drops = new Drops();
   readonly #options: RpcClientOptions<Called, Served>;
-  readonly #address: Address;
+  readonly #given: readonly Address[];
+  readonly #addresses: LeaderAddresses;
   #heartbeat: Heartbeats;
   readonly #maxMessageBytes: number;
   #awake: AwakeClock;
@@ -494,6 +518,15 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   #heardMs = 0;
   /** What is known of a connection that doesn't come about. */
   #obstacle: string | undefined;
+  /** Dials another address when the present one has had its time. */
+  #turning: NodeJS.Timeout | undefined;
+  /** Since the present address was dialled: somebody accepts connections there. */
+  #accepted = false;
+  #dialledMs = 0;
+  /** What the socket is connected to. */
+  #endpoint: string | undefined;
+  /** Addresses that accepted and did not greet back, since the last session. */
+  #unanswered = 0;
   #goneBecause = "it has not been connected yet";
   readonly #farewells = new Farewells();
   #closing: Promise<void> | undefined;
@@ -501,7 +534,8 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   /** @throws ConfigurationError when the address, the identity, the keys or the heartbeat can't be. */
   constructor(options: RpcClientOptions<Called, Served>) {
     this.#options = options;
-    this.#address = parseAddress(options.address, "the JobManager's address");
+    this.#given = options.address === "" && options.leader !== undefined ? [] : parseAddresses(options.address, "the JobManager's address");
+    this.#addresses = new LeaderAddresses(this.#given);
     this.#heartbeat = requireHeartbeats(options.heartbeat);
     this.#maxMessageBytes = requireMaxMessageBytes(options.maxMessageBytes);
     this.#awake = new AwakeClock(options.clock ?? (() => performance.now()), 2 * this.#heartbeat.intervalMs);
@@ -536,6 +570,11 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     return this.#link !== undefined;
   }
 
+  /** The address of the server, or where it is looked for now; undefined before `connect`. */
+  get dialled(): string | undefined {
+    return this.#addresses.current;
+  }
+
   /** The highest leader epoch this process has met; 0 before the first session. */
   get epoch(): number {
     return this.#epoch;
@@ -548,7 +587,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
    */
   async connect(): Promise<void> {
     const { keys, connectDeadlineMs = 5_000 } = this.#options;
-    requireGuarded(this.#address, keys !== undefined);
+    for (const address of this.#given) this.#requireGuarded(address);
     if (this.#socket !== undefined || this.#closing !== undefined) {
       throw new ConnectionError(`the connection to ${this.#where} can't be dialled twice.`);
     }
@@ -562,7 +601,6 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
       handshakeInterval: HANDSHAKE_MS,
       reconnectInterval: 50,
       reconnectMaxInterval: 1_000,
-      ipv6: isIpv6(this.#address),
       ...(keys === undefined
         ? {}
         : { curvePublicKey: keys.own.publicKey, curveSecretKey: keys.own.secretKey, curveServerKey: keys.server }),
@@ -574,9 +612,9 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     });
     const deadline = setTimeout(() => this.#connecting?.reject(this.#nobodyAnswers(connectDeadlineMs)), connectDeadlineMs);
     try {
-      socket.connect(formatAddress(this.#address));
       this.#receiving = this.#receive(socket);
-      this.#beat();
+      // Nothing may be waited for while a rejection of it has nobody who hears it.
+      void this.#turn();
       await connecting;
     } catch (error) {
       await this.close();
@@ -617,6 +655,7 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   async #close(reason: string): Promise<void> {
     clearTimeout(this.#beating);
     clearTimeout(this.#probing);
+    clearTimeout(this.#turning);
     this.#goneBecause = reason;
     if (this.#link !== undefined) {
       this.#say({ kind: "bye", reason: "it closed the connection", again: true });
@@ -631,20 +670,24 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   }
 
   get #where(): string {
-    return `the JobManager at ${this.#options.address}`;
+    return `the JobManager at ${this.#addresses.current ?? this.#options.address}`;
   }
 
   #nobodyAnswers(afterMs: number): ConnectionError {
-    const { address } = this.#options;
+    const { address, leader } = this.#options;
+    const places = [
+      ...(address === "" ? [] : [`at ${this.#given.map(formatAddress).join(", ")}`]),
+      ...(leader === undefined ? [] : [`where the leader has published its address (${this.#addresses.published ?? "none has"})`]),
+    ];
+    const nobody = `no JobManager answers ${places.join(" or ")} after ${formatDuration(afterMs)}`;
     return new ConnectionError(
-      this.#obstacle === undefined
-        ? `no JobManager answers at ${address} after ${formatDuration(afterMs)}; is it running? Start one with \`drey cluster start\`.`
-        : `no JobManager answers at ${address} after ${formatDuration(afterMs)}: ${this.#obstacle}.`,
+      this.#obstacle === undefined ? `${nobody}; is it running? Start one with \`drey cluster start\`.` : `${nobody}: ${this.#obstacle}.`,
     );
   }
 
   #watch(socket: Dealer): void {
     socket.events.on("connect", () => {
+      this.#accepted = true;
       this.#obstacle ??=
         "somebody listens there, but the handshake does not end; is it a JobManager, and are keys given on both sides or on none";
     });
@@ -730,16 +773,27 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
       drops: this.drops,
       report: (error) => this.#report(error),
     });
+    this.#addresses.arrived();
+    clearTimeout(this.#turning);
+    this.#unanswered = 0;
     this.#connecting?.resolve();
     this.#tell(() => this.#options.onConnected?.(message.epoch));
   }
 
-  #farewell({ reason, again }: Message & { kind: "bye" }): void {
+  #farewell({ reason, again, leader }: Message & { kind: "bye" }): void {
+    if (again && this.#link === undefined) return this.#refused(reason, leader);
     if (again) return this.#lose(reason, false);
     const wasConnecting = this.#connecting;
     wasConnecting?.reject(new ConnectionError(`${this.#where} refuses this process: ${reason}.`));
     this.#lose(reason, true);
     this.#closing ??= this.#close(reason);
+  }
+
+  /** No session begins here, for now. */
+  #refused(reason: string, leader: string | undefined): void {
+    this.#obstacle = `${this.#where} answers that ${reason}`;
+    const next = leader === undefined ? undefined : this.#addresses.follow(leader);
+    if (next !== undefined) this.#dial(next);
   }
 
   /** Ends the session, if there is one, and greets for the next. */
@@ -751,7 +805,83 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
     this.#session++;
     clearTimeout(this.#probing);
     this.#tell(() => this.#options.onLost?.(reason, final));
-    if (!final) this.#greet();
+    if (final) return;
+    // It may be there again in a moment; else it is looked for elsewhere.
+    this.#accepted = false;
+    this.#dialledMs = this.#awake.read();
+    this.#turnLater();
+    this.#greet();
+  }
+
+  /** An address of a list that can't be had for now is no reason not to try the others. */
+  #requireGuarded(address: Address): void {
+    try {
+      requireGuarded(address, this.#options.keys !== undefined);
+    } catch (error) {
+      const isOne = this.#given.length === 1 && this.#options.leader === undefined;
+      if (isOne || !(error instanceof ConnectionError)) throw error;
+    }
+  }
+
+  /** Looks up where the leader is, and dials the address that is to be tried now. */
+  async #turn(): Promise<void> {
+    const { leader } = this.#options;
+    let published: string | undefined;
+    if (leader !== undefined) {
+      try {
+        published = this.#addresses.publish(await within(LOOKUP_MS, leader()));
+      } catch (error) {
+        this.#obstacle ??= `where the leader is can't be read: ${(error as Error).message}`;
+      }
+    }
+    if (this.#link !== undefined || this.#closing !== undefined) return;
+    if (published !== undefined) return this.#dial(published);
+    if (this.#hasTime()) return this.#turnLater();
+    const next = this.#addresses.next();
+    if (next === undefined) this.#turnLater();
+    else this.#dial(next);
+  }
+
+  /** Whether the present address has time left: more when somebody accepts connections there, and more again when all of those are slow. */
+  #hasTime(): boolean {
+    if (this.#endpoint === undefined || !this.#accepted) return false;
+    const rounds = Math.floor(this.#unanswered / Math.max(1, this.#given.length));
+    if (this.#awake.read() - this.#dialledMs < Math.min(MAX_PATIENCE_MS, HANDSHAKE_MS * 2 ** rounds)) return true;
+    this.#unanswered++;
+    return false;
+  }
+
+  #turnLater(): void {
+    clearTimeout(this.#turning);
+    if (this.#closing !== undefined || (this.#options.leader === undefined && !this.#addresses.hasOthers)) return;
+    this.#turning = setTimeout(() => void this.#turn(), DIAL_MS);
+  }
+
+  /** Lets go of what was dialled before. */
+  #dial(text: string): void {
+    const socket = this.#socket as Dealer;
+    this.#dialledMs = this.#awake.read();
+    try {
+      const address = parseAddress(text, "the leader's address");
+      const endpoint = formatAddress(address);
+      requireGuarded(address, this.#options.keys !== undefined);
+      if (this.#endpoint !== endpoint) {
+        if (this.#endpoint !== undefined) {
+          socket.disconnect(this.#endpoint);
+          this.#endpoint = undefined;
+          // What the former still says belongs to no session of the next.
+          this.#session++;
+        }
+        this.#accepted = false;
+        socket.ipv6 = isIpv6(address);
+        socket.connect(endpoint);
+        this.#endpoint = endpoint;
+      }
+    } catch (error) {
+      this.#obstacle = (error as Error).message.replace(/\.$/, "");
+    }
+    this.#turnLater();
+    this.#greet();
   }
 
   /** Asks for a session; greets again until there is one. */
@@ -789,9 +919,9 @@ export class RpcClient<Called extends Conversation, Served extends Conversation>
   }
 
   #redial(): void {
-    const address = formatAddress(this.#address);
-    this.#socket!.disconnect(address);
-    this.#socket!.connect(address);
+    if (this.#endpoint === undefined) return;
+    this.#socket!.disconnect(this.#endpoint);
+    this.#socket!.connect(this.#endpoint);
   }
 
   /** The connection broke: a heartbeat fails at once when there is no way to the server any more. */
@@ -857,6 +987,19 @@ const isIpv6 = (address: Address): boolean => address.transport === "tcp" && add
 /** Sends without blocking (the sockets' send timeout is 0); also what zeromq.js throws at once comes as a rejection. */
 async function send(socket: Router | Dealer, frames: readonly Uint8Array[]): Promise<void> {
   await socket.send(frames as Uint8Array[]);
+}
+
+/** @throws ConnectionError when it is not settled in time. */
+async function within<T>(deadlineMs: number, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new ConnectionError(`no answer within ${formatDuration(deadlineMs)}`)), deadlineMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function tooLarge(header: Uint8Array, attachments: Attachments, maxMessageBytes: number): boolean {

@@ -16,7 +16,7 @@ const CLOSE_MS = 10_000;
 
 /** What the process is started with. */
 export interface TaskManagerProcess {
-  /** `jobmanager.rpc.address` says where the JobManager is. */
+  /** `jobmanager.rpc.address` says where the JobManager is, or `high-availability.*` where to look it up. */
   readonly configuration: Configuration;
   /** End when the process that started this one is gone (its IPC channel closes). */
   readonly owned?: boolean;
@@ -44,8 +44,10 @@ export async function taskManagerMain({ configuration, owned = false, id, dataAd
   let reason: Error | string;
   try {
     const jobManager = configuration.get(options.jobManagerAddress);
-    if (jobManager === "")
-      throw new ConfigurationError(`A TaskManager needs ${options.jobManagerAddress.key}: where its JobManager listens.`);
+    if (jobManager === "" && configuration.get(options.haType) === "none") {
+      const or = `or ${options.haType.key}, so that it can look up who leads`;
+      throw new ConfigurationError(`A TaskManager needs ${options.jobManagerAddress.key}: where its JobManager listens; ${or}.`);
+    }
     const one = (taskManager = new TaskManager({
       jobManager,
       configuration,
@@ -57,7 +59,7 @@ export async function taskManagerMain({ configuration, owned = false, id, dataAd
     if (owned && process.connected === false) end("the process that owns it is gone");
     void one.start().then(
       () => {
-        process.stdout.write(`TaskManager ${one.id} ready for ${jobManager}\n`);
+        process.stdout.write(`TaskManager ${one.id} ready for ${one.jobManager}\n`);
         if (process.connected) process.send?.({ ready: one.id });
       },
       (error: Error) => end(error),

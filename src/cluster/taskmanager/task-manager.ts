@@ -28,6 +28,7 @@ import { taskManagerId } from "../../core/types/ids.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { DataLinks } from "../exchange/zmq-channel.ts";
 import { formatAddress, parseAddress, removeSocketFile, requireGuarded } from "../protocol/addresses.ts";
+import { parseAddresses } from "../protocol/leader-addresses.ts";
 import { clientKeys } from "../protocol/key-file.ts";
 import { admit, dismiss } from "../protocol/keys.ts";
 import type { ClientKeys } from "../protocol/keys.ts";
@@ -40,6 +41,7 @@ import type {
 import type { CallOptions } from "../protocol/link.ts";
 import { RpcClient } from "../protocol/rpc.ts";
 import { VERSION } from "../protocol/version.ts";
+import { leaderLookup } from "../storage/published-leader.ts";
 import { storageAt } from "../storage/storages.ts";
 import { ChannelTable } from "./channel-table.ts";
 import { ClientChannels, clientChannel } from "./client-channels.ts";
@@ -71,7 +73,7 @@ const FIRST_RETRY_MS = 100;
 const LAST_RETRY_MS = 1_000;
 
 export interface TaskManagerOptions {
-  /** Where the JobManager listens. */
+  /** Where the JobManager listens, or several addresses of which one leads. Empty: where `high-availability.*` says that the leader is. */
   readonly jobManager: string;
   readonly configuration: Configuration;
   /** Unique in the cluster, new with every process; default: made up. */
@@ -149,8 +151,10 @@ export class TaskManager {
     const networkBytes = configuration.get(options.networkMemory);
     const slots = configuration.get(options.taskManagerSlots);
     const segmentBytes = configuration.get(options.segmentBytes);
+    const leader = leaderLookup(configuration);
     this.#client = new RpcClient({
       address: taskManagerOptions.jobManager,
+      ...(leader === undefined ? {} : { leader }),
       identity: this.id,
       incarnation: randomUUID(),
       served: taskManagerConversation,
@@ -232,6 +236,11 @@ export class TaskManager {
       networkBytes: networkBytes * slots,
       spareThreads: () => this.#pool.ready,
     });
+  }
+
+  /** Where its JobManager is, or was last. */
+  get jobManager(): string {
+    return this.#client.dialled ?? this.#options.jobManager;
   }
 
   /** True while the JobManager knows this TaskManager. */
@@ -323,7 +332,7 @@ export class TaskManager {
 
   #lost(reason: string, final: boolean): void {
     this.#registered = false;
-    const lost = new ConnectionError(`TaskManager ${this.id} lost its JobManager at ${this.#options.jobManager}: ${reason}.`);
+    const lost = new ConnectionError(`TaskManager ${this.id} lost its JobManager at ${this.jobManager}: ${reason}.`);
     this.#session.abort(lost);
     this.#session = newSession();
     this.#states.forget();
@@ -340,7 +349,7 @@ export class TaskManager {
       () =>
         this.#refused(
           new ConnectionError(
-            `no JobManager answers at ${this.#options.jobManager} after ${formatDuration(timeoutMs)}; TaskManager ${this.id} ends.`,
+            `no JobManager answers at ${this.#options.jobManager || this.jobManager} after ${formatDuration(timeoutMs)}; TaskManager ${this.id} ends.`,
           ),
         ),
       timeoutMs,
@@ -589,7 +598,7 @@ function bySlot(tasks: readonly TaskDeployment[]): readonly (readonly TaskDeploy
 function dataAddressOf(configuration: Configuration, jobManager: string, id: TaskManagerId): string {
   const host = configuration.get(options.taskManagerBindHost);
   if (host !== "") return formatAddress({ transport: "tcp", host, port: 0 });
-  const address = parseAddress(jobManager, options.jobManagerAddress.key);
-  if (address.transport === "ipc") return formatAddress({ transport: "ipc", path: join(dirname(address.path), id) });
+  const [address] = jobManager === "" ? [] : parseAddresses(jobManager, options.jobManagerAddress.key);
+  if (address?.transport === "ipc") return formatAddress({ transport: "ipc", path: join(dirname(address.path), id) });
   return "tcp://127.0.0.1:*";
 }

@@ -140,7 +140,8 @@ export const options: Readonly<Record<Flag, Option<boolean>> & Record<Text, Opti
   jobManagerAddress: string(
     "jobmanager.rpc.address",
     "",
-    "Where the JobManager listens: tcp://host:port or ipc://path. Empty: a private ipc:// address.",
+    "Where the JobManager listens: tcp://host:port or ipc://path. Empty: a private ipc:// address. TaskManagers and clients may be given " +
+      "those of several JobManagers, separated by commas; with high-availability.type they find the leader in shared storage by themselves.",
   ),
   taskManagerSlots: integer("taskmanager.numberOfTaskSlots", 2, "Slots of each TaskManager. (Flink: 1.)", { minimum: 1 }),
   taskManagerHeap: bytes("taskmanager.memory.task.heap.size", 512 * MB, "Heap limit of one slot; a task that outgrows it fails alone."),

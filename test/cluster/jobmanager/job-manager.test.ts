@@ -377,7 +377,11 @@ describe("high availability", () => {
     const standby = startJobManager(...flags, `-Djobmanager.rpc.address=ipc://${root}/two`);
     const client = await new FakeClient("client", `ipc://${root}/one`).hello();
     const job = await client.submit(pair("rides", 1));
-    expect(existsSync(`${root}/two`)).toBe(false);
+    // Who asks the standby is sent on to the leader.
+    await until("the standby listens", () => existsSync(`${root}/two`));
+    const sent = await new FakeClient("sent", `ipc://${root}/two`).hello();
+    expect((await sent.rpc.call("jobs", {})).jobs).toMatchObject([{ job }]);
+    expect(sent.rpc.dialled).toBe(`ipc://${root}/one`);
     leader.kill("SIGTERM");
     const { address } = await standby;
     const next = await new FakeClient("next", address).hello();

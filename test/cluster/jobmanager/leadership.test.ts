@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { MemoryStorage } from "../../../src/cluster/storage/memory-storage.ts";
+import { highestEpoch, readLease } from "../../../src/cluster/storage/published-leader.ts";
 import { Leadership } from "../../../src/cluster/jobmanager/leadership.ts";
 
 let clusters = 0;
@@ -10,9 +11,10 @@ afterEach(() => {
 });
 
 /** JobManagers of one cluster, each with a clock that is moved by hand. */
-function cluster(): { candidate(name: string): { readonly leadership: Leadership; clockMs: number; readonly notes: string[] } } {
+function cluster(): { readonly storage: MemoryStorage; candidate(name: string): { readonly leadership: Leadership; clockMs: number; readonly notes: string[] } } {
   const storage = new MemoryStorage(`memory://ha-${clusters++}`);
   return {
+    storage,
     candidate(name) {
       const notes: string[] = [];
       const made = { clockMs: 0, notes, leadership: undefined as unknown as Leadership };
@@ -60,16 +62,31 @@ describe("leadership", () => {
     await until("it leads", () => epoch === 2);
     expect(await first.leadership.holds()).toBe(false);
     let reason = "";
-    first.leadership.keep((told) => (reason = told));
+    first.leadership.keep("ipc://x", (told) => (reason = told));
     await until("the first steps down", () => reason !== "");
     expect(reason).toBe("another JobManager leads, in epoch 2");
+  });
+
+  test("a leader says in its lease where it listens, and a standby knows it", async () => {
+    const { candidate, storage } = cluster();
+    const [first, second] = [candidate("first"), candidate("second")];
+    await first.leadership.win(ending.signal);
+    expect(await readLease(storage, 1)).toMatchObject({ released: false });
+    expect((await readLease(storage, 1)).address).toBe(undefined);
+    first.leadership.keep("tcp://10.0.0.1:6123", () => expect.unreachable("it was overtaken"));
+    let standsBy = false;
+    void second.leadership.win(ending.signal, () => (standsBy = true)).catch(() => undefined);
+    await until("the standby knows", () => standsBy && second.leadership.leaderAddress === "tcp://10.0.0.1:6123");
+    expect(await readLease(storage, await highestEpoch(storage))).toMatchObject({ address: "tcp://10.0.0.1:6123" });
+    await first.leadership.release();
+    expect(await readLease(storage, 1)).toEqual({ text: "released", released: true });
   });
 
   test("a leader that renews its lease stays, however long", async () => {
     const { candidate } = cluster();
     const [first, second] = [candidate("first"), candidate("second")];
     await first.leadership.win(ending.signal);
-    first.leadership.keep(() => expect.unreachable("it was overtaken"));
+    first.leadership.keep("ipc://x", () => expect.unreachable("it was overtaken"));
     let epoch = 0;
     void second.leadership.win(ending.signal).then((won) => (epoch = won));
     for (let round = 0; round < 10; round++) {
