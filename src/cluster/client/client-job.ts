@@ -114,10 +114,8 @@ export class ClientJob implements JobControl {
     };
   }
 
-  async openResult(name: string): Promise<ResultReader> {
-    const release = this.#connection.hold();
-    try {
-      const { subtasks, skip, from } = await this.#connection.call("openResult", { job: this.id, name });
+  openResult(name: string): Promise<ResultReader> {
+    return this.#connection.begin("openResult", { job: this.id, name }, ({ subtasks, skip, from }) => {
       const stream: ResultStream = new ResultStream({
         name: `result "${name}" of job "${this.name}"`,
         subtasks,
@@ -137,9 +135,7 @@ export class ClientJob implements JobControl {
       stream.start();
       if (this.#last !== undefined) this.#tellEnd(this.#last);
       return stream;
-    } finally {
-      release();
-    }
+    });
   }
 
   /** The job runs and is cancelled when this client is lost. */

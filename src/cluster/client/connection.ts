@@ -83,16 +83,37 @@ export class Connection {
    * @throws ConnectionError when nobody answers, or when the connection broke under a question that is asked once only: then it says what
    * is not known. DeadlineError, and whatever the JobManager answers.
    */
-  async call<M extends AskedCall>(method: M, request: RequestOf<ClientConversation, M>): Promise<ReplyOf<ClientConversation, M>> {
-    return (await this.callForAttachments(method, request)).reply;
+  call<M extends AskedCall>(method: M, request: RequestOf<ClientConversation, M>): Promise<ReplyOf<ClientConversation, M>> {
+    return this.#ask(method, request, [], ({ reply }) => reply);
   }
 
   /** As `call`, with opaque bytes in both directions. */
-  async callForAttachments<M extends AskedCall>(
+  callForAttachments<M extends AskedCall>(
     method: M,
     request: RequestOf<ClientConversation, M>,
     attachments: Attachments = [],
   ): Promise<ReplyWithAttachments<ReplyOf<ClientConversation, M>>> {
+    return this.#ask(method, request, attachments, (answer) => answer);
+  }
+
+  /**
+   * As `call`, for what begins something that the session knows of: `begin` runs while the session that answered is the present one, so
+   * that whatever it notes down hears of the loss of that session.
+   */
+  begin<M extends AskedCall, T>(
+    method: M,
+    request: RequestOf<ClientConversation, M>,
+    begin: (reply: ReplyOf<ClientConversation, M>) => T,
+  ): Promise<T> {
+    return this.#ask(method, request, [], ({ reply }) => begin(reply));
+  }
+
+  async #ask<M extends AskedCall, T>(
+    method: M,
+    request: RequestOf<ClientConversation, M>,
+    attachments: Attachments,
+    take: (answer: ReplyWithAttachments<ReplyOf<ClientConversation, M>>) => T,
+  ): Promise<T> {
     const deadlineMs = (clientConversation[method] as { readonly deadlineMs?: number }).deadlineMs ?? this.deadlineMs;
     const ask = (jobManager: JobManagerCaller): Promise<ReplyWithAttachments<ReplyOf<ClientConversation, M>>> =>
       jobManager.callForAttachments(method, request, { attachments, deadlineMs });
@@ -104,15 +125,17 @@ export class Connection {
         const jobManager = await this.#connected();
         const wasLost = (): boolean => this.#losses !== losses && this.#session !== undefined;
         const isLate = (): boolean => performance.now() - startedMs > deadlineMs + this.#resumesWithinMs;
+        let answer: ReplyWithAttachments<ReplyOf<ClientConversation, M>>;
         try {
-          const answer = await ask(jobManager);
-          // What this session was told, the next does not know.
-          if (!after.repeated || !wasLost()) return answer;
+          answer = await ask(jobManager);
         } catch (error) {
           if (!(error instanceof ConnectionError)) throw error;
           if (!after.repeated) throw new ConnectionError(`${error.message} ${after.unknown}`, { cause: error });
           if (!wasLost() || isLate()) throw error;
+          continue;
         }
+        // The loss may have arrived right behind the answer, and what this session was told, the next does not know.
+        if (!after.repeated || !wasLost()) return take(answer);
       }
     } finally {
       release();

@@ -7,8 +7,7 @@
  *
  * Invariants: every execution that was deployed reports a final state while the session with the JobManager lasts; a slot runs tasks of one
  * job; a job's threads, channels and code are gone when `releaseJob` is answered. When the session is lost, every task here is ended: the
- * JobManager has given them up, and nobody else would end them. (With a JobManager that restarts from durable state this will change: tasks
- * then go on until it is certain that nobody claims them.)
+ * JobManager has given them up, and nobody else would end them. The next leader begins them anew from the last checkpoint.
  *
  * Bounds: tasks by what the JobManager deploys to the slots; segments by the slots' network memory; state reports by executions; log lines
  * and results as `console-lines.ts`, `log-forwarder.ts` and `client-channels.ts` say; code by jobs that hold a slot; spare threads by

@@ -229,6 +229,33 @@ describe("a connection that breaks between question and answer", () => {
     expect(manager.calls.filter((it) => it === "openResult")).toHaveLength(2);
   });
 
+  // The answer, so many other messages and the farewell arrive in one turn of the loop.
+  it.each([0, 1, 2, 3, 4, 5, 6])("right behind the answer does not keep a result from being read (%d messages between)", async (between) => {
+    let dropped: Promise<void> = Promise.resolve();
+    const manager = await jobManager({
+      ...highlyAvailable,
+      openResult: () => {
+        const answered = Promise.resolve().then(() => Promise.resolve());
+        void answered.then(() => {
+          for (let i = 0; i < between; i++) manager.tell(details("RUNNING"));
+          dropped = manager.drop();
+        });
+        return { subtasks: 1, skip: [0], from: [0] };
+      },
+    });
+    const client = await connected(manager.address);
+    const reading = client.submit(job, submitOptions()).then(async (control) => (await control.openResult("r")).next());
+    reading.catch(() => undefined);
+    await vi.waitFor(() => expect(manager.calls).toContain("openResult"), 20_000);
+    await dropped;
+    const before = manager.calls.length;
+    await manager.start(highlyAvailable);
+    await vi.waitFor(() => expect(manager.calls.slice(before)).toContain("grantResult"), 20_000);
+    const [reader] = manager.clients;
+    reader?.notify("resultSegments", { job: JOB, name: "r", subtask: 0, attempt: 0, sequence: 0 }, [new SegmentWriter().rows({ x: 1 })]);
+    expect(await reading).toEqual([{ x: 1 }]);
+  });
+
   it.each<[string, (control: JobControl) => Promise<unknown> | undefined, RegExp]>([
     ["savepoint", (control) => control.snapshots?.savepoint(), /not known whether the savepoint was taken/],
     ["stopWithSavepoint", (control) => control.snapshots?.stop({ drain: false }), /not known whether the job ends/],
