@@ -56,7 +56,7 @@ export class SimulatedJobManager {
       resumesWithinMs: 0,
       shutDown: () => Promise.resolve(),
     });
-    leadership.keep((reason) => {
+    leadership.keep("tcp://simulated:1", (reason) => {
       note(reason);
       process.crash();
     });
