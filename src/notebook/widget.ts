@@ -177,8 +177,13 @@ export default {
     model.on("change:buttons", offer);
     offer();
     el.append(picture, bar);
+    // What stands in the page itself goes by the system's colours; the front end may have chosen others.
+    const coloured = (svg) => {
+      const light = document.body.dataset.jpThemeLight;
+      return light === undefined ? svg : svg.replace("(prefers-color-scheme:dark)", light === "false" ? "all" : "not all");
+    };
     const draw = () => requestAnimationFrame(() => {
-      picture.innerHTML = model.get("svg");
+      picture.innerHTML = coloured(model.get("svg"));
       model.send({ drey: "drawn" });
     });
     const tell = () => { told.textContent = model.get("told"); };
