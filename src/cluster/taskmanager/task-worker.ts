@@ -35,6 +35,8 @@ import type { StateAnswer, StateQuestion, TaskAssignment, ThreadBirth, ThreadCom
 const LOOK_MS = 500;
 
 const birth = workerData as ThreadBirth;
+/** While it is 1, whoever wants to end this thread waits: Node never closes files that a thread was about to read. */
+const loading = new Int32Array(birth.loading);
 const endThread = process.exit.bind(process);
 const report = (what: ThreadReport): void => parentPort?.postMessage(what);
 
@@ -179,7 +181,8 @@ class Subtask {
   async #load(): Promise<Task> {
     const assignment = this.#assignment;
     this.#bundle = commands.bundle = decodeBundle(new Uint8Array(assignment.code));
-    const { values, classes, warnings } = await revive(this.#bundle, { resolve: resolveDrey });
+    Atomics.store(loading, 0, 1);
+    const { values, classes, warnings } = await revive(this.#bundle, { resolve: resolveDrey }).finally(() => Atomics.store(loading, 0, 0));
     for (const warning of warnings) console.warn(warning);
     const spec = values[assignment.vertexIndex] as TaskSpec | undefined;
     if (spec === undefined) {
@@ -267,4 +270,5 @@ const resolveDrey = (specifier: string): string | undefined => {
 const lines = new ConsoleLines((line) => report({ kind: "line", line }), new Int32Array(birth.linesOnTheWay));
 lines.takeOver();
 const commands = new Commands((assignment) => void new Subtask(assignment, lines).run());
+Atomics.store(loading, 0, 0);
 report({ kind: "ready" });

@@ -44,6 +44,8 @@ export interface ThreadBirth {
   readonly metrics: SharedArrayBuffer;
   /** One Int32: lines that were posted and not yet taken by the main thread. */
   readonly linesOnTheWay: SharedArrayBuffer;
+  /** One Int32: 1 while the thread loads modules, as it does at first. */
+  readonly loading: SharedArrayBuffer;
   /** One Int32: bytes of snapshots that were posted and are not written yet. */
   readonly snapshotBytesOnTheWay: SharedArrayBuffer;
 }
