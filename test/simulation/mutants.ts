@@ -80,7 +80,7 @@ export class Given {
   async #storeManifest(storage: CheckpointStorage, bytes: Uint8Array): Promise<boolean> {
     const { world } = this.#cluster;
     if (this.#cluster.has("commit early")) {
-      void storage.create(MANIFEST_NAME, bytes).catch(() => undefined);
+      world.after(world.between(50, 500), () => void storage.create(MANIFEST_NAME, bytes).catch(() => undefined));
       return true;
     }
     // No answer came, and nothing was stored.
