@@ -46,6 +46,7 @@ export type {
   AggregateFunction, AlignedWindows, Collector, CompiledJob, CsvOptions, Duration, EnvironmentOptions, ErrorDomain, ExecutionInfo,
   ExecutorSource, FileOptions, FilePaths, GenerateOptions, JobControl, JobDetails, JobEdge, JobExecutor, JobGraph, JobListener, JobResult,
   JobState, JobSummary, JobVertex, ListState, ListStateDescriptor, LocalExecutorOptions, LogLine, MapState, MapStateDescriptor,
+  MarkedRow,
   MetricInfo, MetricsReport,
   OperatorList, OperatorSpec, Option, OptionValue, Partitioning, ProcessContext, ResultReader, RowFeed, RuntimeContext,
   SessionWindows, ShippedJob, SideOutput, Sink, StateDescriptor, StateOf, StreamGraph, StreamNode, SubmitJobOptions, SubmitOptions,

@@ -42,7 +42,7 @@ export type { WindowFunction } from "./api/windowed-stream.ts";
 export { WindowedStream } from "./api/windowed-stream.ts";
 export { DataStreamSink } from "./api/operator-settings.ts";
 export { JobHandle } from "./api/job-handle.ts";
-export type { JobResult, ProfileOptions } from "./api/job-handle.ts";
+export type { JobResult, MarkedRow, ProfileOptions } from "./api/job-handle.ts";
 export { discard, jsonLines, textLines, twoPhaseSink } from "./api/sinks.ts";
 export type { SinkContext, TwoPhaseWriter } from "./connectors/two-phase.ts";
 export type { Sink } from "./api/sinks.ts";

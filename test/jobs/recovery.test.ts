@@ -92,6 +92,33 @@ describe("a subscriber", () => {
     await env.close();
   });
 
+  it("that takes rows at once is told which come again", { timeout: 90_000 }, async () => {
+    const env = environment({
+      cluster, printLogs: false, configuration: { "execution.results.release": "at-once" },
+    }).enableCheckpointing(200);
+    // One task, so that a restart makes the very same rows in the same order.
+    const job = await env.submit({ name: "at once", outputs: { rows: env.generate((n) => n, { rowsPerSecond: 2_000 }) } });
+    const rows: number[] = [];
+    const again: number[] = [];
+    const ended = new Promise<void>((resolve, reject) => {
+      job.markedOutput<number>("rows").subscribe({
+        next: ({ row, repeated }) => (repeated ? again : rows).push(row), complete: resolve, error: reject,
+      });
+    });
+    await completed(job as never, 2);
+    const [execution] = (await job.details()).executions;
+    const { restored } = await job.checkpoints();
+    await cluster.killTaskManager([0, 1, 2].findIndex((index) => execution?.taskManager?.startsWith(`tm-${index}-`)));
+    await vi.waitFor(async () => expect((await job.checkpoints()).restored).toBeGreaterThan(restored), { timeout: 30_000, interval: 50 });
+    await completed(job as never, (await job.checkpoints()).completed + 1);
+    await job.stopWithSavepoint();
+    await ended;
+    await env.close();
+    expect(rows).toEqual(rows.map((_, index) => index));
+    expect(again).toEqual(again.map((_, index) => (again[0] ?? 0) + index));
+    expect(again.at(-1)).toBeLessThan(rows.length);
+  });
+
   it("sees every row once that this program feeds in, while TaskManagers are killed", { timeout: 90_000 }, async () => {
     const env = environment({ cluster, printLogs: false }).enableCheckpointing(200);
     let all = Number.POSITIVE_INFINITY;

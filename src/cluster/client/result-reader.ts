@@ -18,6 +18,7 @@ import {
   segmentKind,
   segmentMemory,
   segmentPayloadBytes,
+  segmentRepeatedRows,
   segmentRows,
 } from "../../core/data/element.ts";
 import type { ResultReader } from "../../core/runtime/executor.ts";
@@ -88,6 +89,7 @@ export class ResultStream implements ResultReader {
   #open: number;
   #waiting: { readonly resolve: (rows: readonly unknown[] | null) => void; readonly reject: (error: Error) => void } | undefined;
   #given: Given | undefined;
+  #repeated = 0;
   #failure: Error | undefined;
   #closed = false;
   #ended = false;
@@ -102,6 +104,10 @@ export class ResultStream implements ResultReader {
   start(): void {
     this.#lanes.forEach((lane, subtask) => this.#grant(lane, subtask));
     if (this.#open === 0) this.#end();
+  }
+
+  get repeated(): number {
+    return this.#repeated;
   }
 
   next(): Promise<readonly unknown[] | null> {
@@ -296,6 +302,7 @@ export class ResultStream implements ResultReader {
         break;
     }
     lane.read++;
+    this.#repeated = Math.max(0, segmentRepeatedRows(memory, 0) - skipped);
     this.#given = { lane, subtask, segments, skipped, rows: rows.length };
     if (rows.length === 0) this.#takeGiven();
     return rows;

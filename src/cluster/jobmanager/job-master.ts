@@ -212,6 +212,7 @@ export class JobMaster {
           // Without checkpoints that come by themselves nothing would release the rows.
           release: this.#settings.intervalMs === 0 ? "at-once" : (configuration.get(options.resultRelease) as ReleasePolicy),
           ...(kept?.[name] === undefined ? {} : { kept: kept[name] }),
+          recovered: recovered !== undefined,
         }),
       ]),
     );

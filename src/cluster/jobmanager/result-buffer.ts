@@ -21,9 +21,10 @@
  *                      └ checkpoint 7 completes: released              └ the task fails: dropped, it makes them again
  *
  * so a reader never sees a row that a recovery makes again. What is held may take HELD_SHARES of the share, or the barrier that frees it
- * could not come; from half a share on a checkpoint is asked for. With "at-once" rows are not held, and may come again after a recovery.
+ * could not come; from half a share on a checkpoint is asked for. With "at-once" rows are not held, and may come again after a recovery:
+ * as many as a subtask had sent since the checkpoint are counted as such in their headers, whether or not they are the very same.
  */
-import { LAST_PIECE, SEGMENT_HEADER_BYTES, SegmentKind } from "../../core/data/element.ts";
+import { LAST_PIECE, REPEATED_ROWS_BIT, SEGMENT_HEADER_BYTES, SegmentKind } from "../../core/data/element.ts";
 import { formatDuration } from "../../core/types/duration.ts";
 import { ConflictError, DeadlineError, type DreyError, JobFailedError, ProtocolError } from "../../core/types/errors.ts";
 import { RESULT_WINDOW_SEGMENTS, type ResultPosition, type TakenRows } from "../protocol/messages.ts";
@@ -47,6 +48,8 @@ export interface ResultBufferOptions {
   readonly release?: ReleasePolicy;
   /** What a checkpoint kept of it. */
   readonly kept?: KeptResult;
+  /** The job ran under a former leader, which may have delivered rows that this one knows nothing of. */
+  readonly recovered?: boolean;
 }
 
 /** What of a result belongs to a checkpoint: rows that are released by it and that nobody may have taken. Plain data. */
@@ -89,6 +92,8 @@ const MAX_DELIVERED_BYTES: number = 4 * 1024 * 1024;
 const BOOKKEEPING_BYTES = 256;
 /** What is held for a checkpoint may take so many shares of the capacity, together with what is released. */
 const HELD_SHARES = 4;
+/** More checkpoints than these are not on their way at a time. */
+const MAX_BARRIERS = 256;
 /** How long the rest of a result may be on its way after its task has ended and there is room for it. */
 export const MAX_TAIL_MS = 30_000;
 
@@ -126,6 +131,13 @@ interface Channel {
   readonly untaken: Uint8Array[];
   /** Rows at the start of the queue's first segment that earlier readers have taken. */
   skip: number;
+  /** How far its task is: rows since the job began, those that a failure undid not counted. */
+  position: number;
+  /** The position that the last completed checkpoint covers, and those at the barriers of later ones. */
+  covered: number;
+  readonly barriers: { readonly checkpoint: number; readonly position: number }[];
+  /** The furthest position ever; rows before it are repeated. Infinite: not known until a checkpoint completes. */
+  furthest: number;
 }
 
 /** The buffer of one result. */
@@ -151,6 +163,7 @@ export class ResultBuffer {
       channel.queuedBytes = segments.reduce((sum, segment) => sum + cost(segment), 0);
       channel.endReleased = segments.some((segment) => kindOf(segment) === SegmentKind.end);
     }
+    if (options.recovered === true) for (const channel of this.#channels) channel.furthest = Number.POSITIVE_INFINITY;
     this.#live = options.subtasks;
   }
 
@@ -266,15 +279,25 @@ export class ResultBuffer {
     }
     if (kind === SegmentKind.barrier) {
       channel.lastBarrier = checkpointOf(segment);
-      if (!this.#holds) return;
+      if (!this.#holds) return noteBarrier(channel);
     }
     channel.queuedBytes += cost(segment);
     if (this.#holds) {
       channel.held.push(segment);
       channel.heldBytes += cost(segment);
     } else {
-      this.#enqueue(channel, segment);
+      this.#enqueue(channel, this.#marked(channel, segment));
     }
+  }
+
+  /** The segment; its header says how many of its rows may have been delivered before the last failure. */
+  #marked(channel: Channel, segment: Uint8Array): Uint8Array {
+    const rows = rowsOf(segment);
+    const repeated = Math.min(rows, channel.furthest - channel.position);
+    if (repeated > 0) setWord(segment, 3, word(segment, 3) | (repeated << REPEATED_ROWS_BIT));
+    channel.position += rows;
+    channel.furthest = Math.max(channel.furthest, channel.position);
+    return segment;
   }
 
   /** The segment, which counts already, may be read. */
@@ -304,7 +327,10 @@ export class ResultBuffer {
 
   /** A checkpoint is complete: what it covers may be read. A later one stands for those before. */
   checkpointCompleted(checkpoint: number): ResultChange {
-    for (const channel of this.#channels) this.#release(channel, covered(channel, checkpoint));
+    for (const channel of this.#channels) {
+      this.#release(channel, covered(channel, checkpoint));
+      coverUpTo(channel, checkpoint);
+    }
     return this.#afterRelease();
   }
 
@@ -344,6 +370,8 @@ export class ResultBuffer {
       channel.heldBytes = channel.held.length = channel.received = channel.granted = channel.lastBarrier = 0;
       channel.end = undefined;
       channel.endReady = false;
+      channel.position = channel.covered;
+      channel.barriers.length = 0;
     }
     const reader = this.#reader;
     const added: Delivery[] = [];
@@ -352,6 +380,8 @@ export class ResultBuffer {
       if (reader !== undefined) added.push({ reader, subtask: this.#channels.length, sequence: 0, segments: [] });
       this.#channels.push({ ...newChannel(), readable: reader === undefined ? 0 : RESULT_WINDOW_SEGMENTS });
     }
+    // Which subtask made a row, or makes it again, is no more the same.
+    if (repeated && subtasks !== this.#live) for (const channel of this.#channels) channel.furthest = Number.POSITIVE_INFINITY;
     this.#live = subtasks;
     this.#releaseEnds();
     const deliveries = this.#deliverAll();
@@ -589,7 +619,12 @@ export class ResultBuffer {
 
 const word = (segment: Uint8Array, index: number): number =>
   new DataView(segment.buffer, segment.byteOffset, segment.byteLength).getInt32(4 * index, true);
+const setWord = (segment: Uint8Array, index: number, value: number): void =>
+  new DataView(segment.buffer, segment.byteOffset, segment.byteLength).setInt32(4 * index, value, true);
 const kindOf = (segment: Uint8Array): number => word(segment, 0);
+/** Rows that end in it. */
+const rowsOf = (segment: Uint8Array): number =>
+  kindOf(segment) === SegmentKind.rows ? Math.max(0, word(segment, 1)) : Number(isLastPiece(segment));
 const checkpointOf = ({ buffer, byteOffset, byteLength }: Uint8Array): number =>
   new DataView(buffer, byteOffset, byteLength).getFloat64(24, true);
 const isLastPiece = (segment: Uint8Array): boolean => kindOf(segment) === SegmentKind.piece && (word(segment, 3) & LAST_PIECE) !== 0;
@@ -603,6 +638,20 @@ function covered({ held, end, lastBarrier }: Channel, checkpoint: number): numbe
   // A task that took no part in it had ended before: it covers all of it.
   if (end !== undefined && lastBarrier < checkpoint) return held.length;
   return held.findLastIndex((segment) => kindOf(segment) === SegmentKind.barrier && checkpointOf(segment) <= checkpoint) + 1;
+}
+
+function noteBarrier({ barriers, lastBarrier: checkpoint, position }: Channel): void {
+  barriers.push({ checkpoint, position });
+  // Of checkpoints that failed; nobody says so here.
+  if (barriers.length > MAX_BARRIERS) barriers.shift();
+}
+
+/** A restart goes back no further than this checkpoint. */
+function coverUpTo(channel: Channel, checkpoint: number): void {
+  const last = channel.barriers.findLastIndex((barrier) => barrier.checkpoint <= checkpoint);
+  channel.covered = channel.barriers[last]?.position ?? channel.covered;
+  channel.barriers.splice(0, last + 1);
+  if (channel.furthest === Number.POSITIVE_INFINITY) channel.furthest = channel.position;
 }
 
 const newChannel = (): Channel => ({
@@ -624,6 +673,10 @@ const newChannel = (): Channel => ({
   readable: 0,
   untaken: [],
   skip: 0,
+  position: 0,
+  covered: 0,
+  barriers: [],
+  furthest: 0,
 });
 
 /** The end of a subtask that is no more: a header that says so. */

@@ -356,6 +356,7 @@ export class Environment {
           control = await this.#run(DEFAULT_JOB_NAME, [node], false);
           return control.openResult(RESULT);
         },
+        (row) => row as T,
         () => void control?.cancel().catch(() => undefined),
       );
     });

@@ -66,10 +66,21 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
 
   /** Rows of one result, by name. One reader at a time. Unsubscribing stops reading, not the job. */
   output<T>(name: string): Observable<T> {
-    return rowsOf<T>(() => {
-      tellAwaited(this.#control);
-      return this.#control.openResult(name);
-    });
+    return rowsOf(() => this.#open(name), (row) => row as T);
+  }
+
+  /**
+   * The same, for results that come at once (`execution.results.release: at-once`, and jobs without checkpoints): after a failure rows come
+   * again, and are marked. Of each subtask as many are marked as it had sent since the checkpoint that it goes on from; they are the very
+   * same if it gets its input in the same order again. After rescaling, or with another JobManager, all are until a checkpoint completes.
+   */
+  markedOutput<T>(name: string): Observable<MarkedRow<T>> {
+    return rowsOf(() => this.#open(name), (row, repeated) => ({ row: row as T, repeated }));
+  }
+
+  #open(name: string): Promise<ResultReader> {
+    tellAwaited(this.#control);
+    return this.#control.openResult(name);
   }
 
   /** The status now. */
@@ -234,6 +245,13 @@ export class JobHandle<Outputs extends Readonly<Record<string, unknown>> = Recor
 
 const placeOf = (folder: string, where: string): string => place(folder, (path) => absolute(path, where));
 
+/** A row of a result that comes at once. */
+export interface MarkedRow<T> {
+  readonly row: T;
+  /** It may have come before. */
+  readonly repeated: boolean;
+}
+
 /** The error that a finished job's waiters get; undefined when it succeeded or still runs. */
 export function outcome(details: JobDetails): Error | undefined {
   if (details.state === "CANCELED") return new JobCanceledError(`Job "${details.name}" (${details.job}) was cancelled.`);
@@ -247,9 +265,14 @@ export function outcome(details: JobDetails): Error | undefined {
 
 /**
  * The rows of a reader as an Observable; `open` is called for each subscription.
+ * @param as makes what is given out of a row; `repeated`: it may have been given before.
  * @param left called when a subscription was ended before the last row.
  */
-export function rowsOf<T>(open: () => Promise<ResultReader>, left: () => void = () => undefined): Observable<T> {
+export function rowsOf<T>(
+  open: () => Promise<ResultReader>,
+  as: (row: unknown, repeated: boolean) => T,
+  left: () => void = () => undefined,
+): Observable<T> {
   return new Observable<T>((subscriber) => {
     let reader: ResultReader | undefined;
     let over = false;
@@ -259,10 +282,11 @@ export function rowsOf<T>(open: () => Promise<ResultReader>, left: () => void = 
       if (!subscriber.closed) {
         for (let rows = await reader.next(); rows !== null; rows = await reader.next()) {
           unread = rows.length;
-          for (const row of rows) {
+          const { repeated = 0 } = reader;
+          for (const [index, row] of rows.entries()) {
             if (subscriber.closed) return;
             unread--;
-            subscriber.next(row as T);
+            subscriber.next(as(row, index < repeated));
           }
         }
         over = true;

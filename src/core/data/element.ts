@@ -30,6 +30,8 @@ export const SEGMENT_BYTES: number = 128 * 1024;
 export const MAX_SEGMENT_ROWS = 4_096;
 /** Flag of a header: no piece of this row follows. */
 export const LAST_PIECE = 1;
+/** A header's flags from this bit on, set on the way to a client: how many rows at its start have come before, since their task restarted. */
+export const REPEATED_ROWS_BIT = 8;
 
 /** The watermark before any event: nothing is known about time. */
 export const MIN_WATERMARK: number = Number.NEGATIVE_INFINITY;
@@ -86,6 +88,7 @@ export const segmentKind = (memory: SegmentMemory, offset: number): SegmentKind 
 export const segmentRows = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 1] as number;
 export const segmentPayloadBytes = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 2] as number;
 export const segmentFlags = (memory: SegmentMemory, offset: number): number => memory.i32[(offset >> 2) + 3] as number;
+export const segmentRepeatedRows = (memory: SegmentMemory, offset: number): number => segmentFlags(memory, offset) >>> REPEATED_ROWS_BIT;
 export const segmentWatermark = (memory: SegmentMemory, offset: number): number => memory.f64[(offset >> 3) + 2] as number;
 /** The checkpoint id of a barrier. */
 export const segmentCheckpoint = (memory: SegmentMemory, offset: number): number => memory.f64[(offset >> 3) + 3] as number;

@@ -39,6 +39,8 @@ export interface SavepointStart {
 export interface ResultReader {
   /** The next rows, at least one; null after the last. Rejects with the job's failure. One call at a time. */
   next(): Promise<readonly unknown[] | null>;
+  /** How many rows at the start of those that `next` gave last may have come before, since their task restarted. Absent: none ever. */
+  readonly repeated?: number;
   /**
    * Stops reading; rows that were not read stay with the job, for the next reader.
    * @param unread how many of the rows that `next` gave last were not taken; default 0.

@@ -308,6 +308,7 @@ const barrier = (checkpoint: number): Uint8Array => {
   new DataView(bytes.buffer).setFloat64(24, checkpoint, true);
   return bytes;
 };
+const repeatedRows = (piece: Uint8Array): number | undefined => piece[13];
 const payloads = (pieces: readonly Uint8Array[]): readonly (number | undefined)[] => pieces.map((piece) => piece[32]);
 
 describe("a result of a job with checkpoints", () => {
@@ -422,6 +423,62 @@ describe("a result of a job with checkpoints", () => {
     task.send(barrier(1));
     expect(buffer.restart([0]).warning).toMatch(/may come again/);
     expect(payloads(delivered(new Task(buffer).send(rows(1, 100, 1))))).toEqual([1]);
+  });
+
+  test("rows that may be read at once are marked when they come again, and no others", () => {
+    const step = fc.oneof(
+      { weight: 6, arbitrary: fc.integer({ min: 1, max: 5 }) },
+      { weight: 2, arbitrary: fc.constant("barrier" as const) },
+      { weight: 1, arbitrary: fc.constant("complete" as const) },
+      { weight: 1, arbitrary: fc.constant("fail" as const) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
+        const buffer = checkpointed({ release: "at-once", capacityBytes: 10_000_000 });
+        let task = new Task(buffer);
+        buffer.open("client");
+        buffer.read("client", 0, 1_000);
+        const positions = new Map([[0, 0]]);
+        let [row, furthest, checkpoint, completed] = [0, 0, 0, 0];
+        for (const action of steps) {
+          if (typeof action === "number") {
+            const [piece] = delivered(task.send(rows(action, 100, row % 250)));
+            expect([piece?.[32], repeatedRows(piece!)]).toEqual([row % 250, Math.min(action, furthest - row)]);
+            row += action;
+            furthest = Math.max(furthest, row);
+          } else if (action === "barrier") {
+            positions.set(++checkpoint, row);
+            task.send(barrier(checkpoint));
+          } else if (action === "complete" && checkpoint > completed && positions.has(checkpoint)) {
+            completed = checkpoint;
+            buffer.checkpointCompleted(completed);
+          } else if (action === "fail") {
+            buffer.restart([0]);
+            task = new Task(buffer);
+            row = positions.get(completed)!;
+            // Those on their way are never completed.
+            for (const id of positions.keys()) if (id > completed) positions.delete(id);
+          }
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test("after rescaling, and with another JobManager, rows that come at once are marked until a checkpoint completes", () => {
+    const buffer = checkpointed({ release: "at-once" });
+    new Task(buffer).send(rows(1, 100, 1));
+    buffer.restart([0], 2);
+    const recovered = checkpointed({ release: "at-once", recovered: true });
+    for (const it of [buffer, recovered]) {
+      it.open("client");
+      it.read("client", 0, 100);
+      const task = new Task(it);
+      expect(delivered(task.send(rows(1, 100, 2))).map(repeatedRows)).toEqual([1]);
+      task.send(barrier(1));
+      it.checkpointCompleted(1);
+      expect(delivered(task.send(rows(1, 100, 3))).map(repeatedRows)).toEqual([0]);
+    }
   });
 
   test("at a higher parallelism new subtasks join in, at a lower one the surplus has rows no more, until it is higher again", () => {
