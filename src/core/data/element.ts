@@ -30,7 +30,7 @@ export const SEGMENT_BYTES: number = 128 * 1024;
 export const MAX_SEGMENT_ROWS = 4_096;
 /** Flag of a header: no piece of this row follows. */
 export const LAST_PIECE = 1;
-/** A header's flags from this bit on, set on the way to a client: how many rows at its start have come before, since their task restarted. */
+/** A header's flags from this bit on, set on the way to a client: how many rows at its start have come before their task restarted. */
 export const REPEATED_ROWS_BIT = 8;
 
 /** The watermark before any event: nothing is known about time. */
