@@ -8,10 +8,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ConnectionError, DeadlineError } from "../../core/types/errors.ts";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
+import { isAlive } from "../../core/types/process-alive.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
 import { flagsOf } from "../configuration-file.ts";
 import { VERSION } from "../protocol/version.ts";
-import { type Role, isAlive, roleEntry } from "./role-process.ts";
+import { type Role, roleEntry } from "./role-process.ts";
 import { type RunningCluster, claimCluster, forgetCluster, readRecord, recordCluster } from "./running-clusters.ts";
 
 export interface BackgroundClusterOptions {

@@ -6,7 +6,6 @@
  * then decides what becomes of its jobs. Neither the child nor its pipes keep this process alive.
  */
 import { type ChildProcess, fork } from "node:child_process";
-import { readFileSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { formatDuration } from "../../core/types/duration.ts";
@@ -165,20 +164,5 @@ export class RoleProcess {
       this.#output = (this.#output + text).slice(-KEPT_CHARACTERS);
     });
     (stream as Readable & { unref?: () => void }).unref?.();
-  }
-}
-
-/** Whether the process `pid` runs, whoever owns it. One that has ended and that nobody has asked for its exit code does not run. */
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
-  try {
-    // Where process 1 is no init, as in many containers, ended orphans stay as zombies.
-    return !/^\d+ \(.*\) [ZX] /s.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
-  } catch {
-    return true;
   }
 }

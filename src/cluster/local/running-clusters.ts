@@ -9,7 +9,7 @@ import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync }
 import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { ConfigurationError, describe } from "../../core/types/errors.ts";
-import { isAlive } from "./role-process.ts";
+import { isAlive } from "../../core/types/process-alive.ts";
 
 /** The name of the cluster that commands and programs mean when they name none. */
 export const DEFAULT_CLUSTER = "default";

@@ -11,10 +11,10 @@
 import { existsSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { Configuration, options as optionsByName } from "../../core/types/options.ts";
+import { isAlive } from "../../core/types/process-alive.ts";
 import { ClusterClient } from "../client/cluster-client.ts";
 import { parseAddress } from "../protocol/addresses.ts";
 import { startRole } from "./background-cluster.ts";
-import { isAlive } from "./role-process.ts";
 import { type RunningCluster, clusterFolder, readRecord, recordCluster } from "./running-clusters.ts";
 
 const LOOK_MS = 300;

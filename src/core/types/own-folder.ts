@@ -8,6 +8,7 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { isAlive } from "./process-alive.ts";
 
 /** What every folder of a process is called, before its kind. */
 export const OWN_FOLDER_PREFIX = "drey-";
@@ -33,16 +34,6 @@ function sweep(parent: string): void {
     } catch {
       // Another user's, or somebody else sweeps it now.
     }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // Somebody else's process.
-    return (error as { code?: string }).code === "EPERM";
   }
 }
 
