@@ -1,11 +1,11 @@
 /** A savepoint of a job on real processes, read as data: it says what the job had come to, whoever reads it and at whatever parallelism. */
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   BroadcastProcessFunction, CorruptCheckpointError, type Collector, type Environment, KeyedProcessFunction, LocalCluster, type OperatorList, type ProcessContext,
   ProcessFunction, type ReadOnlyBroadcastContext, type RuntimeContext, type Savepoint, aggregatingState, average, environment, listState, localEnvironment, mapState,
-  countTrigger, discard, openSavepoint, reducingState, session, sliding, tumbling, valueState,
+  countTrigger, discard, jsonLines, openSavepoint, reducingState, session, sliding, tumbling, valueState,
 } from "drey";
 import { firstValueFrom } from "rxjs";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -166,6 +166,63 @@ describe("a task that is ending", () => {
     const { completed, failed, restored } = await firstValueFrom(job.checkpoints$);
     expect({ completed: completed > 0, failed, restored }).toEqual({ completed: true, failed: 0, restored: 0 });
     await job.cancel();
+  });
+});
+
+describe("a savepoint of a job some of whose tasks have ended", () => {
+  class Counting extends KeyedProcessFunction<string, string, { key: string; count: number }> {
+    override processElement(_row: string, context: ProcessContext<string>, out: Collector<{ key: string; count: number }>): void {
+      const count = context.state(valueState<number>("count", 0));
+      count.update((count.value() as number) + 1);
+      out.collect({ key: context.key, count: count.value() as number });
+    }
+  }
+  /** Counts the rows of each key: few of some, which go into files, and many of others. */
+  const counting = (env: Environment, brief: number, long: number) => {
+    const counted = (name: string, rows: number, rowsPerSecond: number) =>
+      env
+        .generate((n) => `${name} ${n % 5}`, { count: rows, rowsPerSecond })
+        .keyBy((key) => key)
+        .process(new Counting())
+        .uid(name);
+    counted("brief", brief, 10_000).sinkTo(jsonLines(join(folder, "brief")));
+    return counted("long", long, 1_000);
+  };
+  const counts = async (from: Savepoint, uid: string): Promise<Record<string, number>> => {
+    return byKey(await from.keyedState(localEnvironment(), uid, valueState<number>("count")).collect());
+  };
+
+  it("can be moved when the job and its checkpoints are gone, and another run begins with it", { timeout: 120_000 }, async () => {
+    const begin = (): Environment => environment({ cluster, parallelism: 2, printLogs: false }).enableCheckpointing("200 ms");
+    await using env = begin();
+    const job = await env.submit({ name: "half over", outputs: { counted: counting(env, 1_000, Number.POSITIVE_INFINITY) } });
+    const seen = new Map<string, number>();
+    const wrong: string[] = [];
+    const see = ({ key, count }: { readonly key: string; readonly count: number }): void => {
+      if (count !== (seen.get(key) ?? 0) + 1) wrong.push(`${key}: ${count} after ${seen.get(key)}`);
+      seen.set(key, count);
+    };
+    const over = new Promise<void>((resolve, reject) => job.outputs.counted.subscribe({ next: see, complete: resolve, error: reject }));
+    await vi.waitFor(async () => expect((await job.details()).tasks.FINISHED).toBeGreaterThanOrEqual(2), { timeout: 60_000, interval: 50 });
+    const before = (await job.checkpoints()).completed;
+    await vi.waitFor(async () => expect((await job.checkpoints()).completed).toBeGreaterThan(before + 1), { timeout: 60_000, interval: 50 });
+    const meanwhile = await job.savepoint(folder);
+    const last = await job.stopWithSavepoint({ folder });
+    await over;
+
+    for (const made of [meanwhile, last]) {
+      const moved = join(folder, "moved", basename(made));
+      cpSync(made, moved, { recursive: true });
+      rmSync(made, { recursive: true });
+      expect(await counts(await openSavepoint(moved), "brief")).toEqual(Object.fromEntries(Array.from({ length: 5 }, (_, key) => [`brief ${key}`, 200])));
+    }
+    const all = [...seen.values()].reduce((a, b) => a + b) + 3_000;
+    await using next = begin();
+    const again = await next.submit({ name: "goes on", outputs: { counted: counting(next, 1_000, all) }, from: join(folder, "moved", basename(last)) });
+    await new Promise<void>((resolve, reject) => again.outputs.counted.subscribe({ next: see, complete: resolve, error: reject }));
+    expect(wrong).toEqual([]);
+    expect([...seen.values()].reduce((a, b) => a + b)).toBe(all);
+    expect(readdirSync(join(folder, "brief")).filter((name) => !name.startsWith(".")).flatMap((name) => readFileSync(join(folder, "brief", name), "utf8").trim().split("\n"))).toHaveLength(1_000);
   });
 });
 

@@ -23,6 +23,7 @@ import { CheckpointError, ConfigurationError, InvariantError } from "../../core/
 import { type JobId, type SubtaskId, type TaskManagerId, subtaskId } from "../../core/types/ids.ts";
 import type { CheckpointAck, CheckpointTrigger } from "../protocol/checkpoint-messages.ts";
 import type { CheckpointManifest, ManifestSubtask } from "../storage/manifest.ts";
+import { selfContained } from "../storage/self-contained.ts";
 import { type CheckpointSettings, under } from "./checkpoint-settings.ts";
 import { CheckpointStatistics } from "./checkpoint-statistics.ts";
 import type { Clocks } from "./clocks.ts";
@@ -442,10 +443,13 @@ export class CheckpointCoordinator {
     if (pending.acks.size < pending.asked.size) return;
     // All tasks have ended without anything to tell.
     if (pending.asked.size === 0) return this.#abort(pending, "all tasks have finished", "harmless");
-    const manifest = this.#manifestOf(pending);
+    const { folder, trigger: { checkpoint, kind } } = pending;
+    const { job, emit, settings } = this.#options;
+    const named = this.#manifestOf(pending);
+    const { manifest, copies: files } = kind === "savepoint" ? selfContained(named) : { manifest: named, copies: [] };
     pending.manifest = manifest;
-    const { job, emit } = this.#options;
-    emit({ kind: "storeManifest", job, checkpoint: pending.trigger.checkpoint, folder: pending.folder, manifest });
+    const copies = files.length === 0 ? {} : { copies: { from: settings.folder, files } };
+    emit({ kind: "storeManifest", job, checkpoint, folder, manifest, ...copies });
   }
 
   #manifestOf({ trigger, acks }: Pending): CheckpointManifest {

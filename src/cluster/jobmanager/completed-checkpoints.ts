@@ -80,14 +80,14 @@ const nameOf = (folder: string): string => folder.slice(folder.lastIndexOf("/") 
 /** The folders beside its own in which a checkpoint has files: those of earlier checkpoints that it builds upon. */
 function siblingsOf({ vertices }: CheckpointManifest): readonly string[] {
   const siblings = new Set<string>();
+  const look = ({ file }: { readonly file: string }): void => {
+    const [up, sibling] = file.split("/");
+    if (up === ".." && sibling !== undefined) siblings.add(sibling);
+  };
   for (const { subtasks } of vertices) {
-    for (const { operators } of subtasks) {
-      for (const { sections } of operators) {
-        for (const { file } of sections) {
-          const [up, sibling] = file.split("/");
-          if (up === ".." && sibling !== undefined) siblings.add(sibling);
-        }
-      }
+    for (const { operators, channels } of subtasks) {
+      for (const { sections } of operators) sections.forEach(look);
+      ((channels ?? []) as readonly { readonly file: string }[]).forEach(look);
     }
   }
   return [...siblings];

@@ -7,6 +7,7 @@ import type { WatermarkLimit } from "../../core/graph/watermark-alignment.ts";
 import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import type { Attachments, RequestOf } from "../protocol/conversation.ts";
 import type { CheckpointTrigger } from "../protocol/checkpoint-messages.ts";
+import type { BlockCopy } from "../storage/block-copy.ts";
 import type { CheckpointManifest } from "../storage/manifest.ts";
 import type { ArchivedJob } from "./job-archive.ts";
 import type { ChannelGrant, ChannelSegments, ClientEvents, ExecutionAddress, TaskDeployment } from "../protocol/messages.ts";
@@ -53,8 +54,8 @@ export type Effect =
       readonly limits: readonly WatermarkLimit[];
     }
   /**
-   * Make a checkpoint exist. The answer goes to `Dispatcher.manifestStored` once it is certain whether it does, however long that takes. A
-   * JobManager that was overtaken meanwhile gets none.
+   * Make a checkpoint exist, with the files that are to be copied into its folder. The answer goes to `Dispatcher.manifestStored` once it
+   * is certain whether it does, however long that takes. A JobManager that was overtaken meanwhile gets none.
    */
   | {
       readonly kind: "storeManifest";
@@ -62,6 +63,8 @@ export type Effect =
       readonly checkpoint: number;
       readonly folder: string;
       readonly manifest: CheckpointManifest;
+      /** Of a savepoint: what tasks that have ended stored in checkpoints, which are in the folder `from`. */
+      readonly copies?: { readonly from: string; readonly files: readonly BlockCopy[] };
     }
   /** Remove folders of checkpoints that nobody needs. Not answered. */
   | { readonly kind: "discard"; readonly job: JobId; readonly folders: readonly string[] }

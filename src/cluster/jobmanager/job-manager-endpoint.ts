@@ -16,6 +16,7 @@ import type { JobId, TaskManagerId } from "../../core/types/ids.ts";
 import { type Handlers, ReplyWithAttachments } from "../protocol/conversation.ts";
 import type { ClientConversation, ClientEvents, RegistrationConversation, TaskManagerConversation } from "../protocol/messages.ts";
 import type { Peer } from "../protocol/rpc.ts";
+import type { BlockCopy } from "../storage/block-copy.ts";
 import type { CheckpointStorage } from "../storage/checkpoint-storage.ts";
 import { type CheckpointManifest, MANIFEST_NAME, loadManifest, storeManifest } from "../storage/manifest.ts";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
@@ -377,14 +378,18 @@ export class JobManagerEndpoint {
    * A JobManager that finds itself overtaken tells nothing. The next leader may have found the manifest and gone on from it, or may have
    * looked before it was there: were it told that the checkpoint exists, tasks would commit what is done again; were it told that it does
    * not, they would remove files that are needed.
+   *
+   * What a savepoint needs of the job's checkpoints stays while it is copied: they go only after the answer, or when later ones, which name
+   * the same files, do not need them any more.
    */
-  async #store({ job, checkpoint, folder, manifest }: Extract<Effect, { kind: "storeManifest" }>): Promise<void> {
+  async #store({ job, checkpoint, folder, manifest, copies }: Extract<Effect, { kind: "storeManifest" }>): Promise<void> {
     const { shared, timers, note } = this.#options;
     const tell = (error?: Error): void => this.#decide(() => this.#dispatcher.manifestStored(job, checkpoint, error));
     const isOvertaken = async (): Promise<boolean> => (await shared?.leadership.holds()) === false;
     const storage = this.#options.storageAt(folder);
     try {
       if (await isOvertaken()) return;
+      if (copies !== undefined) await copyAll(copies.files, this.#options.storageAt(copies.from), storage);
       if (!(await storeManifest(storage, manifest))) {
         return tell(new CheckpointError(`${folder} has a manifest already, of another JobManager`));
       }
@@ -394,6 +399,7 @@ export class JobManagerEndpoint {
         try {
           if (await isOvertaken()) return;
           await storage.delete(MANIFEST_NAME);
+          for (const { file } of copies?.files ?? []) await storage.delete(file);
           if (!(await isOvertaken())) tell(error as Error);
           return;
         } catch (again) {
@@ -426,6 +432,16 @@ export class JobManagerEndpoint {
     });
     this.#archiving.set(record.job, saving);
     saving.catch(() => undefined).finally(() => this.#archiving.delete(record.job));
+  }
+}
+
+/** One after the other, each in pieces: whatever their sizes, little of them is in memory. */
+async function copyAll(copies: readonly BlockCopy[], from: CheckpointStorage, to: CheckpointStorage): Promise<void> {
+  try {
+    for (const copy of copies) await copy.run(from, to);
+  } catch (cause) {
+    const message = `state of tasks that have ended could not be copied into ${to.location}: ${(cause as Error).message}`;
+    throw new CheckpointError(message, { cause });
   }
 }
 

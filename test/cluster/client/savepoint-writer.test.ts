@@ -209,7 +209,7 @@ describe("an object store", () => {
     const there = await newSavepoint().keyedState("a", count, entries(env, [["x", 1]])).write("s3://bucket/lacking");
     const savepoint = await openSavepoint(there);
     for (const key of [...store.objects.keys()]) if (key.startsWith("lacking/") && !key.endsWith("_metadata")) store.objects.delete(key);
-    await expect(savepoint.keyedState(env, "a", count).collect()).rejects.toThrow(/^The savepoint in s3:\/\/bucket\/lacking has no file .*, which its state is in\. Was it copied with all its files\?$/);
+    await expect(savepoint.keyedState(env, "a", count).collect()).rejects.toThrow(/^s3:\/\/bucket\/lacking has no file .*, which state of the savepoint is in\. Was it copied with all its files\?$/);
     store.stop();
     await expect(openSavepoint("s3://bucket/made")).rejects.toThrow(/^could not read s3:\/\/bucket\/made\/_metadata: /);
     await env.close();

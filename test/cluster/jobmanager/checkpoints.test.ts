@@ -6,6 +6,7 @@ import type { CheckpointAck, RestoreDeployment } from "../../../src/cluster/prot
 import type { TaskDeployment } from "../../../src/cluster/protocol/messages.ts";
 import type { OperatorRestore } from "../../../src/core/state/snapshot.ts";
 import { type CompletedCheckpoint, CompletedCheckpoints } from "../../../src/cluster/jobmanager/completed-checkpoints.ts";
+import type { CheckpointManifest } from "../../../src/cluster/storage/manifest.ts";
 import { ControlPlane, ackOf } from "./control-plane.ts";
 import { edge, graphOf, pair, vertex } from "./graphs.ts";
 
@@ -213,26 +214,51 @@ describe("taking checkpoints", () => {
     const tm = plane.join("tm", 2, { acknowledges: false });
     const job = plane.submit(pair("job", 1));
     const [source, sink] = plane.tasksOf(job);
-    // As tasks name what they write: seen from the folder of the checkpoint.
-    const named = (task: TaskDeployment, checkpoint: number, finished = false): CheckpointAck => {
-      const ack = ackOf(task, checkpoint, finished);
-      const sections = ack.operators[0]!.sections.map((section) => ({ ...section, file: "0-0.0" }));
-      return { ...ack, operators: [{ ...ack.operators[0]!, sections }] };
-    };
     const acknowledge = (task: TaskDeployment, ack: CheckpointAck): void =>
       plane.act((dispatcher) => dispatcher.acknowledgeCheckpoint(tm, task.execution, ack));
     plane.pass(1_000);
-    acknowledge(source!, named(source!, 1, true));
-    acknowledge(sink!, named(sink!, 1));
+    acknowledge(source!, ackOf(source!, 1, true));
+    acknowledge(sink!, ackOf(sink!, 1));
     plane.report(job, "source", 0, "FINISHED");
     for (const checkpoint of [2, 3, 4]) {
       plane.pass(1_000);
-      acknowledge(sink!, named(sink!, checkpoint));
+      acknowledge(sink!, ackOf(sink!, checkpoint));
       const { vertices } = plane.did("storeManifest").at(-1)!.manifest;
       const files = vertices.map(({ subtasks }) => subtasks[0]!.operators[0]!.sections[0]!.file);
-      expect(files).toEqual(["../chk-1/0-0.0", "0-0.0"]);
+      expect(files).toEqual(["../chk-1/source-0-0", "sink-0-0"]);
     }
     expect(plane.did("discard").flatMap(({ folders }) => folders.map((folder) => folder.split("/").at(-1)))).toEqual(["chk-2"]);
+  });
+
+  test("a savepoint gets a copy of what a task stored at its end, in its own folder, also to go back to when the job ends with it", () => {
+    const plane = new ControlPlane({ "execution.checkpointing.interval": "1 s" });
+    const tm = plane.join("tm", 2, { acknowledges: false });
+    const job = plane.submit(pair("job", 1));
+    const [source, sink] = plane.tasksOf(job);
+    const acknowledge = (task: TaskDeployment, checkpoint: number, finished = false): void =>
+      plane.act((dispatcher) => dispatcher.acknowledgeCheckpoint(tm, task.execution, ackOf(task, checkpoint, finished)));
+    plane.pass(1_000);
+    acknowledge(source!, 1, true);
+    acknowledge(sink!, 1);
+    plane.report(job, "source", 0, "FINISHED");
+    plane.act((dispatcher) => dispatcher.savepoint(job, "memory://elsewhere", 1));
+    acknowledge(sink!, 2);
+    plane.act((dispatcher) => dispatcher.stopWithSavepoint(job, false, "memory://elsewhere", 2));
+    acknowledge(sink!, 3);
+    const filesOf = (manifest: CheckpointManifest): readonly string[] => [
+      ...new Set(manifest.vertices.flatMap(({ subtasks }) => subtasks.flatMap(({ operators }) => operators.flatMap(({ sections }) => sections.map(({ file }) => file))))),
+    ];
+    const stored = plane.did("storeManifest").map(({ manifest, copies }) => [manifest.kind, filesOf(manifest), copies?.from, copies?.files.map(({ file }) => file)]);
+    const from = `memory://checkpoints/${job}`;
+    expect(stored).toEqual([
+      ["checkpoint", ["source-0-0", "sink-0-0"], undefined, undefined],
+      ["savepoint", ["ended-0-0", "sink-0-0"], from, ["ended-0-0"]],
+      ["savepoint", ["ended-0-0", "sink-0-0"], from, ["ended-0-0"]],
+    ]);
+    plane.report(job, "sink", 0, "FAILED", thrown);
+    plane.pass(1_000);
+    const { restore } = plane.tasksOf(job).find((task) => task.vertex.name === "source")!;
+    expect(restore).toMatchObject({ checkpoint: 3, finished: true, operators: [{ sections: [{ blocks: expect.arrayContaining([expect.objectContaining({ file: "ended-0-0" })]) as unknown }, {}] }] });
   });
 
   test("what a task stored at its end is forgotten with the checkpoint that holds it, and when subtasks become others", () => {
@@ -754,6 +780,13 @@ describe("completed checkpoints", () => {
   test("one that later ones build upon stays until none of those that are kept does", () => {
     const store = new CompletedCheckpoints(1);
     expect(added(store, checkpoint(1), checkpoint(2, "../chk-1/0-0.0"), checkpoint(3, "../chk-1/0-0.0"), checkpoint(4))).toEqual([[], [], [2], [1, 3]]);
+  });
+
+  test("one stays as long as rows that were on their way are named in it", () => {
+    const store = new CompletedCheckpoints(1);
+    const { manifest, ...second } = checkpoint(2);
+    const vertices = manifest.vertices.map((it) => ({ ...it, subtasks: it.subtasks.map((part) => ({ ...part, channels: [{ file: "../chk-1/0-0.0" }] })) }));
+    expect(added(store, checkpoint(1), { ...second, manifest: { ...manifest, vertices } }, checkpoint(3))).toEqual([[], [], [1, 2]]);
   });
 
   test("one stays as long as a task may build upon it that has not heard of its successor", () => {

@@ -239,7 +239,7 @@ export class ControlPlane {
 
 /** A task's part of a checkpoint: a keyed section with one block per key group that it owns, and a list with one item. */
 export function ackOf({ execution, vertex }: TaskDeployment, checkpoint: number, finished = false): CheckpointAck {
-  const file = `../chk-${checkpoint}/${vertex.id}-${execution.subtask}-${execution.attempt}`;
+  const file = `${vertex.id}-${execution.subtask}-${execution.attempt}`;
   const blocks: number[] = [];
   for (let group = 0; group < vertex.maxParallelism; group++) {
     if (Math.floor((group * vertex.parallelism) / vertex.maxParallelism) === execution.subtask) blocks.push(group, group * 10, 10);

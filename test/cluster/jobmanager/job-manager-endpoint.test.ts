@@ -1,12 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../../src/core/types/errors.ts";
+import type { SnapshotSection } from "../../../src/core/state/snapshot.ts";
 import { jobId } from "../../../src/core/types/ids.ts";
 import { Configuration } from "../../../src/core/types/options.ts";
 import { type Called, JobManagerEndpoint } from "../../../src/cluster/jobmanager/job-manager-endpoint.ts";
 import type { TaskDeployment } from "../../../src/cluster/protocol/messages.ts";
 import type { Peer } from "../../../src/cluster/protocol/rpc.ts";
 import type { CheckpointStorage } from "../../../src/cluster/storage/checkpoint-storage.ts";
-import { MANIFEST_NAME } from "../../../src/cluster/storage/manifest.ts";
+import { MANIFEST_NAME, loadManifest } from "../../../src/cluster/storage/manifest.ts";
 import { MemoryStorage } from "../../../src/cluster/storage/memory-storage.ts";
 import { ackOf } from "./control-plane.ts";
 import { CODE, CODE_DIGEST, pair } from "./graphs.ts";
@@ -79,11 +80,11 @@ async function storing(leads: readonly boolean[], change: (storage: CheckpointSt
     for (const state of ["INITIALIZING", "RUNNING"] as const) await handlers.taskState({ execution, state, atMs: 0 }, taskManager.peer, []);
   }
   await pass(1_000);
-  for (const task of tasks) await handlers.acknowledgeCheckpoint({ execution: task.execution, ack: ackOf(task, 1) }, taskManager.peer, []);
+  for (const task of tasks) await handlers.acknowledgeCheckpoint({ execution: task.execution, ack: ackOf(task, 1, task === tasks[0]) }, taskManager.peer, []);
   await turns();
   const told = (): readonly string[] => taskManager.heard.map(({ what }) => what).filter((what) => what.startsWith("checkpoint"));
   const stored = async (): Promise<boolean> => (await new MemoryStorage(`${root}/${JOB}/chk-1`).get(MANIFEST_NAME)) !== undefined;
-  return { told, stored, pass };
+  return { root, told, stored, pass, handlers, tasks, taskManager: taskManager.peer, client: client.peer };
 }
 
 const turns = async (): Promise<void> => {
@@ -137,5 +138,57 @@ describe("a leader that stores a manifest", () => {
     }));
     expect(await stored()).toBe(true);
     expect(told()).toEqual([]);
+  });
+});
+
+describe("a savepoint of a job some of whose tasks have ended", () => {
+  const leads = Array.from({ length: 20 }, () => true);
+  /** The source has ended after checkpoint 1, and a savepoint of the sink is being taken. */
+  async function saving(inCheckpoint: Uint8Array | undefined, change?: Parameters<typeof storing>[1]) {
+    const job = await storing(leads, change);
+    const { root, handlers, tasks, taskManager, client } = job;
+    const there = new MemoryStorage(`${root}/${JOB}`);
+    if (inCheckpoint !== undefined) await there.put("chk-1/source-0-0", inCheckpoint);
+    await handlers.taskState({ execution: tasks[0]!.execution, state: "FINISHED", atMs: 1_000 }, taskManager, []);
+    const asked = Promise.resolve(handlers.savepoint({ job: JOB, target: `${root}-elsewhere` }, client, []) as Promise<{ readonly location: string }>);
+    asked.catch(() => undefined);
+    await handlers.acknowledgeCheckpoint({ execution: tasks[1]!.execution, ack: ackOf(tasks[1]!, 2) }, taskManager, []);
+    await turns();
+    return { ...job, asked, there, savepoints: new MemoryStorage(`${root}-elsewhere`) };
+  }
+  const bytes = Uint8Array.from({ length: 10_008 }, (_, at) => at % 251);
+
+  test("has all of its files in its own folder", async () => {
+    const { asked, there, savepoints, tasks } = await saving(bytes);
+    const { location } = await asked;
+    await there.delete("");
+    const folder = new MemoryStorage(location);
+    const kept = (await loadManifest(folder)).vertices[0]!.subtasks[0]!.operators[0]!.sections as readonly SnapshotSection[];
+    const former = ackOf(tasks[0]!, 1).operators[0]!.sections as readonly SnapshotSection[];
+    for (const [index, { file, blocks }] of kept.entries()) {
+      expect(file).toBe("ended-0-0");
+      for (let at = 0; at < blocks.length; at += 3) {
+        const [start, was, length] = [blocks[at + 1]!, former[index]!.blocks[at + 1]!, blocks[at + 2]!];
+        expect(await folder.get(file, { start, end: start + length })).toEqual(bytes.slice(was, was + length));
+      }
+    }
+    expect(await savepoints.list()).toHaveLength(2);
+  });
+
+  test("fails when they can't be copied, says which, and leaves nothing behind", async () => {
+    const { asked, savepoints, told } = await saving(undefined);
+    await expect(asked).rejects.toThrow(
+      /^savepoint 2 of job "job" failed: .*state of tasks that have ended could not be copied into .*elsewhere.* has no file chk-1\/source-0-0, which state of the savepoint is in\./,
+    );
+    expect(await savepoints.list()).toEqual([]);
+    expect(told()).toEqual(["checkpointCompleted", "checkpointAborted"]);
+  });
+
+  test("leaves no copies behind when its manifest can't be stored", async () => {
+    const { asked, savepoints } = await saving(bytes, (storage) => ({
+      create: (name, content) => (storage.location.includes("elsewhere") ? Promise.reject(new CheckpointError("full")) : storage.create(name, content)),
+    }));
+    await expect(asked).rejects.toThrow("full");
+    expect(await savepoints.list()).toEqual([]);
   });
 });
