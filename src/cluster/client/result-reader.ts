@@ -5,7 +5,7 @@
  * counts as taken when the program took its rows; the JobManager keeps what is not, so that the next reader can go on at that row. Only of
  * a row in more pieces than the window the first ones must be given up before it is whole. At most `RESULT_WINDOW_SEGMENTS` per subtask
  * lie here: a program that reads slowly slows the job down, and memory stays bounded. Rows of one subtask keep their order; between
- * subtasks they come as they arrive.
+ * subtasks they come as they arrive, but those from before the job was rescaled before those from after.
  */
 import { BatchDecoder } from "../../core/data/codec.ts";
 import type { ClassRegistry } from "../../core/data/classes.ts";

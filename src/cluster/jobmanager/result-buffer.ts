@@ -15,6 +15,10 @@
  * may not have taken is kept for the next. If that is the same one again it knows itself, and names the number of the segment that it wants
  * (`from`): segments that leave are numbered for the whole life of the job, and the numbers survive a JobManager with the checkpoints.
  *
+ * Rows of one subtask keep their order. When the parallelism changes a key may move to another subtask, so all rows from before leave
+ * before any from after, whichever subtask they are of: where they end each subtask has a **fence**, and none passes its own before all
+ * have come to theirs. So rows of one key keep the order that the last operator gave them.
+ *
  * In a job with checkpoints rows are **released** by the checkpoint that covers them:
  *
  *     released, unread │ held: up to barrier 7 │ held: up to barrier 8 │ held: after it
@@ -62,6 +66,8 @@ export interface KeptResult {
     readonly skip: number;
     readonly segments: readonly Uint8Array[];
   }[];
+  /** Where the parallelism changed among them: the number, by subtask, of the first segment after that. Default: nowhere. */
+  readonly fences?: readonly (readonly number[])[];
 }
 
 /** Segments for the reader; `sequence` is the number of the first since the reader came. */
@@ -147,6 +153,8 @@ export class ResultBuffer {
   readonly #channels: Channel[];
   /** Subtasks that there are now; channels beyond are left over from a larger parallelism. */
   #live: number;
+  /** Between rows that are here, oldest first; by subtask the number of the first segment behind it. Subtasks that it lacks are behind. */
+  #fences: number[][] = [];
   #reader: string | undefined;
   #droppedRows = 0;
   #toldReader = false;
@@ -165,6 +173,9 @@ export class ResultBuffer {
     }
     if (options.recovered === true) for (const channel of this.#channels) channel.furthest = Number.POSITIVE_INFINITY;
     this.#live = options.subtasks;
+    this.#fences = (options.kept?.fences ?? []).map((fence) => [...fence]);
+    // The next leader may begin at another parallelism.
+    this.#fence();
   }
 
   /** Subtasks that produce it: as many channels a reader gets. */
@@ -351,7 +362,8 @@ export class ResultBuffer {
         ...channel.held.slice(0, covered(channel, checkpoint)).filter((segment) => !isMark(segment)),
       ],
     }));
-    return lanes.every(({ number, segments }) => number === 0 && segments.length === 0) ? undefined : { lanes };
+    if (lanes.every(({ number, segments }) => number === 0 && segments.length === 0)) return undefined;
+    return { lanes, ...(this.#fences.length === 0 ? {} : { fences: this.#fences.map((fence) => [...fence]) }) };
   }
 
   /**
@@ -373,6 +385,7 @@ export class ResultBuffer {
       channel.position = channel.covered;
       channel.barriers.length = 0;
     }
+    if (subtasks !== this.#live) this.#fence();
     const reader = this.#reader;
     const added: Delivery[] = [];
     while (this.#channels.length < subtasks) {
@@ -499,8 +512,31 @@ export class ResultBuffer {
     if (channel === undefined || this.#reader !== reader) return this.#change([]);
     channel.readable = Math.max(channel.readable, granted);
     this.#forgetTaken(channel);
+    const fenced = this.#fences.length > 0;
     const deliveries = this.#deliver(channel, subtask);
-    return this.#change(this.#grant(channel, subtask), deliveries);
+    // Others may have passed a fence, and have room now.
+    const grants = fenced ? this.#channels.flatMap((each, index) => this.#grant(each, index)) : this.#grant(channel, subtask);
+    return this.#change(grants, deliveries);
+  }
+
+  /** What is released comes before all that will be. */
+  #fence(): void {
+    const last = this.#fences.at(-1);
+    const fence = this.#channels.map(({ number, queue }) => number + queue.length);
+    const begins = this.#channels.map(({ number, untaken }, subtask) => last?.[subtask] ?? number - untaken.length);
+    if (fence.some((end, subtask) => end > (begins[subtask] as number))) this.#fences.push(fence);
+  }
+
+  /** The first fence that not all have come to. */
+  get #nextFence(): readonly number[] | undefined {
+    return this.#fences.find((fence) => fence.some((end, subtask) => (this.#channels[subtask]?.number ?? end) < end));
+  }
+
+  /** A fence that nothing will be put back before is over. */
+  #forgetFences(): void {
+    const isOver = (fence: readonly number[]): boolean =>
+      this.#channels.every(({ number, untaken }, subtask) => number - untaken.length >= (fence[subtask] ?? 0));
+    this.#fences.splice(0, this.#fences.findLastIndex(isOver) + 1);
   }
 
   /** A reader grants a window beyond what it has taken. */
@@ -527,14 +563,29 @@ export class ResultBuffer {
   }
 
   #deliverAll(): Delivery[] {
-    return this.#channels.flatMap((channel, subtask) => this.#deliver(channel, subtask));
+    const deliveries: Delivery[] = [];
+    for (;;) {
+      const fence = this.#nextFence;
+      for (const [subtask, channel] of this.#channels.entries()) {
+        deliveries.push(...this.#send(channel, subtask, fence === undefined ? Number.POSITIVE_INFINITY : (fence[subtask] ?? 0)));
+      }
+      if (fence === undefined || this.#nextFence === fence) break;
+    }
+    if (this.#fences.length > 0) this.#forgetFences();
+    return deliveries;
   }
 
+  /** What of a subtask may leave now; with a fence also what of others may because of it. */
   #deliver(channel: Channel, subtask: number): Delivery[] {
+    return this.#fences.length > 0 ? this.#deliverAll() : this.#send(channel, subtask, Number.POSITIVE_INFINITY);
+  }
+
+  /** @param end the number of the first segment that may not leave. */
+  #send(channel: Channel, subtask: number, end: number): Delivery[] {
     const reader = this.#reader;
     const deliveries: Delivery[] = [];
-    while (reader !== undefined && channel.queue.length > 0 && channel.sent < channel.readable) {
-      const limit = Math.min(channel.readable - channel.sent, MAX_DELIVERED_SEGMENTS);
+    while (reader !== undefined && channel.queue.length > 0 && channel.sent < channel.readable && channel.number < end) {
+      const limit = Math.min(channel.readable - channel.sent, MAX_DELIVERED_SEGMENTS, end - channel.number);
       let count = 0;
       let bytes = 0;
       for (const segment of channel.queue) {
@@ -568,14 +619,23 @@ export class ResultBuffer {
       if (oldest === undefined || kindOf(oldest) === SegmentKind.end) return;
       if (first === 0) channel.skip = 0;
       if (kindOf(oldest) === SegmentKind.piece) this.#dropRow(channel, first);
-      else this.#passOver(channel, queue.splice(first, 1)[0] as Uint8Array);
+      else this.#passOver(channel, this.#takeOut(channel, first));
     }
   }
 
   /** Drops the pieces of one row from position `first` on, those to come included. */
   #dropRow(channel: Channel, first: number): void {
     channel.dropsRow = true;
-    while (channel.dropsRow && channel.queue.length > first) this.#passOver(channel, channel.queue.splice(first, 1)[0] as Uint8Array);
+    while (channel.dropsRow && channel.queue.length > first) this.#passOver(channel, this.#takeOut(channel, first));
+  }
+
+  /** Takes a segment out of the queue that will never leave: those behind it have lower numbers now. */
+  #takeOut(channel: Channel, position: number): Uint8Array {
+    if (this.#fences.length > 0) {
+      const subtask = this.#channels.indexOf(channel);
+      for (const fence of this.#fences) if ((fence[subtask] ?? 0) > channel.number + position) (fence[subtask] as number)--;
+    }
+    return channel.queue.splice(position, 1)[0] as Uint8Array;
   }
 
   #passOver(channel: Channel, segment: Uint8Array): void {

@@ -505,6 +505,125 @@ describe("a result of a job with checkpoints", () => {
     expect(buffer.finished().deliveries.map(({ subtask, segments }) => [subtask, segments])).toEqual([[0, [END]], [1, [END]]]);
   });
 
+  test("rows from before a change of parallelism leave before those from after, whichever subtask they are of", () => {
+    const buffer = checkpointed({ subtasks: 2 });
+    const [first, second] = [new Task(buffer, 0), new Task(buffer, 1)];
+    buffer.open("client");
+    buffer.read("client", 0, 8);
+    buffer.read("client", 1, 1);
+    for (const task of [first, second]) for (const payload of [1, 2]) task.send(rows(1, 100, payload));
+    for (const task of [first, second]) task.send(barrier(1));
+    expect(payloads(delivered(buffer.checkpointCompleted(1)))).toEqual([1, 2, 1]);
+    buffer.restart([0, 1], 3);
+    const third = new Task(buffer, 2);
+    third.send(rows(1, 100, 3));
+    third.send(barrier(2));
+    // Row 2 of the second subtask waits for the reader's credit, and the third subtask for row 2.
+    expect(delivered(buffer.checkpointCompleted(2))).toEqual([]);
+    expect(delivered(buffer.read("client", 2, 9))).toEqual([]);
+    expect(buffer.read("client", 1, 2).deliveries.map(({ subtask, segments }) => [subtask, payloads(segments)])).toEqual([[1, [2]], [2, [3]]]);
+    // Who reads after one that vanished has them in this order, too, and so has the reader of another JobManager.
+    const kept = buffer.keptBy(2)!;
+    for (const [its, again] of [["this", buffer], ["the next", checkpointed({ subtasks: 3, kept })]] as const) {
+      again.close("client");
+      again.open("other");
+      expect([its, ...payloads(delivered(again.read("other", 2, 9)))]).toEqual([its]);
+      expect([its, ...payloads(delivered(again.read("other", 0, 9)))]).toEqual([its, 1, 2]);
+      expect([its, ...payloads(delivered(again.read("other", 1, 9)))]).toEqual([its, 1, 2, 3]);
+    }
+  });
+
+  test.each(["with-checkpoint", "at-once"] as const)("a reader of rows that come %s sees those of one parallelism before those of the next, and each subtask's in order", (release) => {
+    const step = fc.oneof(
+      { weight: 8, arbitrary: fc.record({ row: fc.nat(3) }) },
+      { weight: 4, arbitrary: fc.record({ read: fc.nat(3) }) },
+      { weight: 2, arbitrary: fc.constant({ complete: true as const }) },
+      { weight: 2, arbitrary: fc.record({ rescale: fc.integer({ min: 1, max: 4 }) }) },
+      { weight: 1, arbitrary: fc.constant({ vanish: true as const }) },
+      { weight: 1, arbitrary: fc.constant({ jobmanager: true as const }) },
+    );
+    const policies = fc.constantFrom<OverflowPolicy>("block", "drop-oldest");
+    // What is held needs its room.
+    const capacityBytes = release === "at-once" ? 4_000 : 20_000;
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 150 }), policies, (steps, policy) => {
+        let parallelism = 2;
+        let buffer = checkpointed({ subtasks: parallelism, release, policy, capacityBytes });
+        let [generation, checkpoint, row] = [0, 0, 0];
+        let tasks: Task[] = [];
+        /** What the present reader saw: generation, subtask and number of rows. */
+        let seen: (readonly [number, number, number])[] = [];
+        let sent: number[] = [];
+        const hear = (change: ResultChange): void => {
+          expect(change.failure).toBeUndefined();
+          for (const task of tasks) task.heed(change);
+          for (const { subtask, segments } of change.deliveries) {
+            sent[subtask] = (sent[subtask] ?? 0) + segments.length;
+            for (const piece of segments) seen.push([piece[32]!, subtask, new DataView(piece.buffer, piece.byteOffset).getInt32(36, true)]);
+          }
+        };
+        const read = (subtask: number): void => {
+          if (subtask < buffer.subtasks) hear(buffer.read("client", subtask, (sent[subtask] ?? 0) + 3));
+        };
+        const inOrder = (): void => {
+          expect(seen.map(([of]) => of)).toEqual(seen.map(([of]) => of).toSorted((a, b) => a - b));
+          for (let subtask = 0; subtask < 4; subtask++) {
+            const own = seen.filter(([, from]) => from === subtask).map(([, , at]) => at);
+            expect(own).toEqual(own.toSorted((a, b) => a - b));
+          }
+          [seen, sent] = [[], []];
+        };
+        const complete = (): void => {
+          checkpoint++;
+          for (const task of tasks) if (task.mayRun) hear(task.send(barrier(checkpoint)));
+          hear(buffer.checkpointCompleted(checkpoint));
+        };
+        const begin = (): void => {
+          generation++;
+          tasks = Array.from({ length: parallelism }, (_, subtask) => new Task(buffer, subtask, { grants: [], deliveries: [] }));
+          hear(buffer.begin());
+        };
+        begin();
+        hear(buffer.open("client"));
+        for (const action of steps) {
+          if ("row" in action && tasks[action.row]?.mayRun === true) {
+            const piece = rows(1, 500, generation);
+            new DataView(piece.buffer, piece.byteOffset).setInt32(36, row++, true);
+            hear(tasks[action.row]!.send(piece));
+          }
+          if ("read" in action) read(action.read);
+          if ("complete" in action) complete();
+          if ("rescale" in action && action.rescale !== parallelism) {
+            complete();
+            parallelism = action.rescale;
+            hear(buffer.restart(Array.from({ length: buffer.subtasks }, (_, subtask) => subtask), parallelism));
+            begin();
+          }
+          if ("vanish" in action) {
+            inOrder();
+            buffer.close("client");
+            hear(buffer.open("client"));
+          }
+          if ("jobmanager" in action) {
+            complete();
+            inOrder();
+            const kept = buffer.keptBy(checkpoint);
+            parallelism = (parallelism % 4) + 1;
+            buffer = checkpointed({ subtasks: 2, release, policy, capacityBytes, ...(kept === undefined ? {} : { kept }) });
+            hear(buffer.restart([], parallelism));
+            hear(buffer.open("client"));
+            begin();
+          }
+        }
+        hear(buffer.finished());
+        for (let rounds = 0; rounds < 400; rounds++) read(rounds % 4);
+        expect(buffer.bufferedBytes).toBe(0);
+        inOrder();
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   test("a reader that lost its connection goes on at its row; whoever else comes begins with what was not surely taken", () => {
     const buffer = checkpointed({ release: "at-once" });
     const task = new Task(buffer);
