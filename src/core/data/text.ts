@@ -43,7 +43,7 @@ export function readText(memory: SegmentMemory, offset: number): string {
 }
 
 /** The shortest string that V8 takes out of another one as a slice that keeps the other alive. */
-const SHORTEST_SLICE = 13;
+export const SHORTEST_SLICE = 13;
 
 /**
  * An equal string that keeps nothing else alive. A decoded string of 13 or more characters is a slice of its batch's text, and
@@ -81,23 +81,31 @@ export function flattenStrings<T>(value: T, depth = 0): T {
 }
 
 /** Fields of a record that `flattenKept` looks at. */
-const FLATTENED_FIELDS = 32;
+export const FLATTENED_FIELDS = 32;
 
 /**
  * What state does with each value that it is given: a string, or the string fields of a plain record, flattened in place. Looks at no more
  * than the first fields and into nothing below them, since a value may be large and given again after each record.
+ * @param former what was kept before in its place: of strings that are equal there, the kept ones go on.
  * @returns the value, for use in an expression.
  */
-export function flattenKept<T>(value: T): T {
-  if (typeof value === "string") return flattenString(value) as T;
-  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype || Object.isFrozen(value))
-    return value;
-  const fields = value as Record<string, unknown>;
+export function flattenKept<T>(value: T, former?: unknown): T {
+  if (typeof value === "string") return (value === former ? former : flattenString(value)) as T;
+  if (!isPlainToFlatten(value)) return value;
+  // Changed in place: its strings may be other ones than were kept.
+  const known = typeof former === "object" && former !== value ? (former as Record<string, unknown> | null) : null;
+  const fields: Record<string, unknown> = value;
   let looked = 0;
   for (const name in fields) {
     if (++looked > FLATTENED_FIELDS) break;
     const field = fields[name];
-    if (typeof field === "string" && field.length >= SHORTEST_SLICE) fields[name] = flattenString(field);
+    if (typeof field !== "string" || field.length < SHORTEST_SLICE) continue;
+    const kept = known?.[name];
+    fields[name] = kept === field ? kept : flattenString(field);
   }
   return value;
 }
+
+/** Whether it is a plain record whose fields can be set. */
+export const isPlainToFlatten = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && Object.getPrototypeOf(value) === Object.prototype && !Object.isFrozen(value);

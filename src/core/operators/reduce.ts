@@ -43,7 +43,7 @@ class ReduceOperator implements Operator {
     if (accumulated === undefined) {
       accumulated = { value: flattenKept(value) };
       this.#accumulated.set(token, accumulated);
-    } else accumulated.value = flattenKept(this.#reduce(accumulated.value, value));
+    } else accumulated.value = flattenKept(this.#reduce(accumulated.value, value), accumulated.value);
     this.#context.emit(accumulated.value, timestamp);
   }
 }

@@ -74,7 +74,7 @@ export class TabledMap implements MapState<unknown, unknown> {
     const stampMs = this.#lifetime?.now() ?? 0;
     if (entry === undefined) map.set(flattenKept(userToken), { key: flattenKept(key), value: flattenKept(value), stampMs });
     else {
-      entry.value = flattenKept(value);
+      entry.value = flattenKept(value, entry.value);
       entry.stampMs = stampMs;
     }
     if (this.#lifetime !== undefined) this.#sweep(this.#lifetime);

@@ -1,7 +1,8 @@
 /** One value per key: value state over a table. */
-import { flattenKept, flattenStrings } from "../data/text.ts";
+import { flattenStrings } from "../data/text.ts";
 import type { KeyedBackend } from "./backend.ts";
 import type { ValueState } from "./descriptors.ts";
+import { LentStrings } from "./lent-strings.ts";
 import type { Lifetime } from "./lifetime.ts";
 import { STAMPED, type Table, type TableCodec } from "./table.ts";
 
@@ -43,6 +44,7 @@ export class TabledValue implements ValueState<unknown> {
   readonly #backend: KeyedBackend;
   readonly #initial: unknown;
   readonly #values: Table<unknown>;
+  readonly #strings = new LentStrings();
 
   constructor(backend: KeyedBackend, values: Table<unknown>, initial: unknown) {
     this.#backend = backend;
@@ -52,12 +54,12 @@ export class TabledValue implements ValueState<unknown> {
 
   value(): unknown {
     const value = this.#values.get(this.#backend.currentToken);
-    return value === undefined ? this.#initial : value;
+    return value === undefined ? this.#initial : this.#strings.lend(value);
   }
 
   update(value: unknown): void {
     if (value === undefined) this.clear();
-    else this.#values.set(this.#backend.currentToken, flattenKept(value));
+    else this.#values.set(this.#backend.currentToken, this.#strings.keep(value));
   }
 
   clear(): void {
@@ -71,6 +73,7 @@ export class ExpiringValue implements ValueState<unknown> {
   readonly #initial: unknown;
   readonly #values: Table<Stamped>;
   readonly #lifetime: Lifetime;
+  readonly #strings = new LentStrings();
 
   constructor(backend: KeyedBackend, values: Table<Stamped>, initial: unknown, lifetime: Lifetime) {
     this.#backend = backend;
@@ -88,12 +91,12 @@ export class ExpiringValue implements ValueState<unknown> {
       return this.#initial;
     }
     if (this.#lifetime.refreshedByReads) this.#values.set(token, { value: stamped.value, stampMs: this.#lifetime.now() });
-    return stamped.value;
+    return this.#strings.lend(stamped.value);
   }
 
   update(value: unknown): void {
     if (value === undefined) return this.clear();
-    this.#values.set(this.#backend.currentToken, { value: flattenKept(value), stampMs: this.#lifetime.now() });
+    this.#values.set(this.#backend.currentToken, { value: this.#strings.keep(value), stampMs: this.#lifetime.now() });
     this.#values.sweep(({ stampMs }) => this.#lifetime.isOver(stampMs));
   }
 
