@@ -104,6 +104,8 @@ function outletDisplay(outlet: DisplayOutlet, actions: readonly LiveAction[]): L
     return inTurn(() => outlet.send(data, { id, update }));
   };
   const run = async (): Promise<void> => {
+    // One frame may be on its way while the next is made, or the page's answer would set the pace.
+    let before: Promise<void> | undefined;
     while (pending !== undefined && !ended) {
       const picture = pending;
       pending = undefined;
@@ -112,13 +114,17 @@ function outletDisplay(outlet: DisplayOutlet, actions: readonly LiveAction[]): L
       if (widget?.isReady === true && drawing !== undefined) {
         if (!showsWidget) await send({ ...picture.frame(), ...widget.view }).catch(() => undefined);
         showsWidget = true;
-        await Promise.all([widget.draw(drawing.markup), pause(FRAME_MS)]);
+        const drawn = widget.draw(drawing.markup);
+        await Promise.all([before, pause(FRAME_MS)]);
+        before = drawn;
       } else {
         await send(picture.frame()).catch(() => undefined);
         await pause(UPDATE_INTERVAL_MS);
       }
     }
+    await before;
     pump = undefined;
+    if (pending !== undefined && !ended) pump = run();
   };
   return {
     update(picture) {

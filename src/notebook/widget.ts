@@ -55,7 +55,9 @@ export function offerWidget(comms: Comms, actions: readonly LiveAction[]): LiveW
   let told = "";
   let ready = false;
   const offeredAt = performance.now();
-  let drawn: () => void = () => undefined;
+  /** Frames that the page has not answered, oldest first. */
+  const unanswered: (() => void)[] = [];
+  const drawn = (): void => unanswered.shift()?.();
   const buttonsNow = (): object[] =>
     actions.map(({ label, confirm, count }) => ({ label, confirm: confirm ?? "", count: count?.() ?? null }));
   let buttons = buttonsNow();
@@ -89,7 +91,7 @@ export function offerWidget(comms: Comms, actions: readonly LiveAction[]): LiveW
       closed() {
         if (!ready) refused = true;
         ready = false;
-        drawn();
+        for (const resolve of unanswered.splice(0)) resolve();
       },
     },
     { metadata: { version: "2.1.0" } },
@@ -105,11 +107,15 @@ export function offerWidget(comms: Comms, actions: readonly LiveAction[]): LiveW
     draw(markup) {
       svg = markup;
       return new Promise((resolve) => {
-        const late = setTimeout(resolve, ANSWER_MS);
-        drawn = () => {
+        const answered = (): void => {
           clearTimeout(late);
           resolve();
         };
+        // Answers come in order: those before are late, too.
+        const late = setTimeout(() => {
+          for (const settle of unanswered.splice(0, unanswered.indexOf(answered) + 1)) settle();
+        }, ANSWER_MS);
+        unanswered.push(answered);
         const before = JSON.stringify(buttons);
         buttons = buttonsNow();
         update(JSON.stringify(buttons) === before ? { svg } : { svg, buttons });
@@ -117,7 +123,7 @@ export function offerWidget(comms: Comms, actions: readonly LiveAction[]): LiveW
     },
     close() {
       if (!ready && performance.now() - offeredAt > PATIENCE_MS) refused = true;
-      drawn();
+      for (const resolve of unanswered.splice(0)) resolve();
       comm.close();
     },
   };
