@@ -6,11 +6,12 @@
  * read and written synchronously: the loop waits for it anyway.
  */
 import { randomUUID } from "node:crypto";
-import { closeSync, ftruncateSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, ftruncateSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClassRegistry } from "../data/classes.ts";
 import { decodeValue, encodeValue } from "../data/codec.ts";
+import { openNameless } from "../types/nameless-file.ts";
 
 /** A record with its event time (NaN: none). */
 export interface FeedbackRecord {
@@ -120,13 +121,8 @@ export class FeedbackQueue {
 
   #open(): number {
     const path = join(tmpdir(), `drey-feedback-${randomUUID()}`);
-    const file = openSync(path, "wx+", 0o600);
-    try {
-      unlinkSync(path);
-    } catch {
-      // Windows keeps the names of open files.
-      this.#path = path;
-    }
-    return file;
+    const opened = openNameless(path);
+    this.#path = opened.path;
+    return opened.file;
   }
 }

@@ -2,12 +2,13 @@
  * Rows on disk, for operators that outgrow their memory. A file of one subtask, written in chunks and read back in any order, and gone
  * when the subtask is: its name is removed while it is open, so that even a crash leaves nothing.
  */
-import { closeSync, mkdirSync, openSync, readSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, mkdirSync, readSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decodeValue, encodeValue } from "../../data/codec.ts";
 import type { ClassRegistry } from "../../data/classes.ts";
 import { StorageError } from "../../types/errors.ts";
+import { openNameless } from "../../types/nameless-file.ts";
 
 /** Rows of one chunk at the most: what is held in memory of each run while it is read. */
 export const CHUNK_ROWS = 512;
@@ -101,13 +102,8 @@ export class SpillFile {
   #open(): number {
     mkdirSync(this.#folder, { recursive: true });
     const path = join(this.#folder, `drey-spill-${crypto.randomUUID()}`);
-    const file = openSync(path, "wx+", 0o600);
-    try {
-      unlinkSync(path);
-    } catch {
-      // Windows keeps the names of open files.
-      this.#path = path;
-    }
-    return file;
+    const opened = openNameless(path);
+    this.#path = opened.path;
+    return opened.file;
   }
 }
